@@ -1,0 +1,235 @@
+"""The model card: everything about a network that isn't its weights, read from and written to JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import numpy as np
+
+from .errors import InputRefused
+
+ARCHITECTURE = "SpineContextResUNet"
+SIZE_MULTIPLE = 8  # the network halves its input three times
+BACKGROUND = "background"
+VOLUME_AXES = "SAR"  # of Volume.array after RAS reorientation: (k, j, i)
+OPPOSITE = {"L": "R", "P": "A", "I": "S"}
+WEIGHTS = ("safetensors", "openvino.xml", "openvino.bin")
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A file beside the card, and the SHA-256 (hexadecimal) that it must have."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What stands in `card.json`. Everything with three entries is in the order of `axis_order`.
+
+    Attributes:
+        name, version, description: identity, for the report and the list.
+        modality: what the network was made for, such as ["CT"].
+        base_filters, in_channels: of the architecture; its output channels are the classes.
+        activation: "softmax" over the classes, the first of which is "background", or "sigmoid" for each of them.
+        classes: names in the order of the output channels.
+        structures: label value in files -> the classes whose union it is, such as {1: ("vertebral_body", ...)}.
+        spacing_mm: of the grid that the network sees.
+        axis_order: the direction in which each of the network's axes increases, such as "RAS".
+        range_hu, scale: HU are clipped to `range_hu`, which is mapped linearly onto `scale`.
+        air_hu: a window with no voxel above it holds no tissue and needn't be run.
+        pad_value: what surrounds the volume, in the network's intensities: the lower end of `scale`.
+        roi_size, overlap: of the sliding window, in voxels and as a fraction.
+        weights: "safetensors", "openvino.xml" and "openvino.bin" -> file and SHA-256; empty before registration.
+        training, results: data, licenses, cost; what was measured. For people.
+
+    Raises:
+        InputRefused: when a value is impossible; the message names the field.
+    """
+
+    name: str
+    version: str
+    description: str
+    modality: tuple[str, ...]
+    base_filters: int
+    in_channels: int
+    activation: str
+    classes: tuple[str, ...]
+    structures: dict[int, tuple[str, ...]]
+    spacing_mm: tuple[float, float, float]
+    axis_order: str
+    range_hu: tuple[float, float]
+    scale: tuple[float, float]
+    air_hu: float
+    pad_value: float
+    roi_size: tuple[int, int, int]
+    overlap: float
+    weights: dict[str, WeightFile] = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    results: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        _expect(re.fullmatch(r"\w[\w.-]*", self.name), "name", "must be one word of letters, digits, '.', '_' or '-'")
+        _expect(self.in_channels == 1, "architecture.in_channels", "must be 1: one volume is segmented at a time")
+        _expect(self.base_filters > 0, "architecture.base_filters", "must be positive")
+        _expect(self.activation in ("softmax", "sigmoid"), "activation", "must be softmax or sigmoid")
+        _expect(self.classes and len(set(self.classes)) == len(self.classes), "classes", "must be different names")
+        if self.activation == "softmax":
+            _expect(self.classes[0] == BACKGROUND and len(self.classes) > 1, "classes", "must begin with background")
+        named = [name for names in self.structures.values() for name in names]
+        _expect(named and len(set(named)) == len(named), "structures", "must name classes, each of them once")
+        _expect(set(named) <= set(self.classes) - {BACKGROUND}, "structures", "must name classes of the card")
+        _expect(all(0 < value < 255 for value in self.structures), "structures", "must have label values of 1 to 254")
+        _expect(len(self.spacing_mm) == 3 and min(self.spacing_mm) > 0, "spacing_mm", "must be three positive numbers")
+        letters = sorted(OPPOSITE.get(letter, letter) for letter in self.axis_order)
+        _expect(letters == ["A", "R", "S"], "axis_order", "must be three directions such as RAS")
+        _expect(len(self.range_hu) == 2 and self.range_hu[0] < self.range_hu[1], "intensity.range_hu", "must increase")
+        _expect(len(self.scale) == 2 and self.scale[0] < self.scale[1], "intensity.scale", "must increase")
+        _expect(self.pad_value == self.scale[0], "pad_value", "must be the lower end of intensity.scale, air")
+        _expect(
+            len(self.roi_size) == 3 and min(self.roi_size) > 0 and not any(n % SIZE_MULTIPLE for n in self.roi_size),
+            "roi_size",
+            f"must be three multiples of {SIZE_MULTIPLE}",
+        )
+        _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
+        for kind, weight in self.weights.items():
+            _expect(PurePath(weight.file).name == weight.file and weight.file, f"weights.{kind}.file", "must be a file name")
+            _expect(re.fullmatch("[0-9a-f]{64}", weight.sha256), f"weights.{kind}.sha256", "must be 64 hex digits")
+
+    @classmethod
+    def from_dict(cls, content: dict) -> ModelCard:
+        """A card from the content of its JSON. Raises InputRefused when a field is missing or of the wrong type."""
+        try:
+            architecture, intensity = content["architecture"], content["intensity"]
+            _expect(architecture["name"] == ARCHITECTURE, "architecture.name", f"must be {ARCHITECTURE}")
+            classes = tuple(map(str, content["classes"]))
+            outputs = architecture["out_channels"]
+            _expect(outputs == len(classes), "architecture.out_channels", "must be the number of classes")
+            range_hu = tuple(map(float, intensity["range_hu"]))
+            return cls(
+                name=str(content["name"]),
+                version=str(content["version"]),
+                description=str(content["description"]),
+                modality=tuple(map(str, content["modality"])),
+                base_filters=int(architecture["base_filters"]),
+                in_channels=int(architecture["in_channels"]),
+                activation=content["activation"],
+                classes=classes,
+                structures={int(value): tuple(names) for value, names in content["structures"].items()},
+                spacing_mm=tuple(map(float, content["spacing_mm"])),
+                axis_order=str(content["axis_order"]),
+                range_hu=range_hu,
+                scale=tuple(map(float, intensity["scale"])),
+                air_hu=float(intensity.get("air_hu", range_hu[0])),
+                pad_value=float(content["pad_value"]),
+                roi_size=tuple(map(int, content["roi_size"])),
+                overlap=float(content["overlap"]),
+                weights=_flat_weights(content.get("weights", {})),
+                training=dict(content.get("training", {})),
+                results=dict(content.get("results", {})),
+            )
+        except KeyError as error:
+            raise InputRefused(f"The model card lacks the field {error.args[0]}; add it.") from error
+        except InputRefused:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputRefused(f"The model card has a field of the wrong type ({error}); correct it.") from error
+
+    def to_dict(self) -> dict:
+        """The content of the card's JSON."""
+        weights: dict = {}
+        for kind, weight in self.weights.items():
+            *group, last = kind.split(".")
+            place = weights.setdefault(group[0], {}) if group else weights
+            place[last] = {"file": weight.file, "sha256": weight.sha256}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "description": self.description,
+            "modality": list(self.modality),
+            "architecture": {
+                "name": ARCHITECTURE,
+                "base_filters": self.base_filters,
+                "in_channels": self.in_channels,
+                "out_channels": len(self.classes),
+            },
+            "activation": self.activation,
+            "classes": list(self.classes),
+            "structures": {str(value): list(names) for value, names in self.structures.items()},
+            "spacing_mm": list(self.spacing_mm),
+            "axis_order": self.axis_order,
+            "intensity": {"range_hu": list(self.range_hu), "scale": list(self.scale), "air_hu": self.air_hu},
+            "pad_value": self.pad_value,
+            "roi_size": list(self.roi_size),
+            "overlap": self.overlap,
+            "weights": weights,
+            "training": self.training,
+            "results": self.results,
+        }
+
+    @property
+    def has_openvino(self) -> bool:
+        return {"openvino.xml", "openvino.bin"} <= set(self.weights)
+
+    @property
+    def spacing_ras_mm(self) -> tuple[float, float, float]:
+        """Spacing along R, A and S, the order of a RAS-aligned Grid's (i, j, k)."""
+        return tuple(self.spacing_mm[n] for n in np.argsort(self._volume_axes())[::-1])
+
+    def normalize(self, hu: np.ndarray) -> np.ndarray:
+        """HU of any number type and shape -> the network's intensities, float32."""
+        (low, high), (a, b) = self.range_hu, self.scale
+        result = np.clip(hu, low, high, dtype=np.float32)
+        result -= np.float32(low)
+        result *= np.float32((b - a) / (high - low))
+        result += np.float32(a)
+        return result
+
+    def known_probabilities(self, hu: np.ndarray) -> np.ndarray | None:
+        """Class probabilities (classes,) of a window that holds no tissue, None for one that the network must see."""
+        if hu.max() > self.air_hu:
+            return None
+        return np.array([name == BACKGROUND for name in self.classes], np.float32)
+
+    def structure_matrix(self, values: Sequence[int]) -> np.ndarray:
+        """(values, classes) float32: times class probabilities, the probabilities of these label values."""
+        return np.array([[name in self.structures[value] for name in self.classes] for value in values], np.float32)
+
+    def to_network_axes(self, array: np.ndarray) -> np.ndarray:
+        """A view of a RAS-aligned Volume's array (k, j, i), or of (classes, k, j, i), in the network's axis order."""
+        lead = array.ndim - 3
+        moved = array.transpose(*range(lead), *(lead + n for n in self._volume_axes()))
+        return moved[(..., *self._flips())]
+
+    def to_volume_axes(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `to_network_axes`, a view."""
+        lead = array.ndim - 3
+        flipped = array[(..., *self._flips())]
+        return flipped.transpose(*range(lead), *(lead + int(n) for n in np.argsort(self._volume_axes())))
+
+    def _volume_axes(self) -> list[int]:
+        return [VOLUME_AXES.index(OPPOSITE.get(letter, letter)) for letter in self.axis_order]
+
+    def _flips(self) -> list[slice]:
+        return [slice(None, None, -1 if letter in OPPOSITE else 1) for letter in self.axis_order]
+
+
+def _expect(condition: object, name: str, rule: str) -> None:
+    if not condition:
+        raise InputRefused(f"The model card's {name} {rule}; correct it.")
+
+
+def _flat_weights(content: dict) -> dict[str, WeightFile]:
+    """{"safetensors": file, "openvino": {"xml": file, "bin": file}} -> the card's `weights`."""
+    found = {}
+    for kind in WEIGHTS:
+        entry = content
+        for part in kind.split("."):
+            entry = entry.get(part) if entry else None
+        if entry is not None:
+            found[kind] = WeightFile(str(entry["file"]), str(entry["sha256"]))
+    return found

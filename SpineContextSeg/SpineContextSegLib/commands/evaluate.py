@@ -1,0 +1,67 @@
+"""`spinecontextseg evaluate`: predictions against references."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .interruption import Interruption
+from .outputs import Outputs, check_distinct, check_target
+from .progress import Bar
+
+DESCRIPTION = """\
+Compare segmentations with references: Dice, average surface distance, 95 % Hausdorff distance, volume difference,
+recall and precision, for the binary spine and every structure that the reference can judge."""
+
+EPILOG = """\
+PREDICTION and REFERENCE are two files on the same grid, or two folders whose files are paired by their names (VerSe's
+derivatives included). For folders, mean, SD, median, minimum and the number of scans with a Dice below 0.8 are shown.
+The binary spine is every vertebra and the sacrum. A value of 255 in a reference is not scored; where a reference has
+no sacrum, a predicted one is not scored.
+
+examples:
+  spinecontextseg evaluate spine.seg.nrrd truth.nii.gz
+  spinecontextseg evaluate predictions derivatives --csv scores.csv --json scores.json
+  spinecontextseg evaluate spine.nii.gz total.nii.gz --reference-numbering totalsegmentator"""
+
+
+def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
+    parser = commands.add_parser(
+        "evaluate", help="compare segmentations with references", description=DESCRIPTION, epilog=EPILOG,
+        formatter_class=formatter,
+    )  # fmt: skip
+    parser.add_argument("prediction", metavar="PREDICTION", type=Path, help="a segmentation, or a folder of them")
+    parser.add_argument("reference", metavar="REFERENCE", type=Path, help="the truth, or a folder of it")
+    parser.add_argument("--reference-numbering", choices=("verse", "totalsegmentator"), default="verse",
+                        help="how the reference numbers vertebrae (default verse)")  # fmt: skip
+    parser.add_argument("--csv", metavar="F.csv", type=Path, help="also write all figures as a table")
+    parser.add_argument("--json", metavar="F.json", type=Path, help="also write all figures as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
+    """Raises InputRefused before any work and where a pair can't be compared."""
+    from ..evaluate import evaluate
+
+    named = {"prediction": arguments.prediction, "reference": arguments.reference,
+             "table": arguments.csv, "JSON file": arguments.json}  # fmt: skip
+    check_distinct({name: path for name, path in named.items() if path is not None})
+    for path, ending in ((arguments.csv, ".csv"), (arguments.json, ".json")):
+        if path is not None:
+            check_target(path, (ending,))
+    with Bar("scans") as bar:
+
+        def count(done: int, total: int) -> None:
+            interruption.check()
+            bar.update(done, total)
+
+        evaluation = evaluate(
+            arguments.prediction, arguments.reference,
+            reference_numbering=arguments.reference_numbering, on_case=count,
+        )  # fmt: skip
+    with Outputs(interruption) as outputs:
+        if arguments.csv:
+            evaluation.write_csv(outputs.stage(arguments.csv))
+        if arguments.json:
+            evaluation.write_json(outputs.stage(arguments.json))
+    print(evaluation.table(), end="")

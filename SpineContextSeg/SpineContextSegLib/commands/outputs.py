@@ -1,0 +1,80 @@
+"""The files that a command writes: checked before the work, and all of them there at the end or none."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import InputRefused
+from .interruption import Interruption
+
+
+def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
+    """Tells before any work whether a file can be written at `path`.
+
+    Raises:
+        InputRefused: another ending than one of `endings`, a folder, or no folder to write to.
+    """
+    if endings and not path.name.lower().endswith(endings):
+        raise InputRefused(f"'{path.name}' must end with {' or '.join(endings)}: choose such a name.")
+    if path.is_dir():
+        raise InputRefused(f"'{path}' is a folder: give the name of a file to write.")
+    if not path.parent.is_dir():
+        raise InputRefused(f"The folder '{path.parent}' does not exist: create it or write somewhere else.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputRefused(
+            f"Nothing can be written to the folder '{path.parent}' ({error.strerror}): write somewhere else."
+        ) from error
+
+
+def check_distinct(paths: dict[str, Path]) -> None:
+    """Tells whether all paths (what it is -> where) are different files, links looked through.
+
+    Raises:
+        InputRefused: two of them are the same file.
+    """
+    names = list(paths)
+    for n, name in enumerate(names):
+        for other in names[:n]:
+            if _same(paths[name], paths[other]):
+                raise InputRefused(f"The {name} '{paths[name]}' is the same file as the {other}: choose another name.")
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+class Outputs:
+    """Files under construction beside their targets; leaving without an exception puts all in place, else none.
+
+    Args:
+        interruption: signals wait while the files are put in place.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        self._interruption = interruption
+        self._folders = ExitStack()
+        self._staged: dict[Path, Path] = {}
+
+    def stage(self, target: Path) -> Path:
+        """Where to write what shall become `target`: the same name in a hidden folder beside it."""
+        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".spinecontextseg-")
+        self._staged[target] = Path(self._folders.enter_context(folder)) / target.name
+        return self._staged[target]
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._folders:
+            if kind is None:
+                with self._interruption.held():
+                    for target, partial in self._staged.items():
+                        os.replace(partial, target)

@@ -1,0 +1,54 @@
+"""`spinecontextseg phantom`: a sample CT with exact truth, for everyone who has no CT at hand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+from pathlib import Path
+
+from ..errors import InputRefused
+from .interruption import Interruption
+from .outputs import Outputs, check_target
+
+FILES = ("phantom_ct.nii.gz", "phantom_labels.nii.gz")
+
+DESCRIPTION = f"""\
+Copy the sample that ships with the program to a folder: {FILES[0]}, a CT made by a computer (no patient), and
+{FILES[1]}, its exact truth in VerSe's numbering."""
+
+EPILOG = f"""\
+example:
+  spinecontextseg phantom -o sample
+  spinecontextseg segment sample/{FILES[0]} -o sample/spine.seg.nrrd --preview sample/spine.png
+  spinecontextseg evaluate sample/spine.seg.nrrd sample/{FILES[1]}"""
+
+
+def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
+    parser = commands.add_parser(
+        "phantom", help="get a sample CT with its truth", description=DESCRIPTION, epilog=EPILOG,
+        formatter_class=formatter,
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="made where it isn't there")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
+    """Raises InputRefused when the folder can't be made or holds other files of these names."""
+    folder = arguments.output
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputRefused(f"The folder '{folder}' can't be made ({error.strerror}): choose another.") from error
+    sample = importlib.resources.files("SpineContextSegLib") / "sample"
+    contents = {folder / name: (sample / name).read_bytes() for name in FILES}
+    missing = {path: content for path, content in contents.items() if not path.exists()}
+    for path, content in contents.items():
+        if path not in missing and (path.is_dir() or path.read_bytes() != content):
+            raise InputRefused(f"'{path}' is there already with another content: choose another folder.")
+    for path in missing:
+        check_target(path)
+    with Outputs(interruption) as outputs:
+        for path, content in missing.items():
+            outputs.stage(path).write_bytes(content)
+    for path in contents:
+        print(path)

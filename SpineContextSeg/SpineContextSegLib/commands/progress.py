@@ -1,0 +1,29 @@
+"""A progress bar on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+
+class Bar:
+    """Counts `unit`s done of a total that is known only once the work reports for the first time."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._bar = None
+
+    def update(self, done: int, total: int) -> None:
+        """A progress callback."""
+        if self._bar is None:
+            from tqdm import tqdm
+
+            # disable=None: off where stderr is no terminal.
+            self._bar = tqdm(total=total, unit=f" {self._unit}", file=sys.stderr, disable=None, leave=False)
+        self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,143 @@
+"""`spinecontextseg segment`: one CT in, one segmentation out, and what is to be said about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputRefused
+from .interruption import Interruption
+from .outputs import Outputs, check_distinct, check_target
+from .progress import Bar
+
+if TYPE_CHECKING:
+    from ..volume import Volume
+
+DEFAULT_MODEL = "spinecontext-ct"
+
+DESCRIPTION = """\
+Segment the spine in a CT. The labels come back on the scan's own grid, whatever its orientation and spacing.
+Research use only: not for diagnosis or treatment."""
+
+EPILOG = """\
+INPUT is NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM files; the largest CT
+series in a folder is taken.
+OUTPUT is, by its ending, .seg.nrrd (a segmentation with names and colors, for 3D Slicer), .nii.gz, .nii, .nrrd or .mha.
+Label values: 1 vertebrae, 26 sacrum; with --structures all also 61 spinal canal and 200 discs.
+
+examples:
+  spinecontextseg segment chest.nii.gz -o chest.seg.nrrd
+  spinecontextseg segment dicom_folder -o spine.nii.gz --structures all --report report.json --preview preview.png
+  spinecontextseg segment conebeam.nrrd -o spine.seg.nrrd --force"""
+
+
+def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
+    parser = commands.add_parser(
+        "segment", help="segment the spine in a CT", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
+    )
+    parser.add_argument("input", metavar="INPUT", type=Path, help="the CT: a file or a DICOM folder")
+    parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, required=True, help="the segmentation to write")
+    parser.add_argument("--structures", choices=("spine", "all"), default="spine",
+                        help="spine: vertebrae and sacrum (default); all: also spinal canal and discs")  # fmt: skip
+    parser.add_argument("--preview", metavar="P.png", type=Path, help="also write a picture of the result")
+    parser.add_argument("--report", metavar="R.json", type=Path, help="also write volumes, warnings, times and versions")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="MODEL",
+                        help=f"a name that 'spinecontextseg models' lists, or a model's folder (default {DEFAULT_MODEL})")  # fmt: skip
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
+                        help="auto (default) takes a GPU where torch finds one")  # fmt: skip
+    parser.add_argument("--runtime", choices=("auto", "torch", "openvino"), default="auto",
+                        help="what runs the network; auto (default): torch on a GPU, else OpenVINO, else torch")  # fmt: skip
+    parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads to use (default: all)")
+    parser.add_argument("--force", action="store_true",
+                        help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
+    """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
+    _limit_threads(arguments.threads)
+    from ..memory import peak_memory_mb
+    from ..model import load_model
+    from ..pipeline import Stopwatch, segment
+    from ..runtime import choose_runtime
+    from ..writing import check_output, write_segmentation
+    from .account import Account
+
+    _check_paths(arguments)
+    before, after = Stopwatch(), Stopwatch()
+    model = load_model(arguments.model)
+    with before.stage("read"):
+        volume, notes = _read(arguments)
+    check_output(arguments.output, volume.grid)
+    with before.stage("load model"):
+        runtime = choose_runtime(model, arguments.runtime, arguments.device, arguments.threads)
+    with Bar("windows") as bar:
+        result = segment(
+            volume, model, runtime, structures=arguments.structures, force=arguments.force,
+            progress=bar.update, cancelled=interruption.is_requested,
+        )  # fmt: skip
+    with Outputs(interruption) as outputs:
+        with after.stage("write"):
+            write_segmentation(result.labels, outputs.stage(arguments.output))
+        if arguments.preview:
+            with after.stage("preview"):
+                # Importing matplotlib takes longer than most other work before the windows.
+                from ..preview import write_preview
+
+                write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
+        seconds = before.seconds | result.seconds | after.seconds
+        files = [path for path in (arguments.output, arguments.preview, arguments.report) if path]
+        account = Account(arguments.input, volume.grid, notes, result, seconds, peak_memory_mb(), files)
+        if arguments.report:
+            text = json.dumps(account.report(), indent=2, ensure_ascii=False)
+            outputs.stage(arguments.report).write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+    for sentence in notes + result.warnings:
+        print(f"Warning: {sentence}", file=sys.stderr)
+    print(account.summary())
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Before the first import of numpy, whose linear algebra reads the environment once."""
+    if threads is None:
+        return
+    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(threads)))
+    import SimpleITK
+
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Everything that can be said about the paths before the scan is read."""
+    from ..writing import WRITABLE_ENDINGS
+
+    named = {"input": arguments.input, "output": arguments.output,
+             "report": arguments.report, "preview": arguments.preview}  # fmt: skip
+    paths = {name: path for name, path in named.items() if path is not None}
+    if not arguments.input.exists():
+        raise InputRefused(f"'{arguments.input}' does not exist: check the path.")
+    check_distinct(paths)
+    for name, endings in (("output", WRITABLE_ENDINGS), ("report", (".json",)), ("preview", (".png",))):
+        if name in paths:
+            check_target(paths[name], endings)
+
+
+def _read(arguments: argparse.Namespace) -> tuple[Volume, list[str]]:
+    from ..dicom import is_dicom_file
+    from ..reading import read_volume
+
+    if arguments.input.is_dir() and arguments.output.exists() and is_dicom_file(arguments.output):
+        raise InputRefused(f"The output '{arguments.output}' is a DICOM file: choose another name.")
+    try:
+        return read_volume(arguments.input)
+    except OSError as error:
+        raise InputRefused(f"'{arguments.input}' can't be read ({error.strerror or error}): check the file.") from error

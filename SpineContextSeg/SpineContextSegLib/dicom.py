@@ -1,0 +1,300 @@
+"""A folder of DICOM files to one CT volume, with geometry taken from the position of every slice.
+
+Positions: DICOM PS3.3 C.7.6.2, Image Position and Image Orientation (Patient). A tilted gantry shows as positions that
+don't run along the slice normal; the affine keeps that shear.
+"""
+
+import mmap
+import os
+import re
+import struct
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .checks import MINIMUM_SLICES, check_geometry
+from .errors import InputRefused
+from .volume import Grid, Volume, lps_affine
+
+SAME_POSITION_MM = 0.01
+# A slice may lie this share of the slice distance off an even lattice before the series is resampled.
+UNEVEN_SHARE = 0.1
+SIDEWAYS_LIMIT_MM = 2.0
+POSITION_TAG = b"\x20\x00\x32\x00"
+PIXELS_TAG = b"\xe0\x7f\x10\x00"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one DICOM file says about itself; positions in LPS, mm."""
+
+    path: Path
+    series_uid: str
+    description: str
+    modality: str
+    localizer: bool
+    frames: int
+    size: tuple[int, int]
+    spacing: tuple[float, float]
+    position: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    order: tuple[int, int]
+    frame_step: np.ndarray
+
+    @property
+    def normal(self) -> np.ndarray:
+        return np.cross(self.row, self.column)
+
+    @property
+    def stack_key(self) -> tuple:
+        """Slices that can lie in one volume share this."""
+        frame = np.round(np.concatenate([self.row, self.column, self.spacing]), 3) + 0.0
+        alone = str(self.path) if self.frames > 1 else ""
+        return (self.series_uid, self.modality, self.size, tuple(frame), alone)
+
+
+def read_dicom_folder(folder: Path) -> tuple[Volume, list[str]]:
+    """Reads the largest CT series below `folder`; see `read_dicom_files`.
+
+    Raises:
+        InputRefused: no DICOM images below the folder, or as `read_dicom_files`.
+    """
+    paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return read_dicom_files([path for path in sorted(paths) if is_dicom_file(path)], str(folder))
+
+
+def is_dicom_file(path: Path) -> bool:
+    """True for a DICOM file, with or without the preamble of a proper one."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(132)
+    except OSError:
+        return False
+    if start[128:] == b"DICM":
+        return True
+    # Old exports begin with the first element, of group 2 or 8, at once.
+    return start[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
+
+
+def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[str]]:
+    """Reads the largest CT series among the files (of another modality where no CT is there).
+
+    Localizers and duplicates are dropped. Where slices are missing or unevenly spaced, the series is interpolated onto
+    even slices of the usual distance, between the same first and last slice.
+
+    Args:
+        paths: DICOM files in any order, also enhanced multi-frame ones.
+        source: what the files came from, for messages.
+
+    Returns:
+        The volume in HU (rescale applied), affine with shear kept, and notes, one sentence each.
+
+    Raises:
+        InputRefused: no images, fewer than 3 slices, slices that do not form a straight stack, or unreadable pixels.
+    """
+    slices = [s for s in map(_read_slice, paths) if s is not None]
+    if not slices:
+        raise InputRefused(
+            f"No DICOM images with a position in space were found in '{source or paths[0].name}': give the folder of "
+            "the CT series."
+        )
+    stack, notes = _choose_stack(slices)
+    if stack[0].frames > 1:
+        stack = _frames(stack[0], notes)
+    stack = _sorted_without_duplicates(stack, notes)
+    if len(stack) < MINIMUM_SLICES:
+        raise InputRefused(
+            f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "
+            "holds the whole CT series."
+        )
+    first, positions = stack[0], np.array([s.position for s in stack])
+    along = (positions - positions[0]) @ first.normal
+    step = float(np.median(np.diff(along)))
+    count = int(round(along[-1] / step)) + 1
+    line = (positions[-1] - positions[0]) / along[-1]
+    sideways = np.linalg.norm(positions - positions[0] - along[:, None] * line, axis=1).max()
+    if sideways > SIDEWAYS_LIMIT_MM:
+        raise InputRefused(
+            f"The slices are shifted against each other by up to {sideways:.0f} mm and form no straight stack: give "
+            "one CT series, as the scanner stored it."
+        )
+    even = np.linspace(0.0, along[-1], count)
+    affine = lps_affine(
+        positions[0], (*first.spacing, even[1]), np.column_stack([first.row, first.column, line])
+    )
+    check_geometry(Grid((count, *first.size), affine))
+    array = _read_pixels(stack)
+    if count != len(stack) or np.abs(along - even).max() > UNEVEN_SHARE * step:
+        array = _onto_even_slices(array, along, even)
+        notes.append(
+            f"Slices are missing or unevenly spaced ({len(stack)} slices, gaps up to {np.diff(along).max():.3g} mm): "
+            f"the series was interpolated to {count} slices every {even[1]:.3g} mm, so look at the result there with "
+            "care."
+        )
+    return Volume(array, affine), notes
+
+
+def _read_slice(path: Path) -> Slice | None:
+    """What the header of one file says, or None where it holds no image or one without a place in space."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+
+    def text(tag: str) -> str:
+        # Free text may come in the bytes of its own character set, which Python passes on as surrogates.
+        value = reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else ""
+        return value.encode("utf-8", "replace").decode("utf-8").replace("\x00", "").strip()
+
+    def number(tag: str) -> int:
+        value = text(tag)
+        return int(value) if value.lstrip("+-").isdigit() else 0
+
+    size, spacing = reader.GetSize(), reader.GetSpacing()
+    if len(size) != 3 or (size[2] == 1 and not text("0020|0032")):
+        return None
+    direction = np.reshape(reader.GetDirection(), (3, 3))
+    return Slice(
+        path=path,
+        series_uid=text("0020|000e"),
+        description=text("0008|103e"),
+        modality=text("0008|0060"),
+        localizer="LOCALIZER" in text("0008|0008").upper(),
+        frames=size[2],
+        size=(size[1], size[0]),
+        spacing=(spacing[0], spacing[1]),
+        position=np.array(reader.GetOrigin()),
+        row=direction[:, 0],
+        column=direction[:, 1],
+        order=(number("0020|0012"), number("0020|0013")),
+        frame_step=direction[:, 2] * spacing[2],
+    )
+
+
+def _choose_stack(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
+    """The largest stack of the wanted modality, and notes on what was left out."""
+    notes = []
+    wanted = [s for s in slices if not s.localizer] or slices
+    if len(wanted) < len(slices):
+        notes.append(f"{_counted(len(slices) - len(wanted), 'localizer image')} left out.")
+    ct = [s for s in wanted if s.modality == "CT"]
+    stacks = defaultdict(list)
+    for item in ct or wanted:
+        stacks[item.stack_key].append(item)
+    stack = max(stacks.values(), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
+    if not ct:
+        notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, not CT.")
+    series = len({s.series_uid for s in wanted})
+    name = f" \"{stack[0].description}\"" if stack[0].description else ""
+    if series > 1:
+        kind = "CT series" if ct else "series"
+        count = sum(s.frames for s in stack)
+        notes.append(f"The folder holds {series} series; the largest {kind}{name} with {count} slices was taken.")
+    odd = sum(1 for s in wanted if s.series_uid == stack[0].series_uid) - len(stack)
+    if odd:
+        notes.append(f"{_counted(odd, 'image')} of another size or orientation in the series{name} left out.")
+    return stack, notes
+
+
+def _sorted_without_duplicates(stack: list[Slice], notes: list[str]) -> list[Slice]:
+    """One slice per position, in order along the slice normal; of several, the earliest acquired."""
+    normal = stack[0].normal
+    ordered = sorted(stack, key=lambda s: (float(s.position @ normal), s.order))
+    groups: list[list[Slice]] = []
+    for item in ordered:
+        if groups and abs(float((item.position - groups[-1][0].position) @ normal)) < SAME_POSITION_MM:
+            groups[-1].append(item)
+        else:
+            groups.append([item])
+    kept = [min(group, key=lambda s: s.order) for group in groups]
+    if len(kept) < len(stack):
+        times = Counter(map(len, groups)).most_common(1)[0][0]
+        if times > 1:
+            notes.append(f"The series holds {times} images per position (phases or copies); the earliest were taken.")
+        else:
+            notes.append(f"{_counted(len(stack) - len(kept), 'duplicate slice')} left out.")
+    return kept
+
+
+def _onto_even_slices(array: np.ndarray, along: np.ndarray, even: np.ndarray) -> np.ndarray:
+    """Linear interpolation of slices at `along` (mm, increasing) to those at `even`; keeps the type."""
+    above = np.clip(np.searchsorted(along, even), 1, len(along) - 1)
+    weight = (even - along[above - 1]) / (along[above] - along[above - 1])
+    out = np.empty((len(even), *array.shape[1:]), dtype=array.dtype)
+    for k, (upper, w) in enumerate(zip(above, weight)):
+        blend = (1.0 - w) * array[upper - 1] + w * array[upper]
+        out[k] = np.rint(blend) if np.issubdtype(array.dtype, np.integer) else blend
+    return out
+
+
+def _frames(item: Slice, notes: list[str]) -> list[Slice]:
+    """One slice per frame of a multi-frame file.
+
+    GDCM tells one position and one distance only, which loses tilt and order, so the positions are read from the file.
+    """
+    positions = _frame_positions(item.path)
+    if len(positions) != item.frames:
+        notes.append("The positions of single frames could not be read: even slices without tilt were assumed.")
+        positions = [item.position + n * item.frame_step for n in range(item.frames)]
+    return [replace(item, position=p, order=(0, n)) for n, p in enumerate(positions)]
+
+
+def _frame_positions(path: Path) -> list[np.ndarray]:
+    """Every Image Position (Patient) before the pixels, in order, of a little-endian file."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        header = data[: max(0, data.find(PIXELS_TAG))]
+    positions = []
+    for match in re.finditer(re.escape(POSITION_TAG), header):
+        start = match.end()
+        if header[start:start + 2] == b"DS":
+            length = struct.unpack_from("<H", header, start + 2)[0]
+        else:
+            length = struct.unpack_from("<I", header, start)[0] if start + 4 <= len(header) else 0
+        text = header[start + 4:start + 4 + min(length, 64)].decode("ascii", "replace").strip("\x00 ")
+        try:
+            position = np.array([float(part) for part in text.split("\\")])
+        except ValueError:
+            continue
+        if position.shape == (3,):
+            positions.append(position)
+    return positions
+
+
+def _read_pixels(stack: list[Slice]) -> np.ndarray:
+    """Rescaled voxels (k, j, i) in the order of the stack; int16 where they fit, else float32 or int32."""
+    if stack[0].frames > 1:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(stack[0].path))
+    else:
+        reader = sitk.ImageSeriesReader()
+        reader.ForceOrthogonalDirectionOff()
+        reader.SetFileNames([str(item.path) for item in stack])
+    reader.SetImageIO("GDCMImageIO")
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputRefused(
+            f"The pixels of '{stack[0].path.parent.name}' can't be decoded: export the series again, uncompressed."
+        ) from error
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise InputRefused("The series is in color: give the original CT series.")
+    array = sitk.GetArrayFromImage(image)
+    if stack[0].frames > 1:
+        array = array[[item.order[1] for item in stack]]
+    if np.issubdtype(array.dtype, np.floating):
+        return array.astype(np.float32, copy=False)
+    limits = np.iinfo(np.int16)
+    if limits.min <= array.min() and array.max() <= limits.max:
+        return array.astype(np.int16, copy=False)
+    return array
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' if count != 1 else ''} {'were' if count != 1 else 'was'}"

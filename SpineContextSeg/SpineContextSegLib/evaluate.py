@@ -1,0 +1,214 @@
+"""Predictions against references: reads them, puts both on one grid and one numbering, and scores every structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from SpineContextSegLib import labels
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
+from SpineContextSegLib.pairing import find_pairs
+from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, Evaluation
+from SpineContextSegLib.volume import Grid, Volume
+
+Numbering = Literal["verse", "totalsegmentator"]
+
+# A twentieth of a voxel: headers in single precision differ by less, a half-voxel shift by more.
+GRID_TOLERANCE_VOXELS = 0.05
+
+_VERSE_VALUES = frozenset(labels.STRUCTURES) | labels.BINARY_SPINE
+
+
+def evaluate(
+    prediction: Path,
+    reference: Path,
+    *,
+    reference_numbering: Numbering = "verse",
+    on_case: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Compares one prediction with one reference, or every prediction in a folder with its reference.
+
+    Single vertebrae (and discs) get rows only where reference and predictions tell them apart; a level is scored where
+    the reference has it. Discs and canal get rows only where the reference has them and some prediction does.
+
+    Args:
+        prediction, reference: two files of labels or two folders of them (see `pairing.find_pairs`); predictions hold
+            VerSe values.
+        reference_numbering: "verse", or "totalsegmentator" (class map "total" of version 2).
+        on_case: called with (cases done, cases in all).
+
+    Raises:
+        InputRefused: nothing to pair, a file can't be read, its values don't belong to its numbering, or the two files
+            of a pair lie on different grids.
+    """
+    pairs, notes = find_pairs(Path(prediction), Path(reference))
+    scored, predicted = [], set()
+    for done, pair in enumerate(pairs, 1):
+        labels_of_pair = read_labels(pair.prediction), read_labels(pair.reference)
+        names = f"'{pair.prediction.name}'", f"'{pair.reference.name}'"
+        structures, case_notes = compare(*labels_of_pair, reference_numbering=reference_numbering, names=names)
+        scored.append((pair, structures))
+        predicted |= _values(labels_of_pair[0].array)
+        notes += [f"{pair.name}: {note}" for note in case_notes]
+        if on_case:
+            on_case(done, len(pairs))
+    unanswered = _unanswered(predicted)
+    cases = [
+        Case(pair.name, pair.prediction, pair.reference, {n: r for n, r in structures.items() if n not in unanswered})
+        for pair, structures in scored
+    ]
+    return Evaluation(cases, notes, reference_numbering)
+
+
+def compare(
+    prediction: Volume,
+    reference: Volume,
+    *,
+    reference_numbering: Numbering = "verse",
+    names: tuple[str, str] = ("the prediction", "the reference"),
+) -> tuple[dict[str, Agreement], list[str]]:
+    """Scores one prediction: figures for every structure that the reference can judge, and notes.
+
+    Rows are the binary spine, all vertebrae as one, then (where the reference has them) sacrum, discs and canal, each
+    as one, and single vertebrae and discs.
+
+    Raises:
+        InputRefused: values that the numbering does not have, or different grids; `names` stand in the message.
+    """
+    predicted = on_grid_of(prediction, reference.grid, names)
+    values = _values(predicted)
+    _refuse(values - _VERSE_VALUES, names[0], "VerSe's numbering")
+    referenced, notes = _in_verse(reference.array, reference_numbering, names[1])
+    grid = reference.grid
+    box = bounding_box((predicted != 0) | (referenced != 0))
+    if box:
+        predicted, referenced, grid = predicted[box], referenced[box], grid.crop(box)
+    predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
+    reference_values = _values(referenced)
+    extra = (values & labels.VERTEBRAE) - reference_values
+    if extra and labels.levels_known(values) and labels.levels_known(reference_values):
+        levels = [labels.structure(value).abbreviation for value in labels.LEVEL_ORDER if value in extra]
+        notes.append(f"predicted and not in the reference: {', '.join(levels)}.")
+    if grid.is_sheared:
+        notes.append("no surface distances, since the grid has oblique axes (tilted gantry).")
+    structures: dict[str, Agreement] = {}
+    only_vertebrae = not (reference_values | _values(predicted)) & (labels.BINARY_SPINE - labels.VERTEBRAE)
+    for name, mask in _masks(reference_values, values).items():
+        if name == VERTEBRAE and only_vertebrae:
+            structures[name] = structures[BINARY]
+        else:
+            structures[name] = agreement(mask(predicted), mask(referenced), grid)
+    return structures, notes
+
+
+def on_grid_of(volume: Volume, grid: Grid, names: tuple[str, str]) -> np.ndarray:
+    """The voxels (k, j, i) of `volume` in the order in which `grid` stores the same points; nothing is resampled.
+
+    Raises:
+        InputRefused: the two aren't the same set of points; `names` says whose they are.
+    """
+    index_map = np.linalg.inv(grid.affine) @ volume.affine
+    turn = np.rint(index_map[:3, :3]).astype(int)
+    size, own_size = np.array(grid.shape[::-1]), np.array(volume.array.shape[::-1])
+    is_reordering = (np.abs(turn).sum(0) == 1).all() and (np.abs(turn).sum(1) == 1).all()
+    if not is_reordering or (np.abs(turn) @ own_size != size).any():
+        difference = f"{_described(volume.grid)} against {_described(grid)}"
+        raise InputRefused(_different_grids(names, difference))
+    start = np.where(turn.sum(1) < 0, size - 1, 0)
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in own_size])).reshape(3, -1).T
+    apart = np.linalg.norm(volume.grid.world(ends) - grid.world(ends @ turn.T + start), axis=1).max()
+    if apart > GRID_TOLERANCE_VOXELS * grid.spacing_mm.min():
+        raise InputRefused(_different_grids(names, f"up to {apart:.2f} mm apart"))
+    reordered = volume.array.T.transpose(np.abs(turn).argmax(axis=1))
+    return np.flip(reordered, axis=tuple(np.flatnonzero(turn.sum(1) < 0))).T
+
+
+def _different_grids(names: tuple[str, str], difference: str) -> str:
+    return f"{names[0]} and {names[1]} don't lie on the same grid ({difference}): save both on the scan's own grid."
+
+
+def _described(grid: Grid) -> str:
+    sizes = "x".join(str(n) for n in grid.shape[::-1])
+    return f"{sizes} voxels of {'x'.join(f'{step:.3g}' for step in grid.spacing_mm)} mm"
+
+
+def _masks(values: set[int], predicted: set[int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Row name -> function from labels to the mask of that row, for what a reference that holds `values` can judge.
+
+    An empty prediction keeps the rows of single levels: in a folder it has missed what the others found.
+    """
+    masks = {BINARY: binary_spine, VERTEBRAE: _mask_of(labels.VERTEBRAE)}
+    for name, group in ((SACRUM, {labels.SACRUM}), (DISCS, labels.DISCS), (CANAL, {labels.CANAL})):
+        if values & group:
+            masks[name] = _mask_of(group)
+    for kind in (labels.VERTEBRAE, labels.DISCS):
+        one_class = predicted & kind and not labels.levels_known(predicted & kind)
+        if labels.levels_known(values & kind) and not one_class:
+            masks |= {name: _mask_of({value}) for name, value in LEVEL_ROWS.items() if value in values & kind}
+    return masks
+
+
+def _mask_of(group: Iterable[int]) -> Callable[[np.ndarray], np.ndarray]:
+    chosen = np.zeros(256, dtype=bool)
+    chosen[list(group)] = True
+    return lambda array: chosen[array]
+
+
+def _unanswered(predicted: set[int]) -> set[str]:
+    """Rows that no prediction tries to answer, given the values in all of them together."""
+    rows = set()
+    for kind in (labels.VERTEBRAE, labels.DISCS):
+        if not labels.levels_known(predicted & kind):
+            rows |= {name for name, value in LEVEL_ROWS.items() if value in kind}
+    if not predicted & labels.DISCS:
+        rows.add(DISCS)
+    if labels.CANAL not in predicted:
+        rows.add(CANAL)
+    return rows
+
+
+def _in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.ndarray, list[str]]:
+    """A reference as uint8 VerSe values (255 = not scored), and notes."""
+    values = _values(array)
+    if numbering == "verse":
+        _refuse(values - _VERSE_VALUES - {labels.IGNORED}, name, "VerSe's numbering")
+        return array.astype(np.uint8), []
+    _refuse(values - labels.TOTALSEGMENTATOR_VALUES - {labels.IGNORED}, name, "TotalSegmentator's numbering")
+    if values and not values & set(labels.TOTALSEGMENTATOR_TO_VERSE):
+        raise InputRefused(
+            f"{name} holds no vertebra in TotalSegmentator's numbering (25 to 50), only {_listed(values)}: "
+            "choose the numbering it was made with."
+        )
+    table = np.zeros(256, dtype=np.uint8)
+    table[list(labels.TOTALSEGMENTATOR_TO_VERSE)] = list(labels.TOTALSEGMENTATOR_TO_VERSE.values())
+    table[labels.IGNORED] = labels.IGNORED
+    notes = []
+    if labels.TOTALSEGMENTATOR_S1 in values and labels.TOTALSEGMENTATOR_SACRUM not in values:
+        # Scoring a whole predicted sacrum against S1 alone would punish the right answer.
+        table[labels.TOTALSEGMENTATOR_S1] = labels.IGNORED
+        notes.append("the sacrum is not scored, since the reference holds S1 but not the rest of the sacrum.")
+    return table[array.astype(np.uint8)], notes
+
+
+def _values(array: np.ndarray) -> set[int]:
+    """Distinct values other than 0."""
+    return set().union(*(np.unique(part[part != 0]).tolist() for part in array))
+
+
+def _refuse(impossible: set[int], name: str, numbering: str) -> None:
+    if impossible:
+        raise InputRefused(
+            f"{name} holds {_listed(impossible)}, which {numbering} does not have: "
+            "check that it is a file of spine labels and which numbering it was made with."
+        )
+
+
+def _listed(values: set[int]) -> str:
+    ordered = sorted(values)
+    more = f" and {len(ordered) - 8} more values" if len(ordered) > 8 else ""
+    return ", ".join(map(str, ordered[:8])) + more

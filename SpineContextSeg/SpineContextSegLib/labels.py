@@ -1,0 +1,163 @@
+"""The one table of what a label value means: name, color, SNOMED CT code and place along the spine.
+
+Values are those of the VerSe challenge (Sekuboyina et al., Medical Image Analysis 2021, 10.1016/j.media.2021.102166,
+numbers in osf.io/4skx2): C1-C7 = 1-7, T1-T12 = 8-19, L1-L5 = 20-24, L6 = 25, sacrum = 26, T13 = 28. Discs (100 + the
+vertebra above) and the spinal canal (61) follow TPTBox (github.com/Hendrik-code/TPTBox, `core/vert_constants.py`).
+200 is our own: a disc whose level is unknown. VerSe reserves 27 for the coccyx; it counts as binary spine and is never
+written here.
+
+A file in which single vertebrae have not been told apart holds 1 for every vertebra: `levels_known` recognizes such a
+file, and `structure(1, levels_known=False)` names that segment "Vertebrae".
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal["vertebra", "sacrum", "disc", "canal"]
+
+SACRUM = 26
+CANAL = 61
+DISC_OFFSET = 100
+DISC_LEVEL_UNKNOWN = 200
+VERTEBRA_LEVEL_UNKNOWN = 1
+# Marks voxels of a reference that nobody could assign; they count neither for nor against a prediction.
+IGNORED = 255
+
+LEVEL_ORDER: tuple[int, ...] = (*range(1, 20), 28, *range(20, 26), SACRUM)
+"""Vertebrae and sacrum from top to bottom: T13 (28) lies below T12 (19), L6 (25) below L5 (24)."""
+
+VERTEBRAE: frozenset[int] = frozenset(LEVEL_ORDER) - {SACRUM}
+DISCS: frozenset[int] = frozenset(DISC_OFFSET + value for value in VERTEBRAE) | {DISC_LEVEL_UNKNOWN}
+BINARY_SPINE: frozenset[int] = frozenset(range(1, 29))
+"""What counts as spine in a binary mask: every vertebra, sacrum and coccyx; neither discs nor canal."""
+
+# Class map "total" of TotalSegmentator v2 (github.com/wasserth/TotalSegmentator, `totalsegmentator/map_to_binary.py`):
+# 25 sacrum and 26 S1 are both sacrum here; 27-31 are L5-L1, 32-43 T12-T1 and 44-50 C7-C1.
+TOTALSEGMENTATOR_TO_VERSE: Mapping[int, int] = MappingProxyType(
+    {25: SACRUM, 26: SACRUM, **{27 + step: 24 - step for step in range(24)}}
+)
+TOTALSEGMENTATOR_VALUES: frozenset[int] = frozenset(range(1, 118))
+TOTALSEGMENTATOR_SACRUM = 25
+TOTALSEGMENTATOR_S1 = 26
+
+TERMINOLOGY_CONTEXT = "Segmentation category and type - SpineContextSeg"
+_CATEGORY = "SCT^123037004^Anatomical Structure"
+# Slicer's default list of regions; no region is set, since the type itself says where the structure lies.
+_REGION_CONTEXT = "Anatomic codes - DICOM master list"
+
+
+@dataclass(frozen=True)
+class Structure:
+    """One label value and everything that a file or a screen says about it; `color` is red, green, blue in 0..1."""
+
+    value: int
+    name: str
+    abbreviation: str
+    color: tuple[float, float, float]
+    snomed_code: str
+    snomed_meaning: str
+    kind: Kind
+
+    @property
+    def terminology_entry(self) -> str:
+        """Value of the segment tag `TerminologyEntry`.
+
+        Seven parts joined by "~" (context, category, type, type modifier, region context, region, region modifier),
+        each code a triplet scheme^value^meaning: `vtkSlicerTerminologiesModuleLogic::SerializeTerminologyEntry`.
+        """
+        type_code = f"SCT^{self.snomed_code}^{self.snomed_meaning}"
+        return "~".join((TERMINOLOGY_CONTEXT, _CATEGORY, type_code, "^^", _REGION_CONTEXT, "^^", "^^"))
+
+
+# DICOM PS3.16 CID 7603 "Vertebra", C1 to L5.
+_VERTEBRA_CODES = (
+    "14806007", "39976000", "113205007", "5329002", "36978003", "36054005", "87391001",
+    "64864005", "53733008", "1626008", "73071006", "56401006", "45296009",
+    "62487009", "11068009", "82687006", "7610001", "12989004", "23215003",
+    "66794005", "14293000", "36470004", "11994002", "49668003",
+)  # fmt: skip
+_ANY_VERTEBRA = ("51282000", "Vertebra")  # DICOM PS3.16 CID 6102
+_SACRUM_CODE = ("54735007", "Sacrum")  # DICOM PS3.16 CID 7602
+_DISC_CODE = ("360499006", "Intervertebral disc")
+_CANAL_CODE = ("61853006", "Vertebral canal")  # DICOM PS3.16 CID 6115
+
+
+def _level_name(value: int) -> str:
+    if value == 28:
+        return "T13"
+    for letter, above in (("L", 19), ("T", 7), ("C", 0)):
+        if value > above:
+            return f"{letter}{value - above}"
+    raise ValueError(f"{value} is no vertebra")
+
+
+def _color(hue: float, saturation: float, brightness: float) -> tuple[float, float, float]:
+    # Multiples of 1/255, so that a color survives files that keep it in eight bits.
+    red, green, blue = (round(255 * part) / 255 for part in colorsys.hsv_to_rgb(hue % 1.0, saturation, brightness))
+    return red, green, blue
+
+
+def _level_hue(value: int) -> float:
+    # Steps of the golden ratio keep a level far in hue from the two above and the two below it.
+    return 0.92 + 0.618034 * LEVEL_ORDER.index(value)
+
+
+def _vertebra(value: int) -> Structure:
+    level = _level_name(value)
+    # SNOMED CT has no code for the supernumerary levels: their type is any vertebra, the level stands in the name.
+    code, meaning = _ANY_VERTEBRA if value in (25, 28) else (_VERTEBRA_CODES[value - 1], f"{level} vertebra")
+    color = _color(_level_hue(value), 0.75, 0.95)
+    return Structure(value, f"{level} vertebra", level, color, code, meaning, "vertebra")
+
+
+def _disc(vertebra: int) -> Structure:
+    # "Disc below L5" stays true with an L6, which "L5/S1" would not.
+    level = _level_name(vertebra)
+    color = _color(_level_hue(vertebra), 0.80, 0.55)
+    return Structure(DISC_OFFSET + vertebra, f"Disc below {level}", f"{level} disc", color, *_DISC_CODE, "disc")
+
+
+_VERTEBRAE_AS_ONE = Structure(
+    VERTEBRA_LEVEL_UNKNOWN, "Vertebrae", "Vertebrae", _color(0.12, 0.70, 0.95), *_ANY_VERTEBRA, "vertebra"
+)
+
+STRUCTURES: Mapping[int, Structure] = MappingProxyType(
+    {
+        item.value: item
+        for item in (
+            *(_vertebra(value) for value in LEVEL_ORDER if value != SACRUM),
+            Structure(SACRUM, "Sacrum", "Sacrum", _color(0.02, 0.75, 0.90), *_SACRUM_CODE, "sacrum"),
+            *(_disc(value) for value in LEVEL_ORDER if value != SACRUM),
+            Structure(CANAL, "Spinal canal", "Canal", _color(0.84, 0.40, 1.00), *_CANAL_CODE, "canal"),
+            Structure(
+                DISC_LEVEL_UNKNOWN, "Intervertebral discs", "Discs", _color(0.50, 0.75, 0.80), *_DISC_CODE, "disc"
+            ),
+        )
+    }
+)
+"""Every value that a file of ours may hold, top to bottom: vertebrae, sacrum, discs, canal, disc of unknown level."""
+
+
+def structure(value: int, *, levels_known: bool = True) -> Structure:
+    """What `value` stands for; with `levels_known=False`, 1 is any vertebra and not C1.
+
+    Raises:
+        KeyError: no structure has this value.
+    """
+    if value == VERTEBRA_LEVEL_UNKNOWN and not levels_known:
+        return _VERTEBRAE_AS_ONE
+    return STRUCTURES[value]
+
+
+def levels_known(values: Iterable[int]) -> bool:
+    """Whether a file that holds `values` tells single vertebrae (or discs) apart.
+
+    A file whose only vertebra is 1 counts as not telling them apart: C1 is not seen without C2 but in a narrow crop.
+    """
+    unknown = {VERTEBRA_LEVEL_UNKNOWN, DISC_LEVEL_UNKNOWN}
+    return any(value in VERTEBRAE | DISCS and value not in unknown for value in values)

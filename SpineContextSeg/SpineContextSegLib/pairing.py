@@ -1,0 +1,116 @@
+"""Which prediction belongs to which reference, for two files or two folders."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from SpineContextSegLib.errors import InputRefused
+
+# Longest first: the part before the ending is the name of the case.
+LABEL_FILE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd")
+
+# What marks a file of labels beside its scan; where files of a reference folder are marked so, its others are scans.
+# VerSe has `derivatives/sub-verse000/sub-verse000_dir-orient_seg-vert_msk.nii.gz` (osf.io/4skx2) beside
+# `rawdata/sub-verse000/sub-verse000_dir-orient_ct.nii.gz`; its challenge layout has `_seg` (osf.io/b2wxj).
+_VERTEBRA_MASK = "_seg-vert_msk"
+_LABEL_SUFFIXES = ("_labels", "_label", "_segmentation", "_seg", "_mask", "_msk")
+_SCAN_SUFFIXES = ("_ct",)
+
+
+@dataclass(frozen=True)
+class Pair:
+    name: str
+    prediction: Path
+    reference: Path
+
+
+def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]]:
+    """Pairs of files, sorted by name, and a sentence for every file that has no partner.
+
+    Two files are one pair. Two folders are searched with their subfolders; files belong together when they have the
+    same name, else the same name but for the ending and words like `_ct`, `_labels`, `_seg-vert_msk`, else (as in
+    BIDS) when every part of the prediction's name stands in the reference's, `sub-...` included.
+
+    Raises:
+        InputRefused: a path is missing, one is a file and the other a folder, nothing matches, or several do.
+    """
+    for path in (prediction, reference):
+        if not path.exists():
+            raise InputRefused(f"'{path}' does not exist: check the path.")
+    if prediction.is_file() and reference.is_file():
+        return [Pair(_stem(prediction), prediction, reference)], []
+    if prediction.is_file() or reference.is_file():
+        raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
+    predictions, references = _label_files(prediction), _references(reference)
+    pairs, notes, partner = [], [], {}
+    for target in references:
+        found = _candidates(target, predictions)
+        if len(found) > 1:
+            names = " and ".join(f"'{path.relative_to(prediction)}'" for path in found)
+            raise InputRefused(f"{names} all match the reference '{target.name}': keep one prediction for each scan.")
+        if not found:
+            notes.append(f"Not counted, since it has no prediction: '{target.relative_to(reference)}'.")
+            continue
+        if found[0] in partner:
+            raise InputRefused(
+                f"'{found[0].name}' matches both references '{partner[found[0]].name}' and '{target.name}': "
+                "give it the name of its scan."
+            )
+        partner[found[0]] = target
+        pairs.append(Pair(_stem(target), found[0], target))
+    notes += [
+        f"Not counted, since it has no reference: '{path.relative_to(prediction)}'."
+        for path in predictions
+        if path not in partner
+    ]
+    if not pairs:
+        raise InputRefused(
+            f"No file in '{prediction}' matches a reference in '{reference}': name predictions like their references "
+            "or like the scans they were made from."
+        )
+    return pairs, notes
+
+
+def _label_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(LABEL_FILE_ENDINGS)
+    )
+
+
+def _references(folder: Path) -> list[Path]:
+    files = _label_files(folder)
+    for suffixes in ((_VERTEBRA_MASK,), _LABEL_SUFFIXES):
+        marked = [path for path in files if _stem(path).lower().endswith(suffixes)]
+        if marked:
+            return marked
+    return files
+
+
+def _candidates(target: Path, predictions: list[Path]) -> list[Path]:
+    same_name = [path for path in predictions if path.name == target.name]
+    if same_name:
+        return same_name
+    same_scan = [path for path in predictions if _scan_name(path) == _scan_name(target)]
+    if same_scan:
+        return same_scan
+    parts = set(_scan_name(target).split("_"))
+    subject = {part for part in parts if re.fullmatch(r"sub-[^_]+", part)}
+    return [path for path in predictions if subject and subject <= set(_scan_name(path).split("_")) <= parts]
+
+
+def _stem(path: Path) -> str:
+    for ending in LABEL_FILE_ENDINGS:
+        if path.name.lower().endswith(ending):
+            return path.name[: -len(ending)]
+    return path.stem
+
+
+def _scan_name(path: Path) -> str:
+    name = _stem(path).lower()
+    for suffix in (_VERTEBRA_MASK, *_LABEL_SUFFIXES, *_SCAN_SUFFIXES):
+        name = name.removesuffix(suffix)
+    return name

@@ -1,0 +1,150 @@
+"""From a file or DICOM folder to a `Volume`, with its geometry checked before and after SimpleITK reads it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .checks import MINIMUM_SLICES, check_geometry
+from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
+from .errors import InputRefused
+from .integrity import check_complete
+from .nifti import NiftiHeader, read_nifti_header
+from .volume import Grid, Volume, from_sitk, lps_affine
+
+READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+# The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
+HEADER_AGREEMENT_MM = 0.1
+NOTEWORTHY_SHIFT_MM = 1.0
+
+
+def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
+    """Reads one gray-value volume: NIfTI-1, NRRD, MHA, a DICOM folder (searched to the bottom) or one DICOM file.
+
+    Returns:
+        The volume, array (k, j, i) as stored (rescaled to HU for DICOM), affine IJK -> RAS in mm, shear kept; and
+        notes, one sentence each, on what was chosen or noticed.
+
+    Raises:
+        InputRefused: missing, of unknown kind, unreadable, cut short, not 3D, color, sheared NIfTI, fewer than 3
+            slices, absurd voxel size.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputRefused(f"'{path}' does not exist: check the path.")
+    with quiet_itk():
+        if path.is_dir():
+            return read_dicom_folder(path)
+        if path.name.lower().endswith(READABLE_ENDINGS):
+            return _read_image_file(path)
+        if is_dicom_file(path):
+            return read_dicom_files([path])
+    raise InputRefused(f"'{path.name}' is of no known kind: give NIfTI (.nii.gz), .nrrd, .mha or a DICOM folder.")
+
+
+def read_labels(path: str | Path) -> Volume:
+    """Reads a segmentation with one label value per voxel: NIfTI-1, NRRD, MHA, or `.seg.nrrd` with one layer.
+
+    Returns:
+        Integers (k, j, i), affine IJK -> RAS in mm.
+
+    Raises:
+        InputRefused: as `read_volume`, and where values are no whole numbers.
+    """
+    path = Path(path)
+    volume, _ = read_volume(path)
+    if np.issubdtype(volume.array.dtype, np.integer):
+        return volume
+    rounded = np.rint(volume.array)
+    if not np.array_equal(rounded, volume.array) or np.abs(rounded).max() > np.iinfo(np.int32).max:
+        raise InputRefused(f"'{path.name}' holds fractions, not label values: give a segmentation.")
+    return Volume(rounded.astype(np.int32), volume.affine)
+
+
+@contextmanager
+def quiet_itk() -> Iterator[None]:
+    """Keeps ITK's warnings off the terminal; what matters in them is checked here and said in words."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
+    is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+    header = read_nifti_header(path) if is_nifti else None
+    if header is not None:
+        _refuse_sheared_or_absurd(header, path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
+    grid = _promised_grid(reader, path)
+    notes = _agreement(header, grid, path) if header is not None else []
+    check_geometry(grid)
+    voxels = int(np.prod(grid.shape, dtype=np.int64))
+    if header is not None:
+        check_complete(path, voxels * header.bytes_per_voxel, header.voxel_offset)
+    else:
+        check_complete(path, voxels * sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent())
+    if reader.GetDimension() == 4:
+        reader.SetExtractSize([*reader.GetSize()[:3], 0])
+    try:
+        volume = from_sitk(reader.Execute())
+    except RuntimeError as error:
+        raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
+    return volume, notes
+
+
+def _promised_grid(reader: sitk.ImageFileReader, path: Path) -> Grid:
+    """The grid that the header states, refused where it is no single gray-value volume."""
+    size, dimension, pixel = reader.GetSize(), reader.GetDimension(), reader.GetPixelID()
+    if reader.GetNumberOfComponents() != 1 or pixel in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise InputRefused(
+            f"'{path.name}' holds {reader.GetNumberOfComponents()} values per voxel, as a color picture or "
+            "overlapping segments do: give one gray-value volume."
+        )
+    if dimension == 4 and size[3] != 1:
+        raise InputRefused(f"'{path.name}' holds {size[3]} volumes (4D): save the one to segment as its own file.")
+    if dimension not in (3, 4):
+        raise InputRefused(f"'{path.name}' has {dimension} dimensions: give one three-dimensional CT volume.")
+    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:3, :3]
+    return Grid(size[2::-1], lps_affine(reader.GetOrigin()[:3], reader.GetSpacing()[:3], direction))
+
+
+def _refuse_sheared_or_absurd(header: NiftiHeader, path: Path) -> None:
+    for matrix in (header.sform, header.qform):
+        if matrix is None:
+            continue
+        grid = Grid((MINIMUM_SLICES,) * 3, matrix)
+        check_geometry(grid)
+        if grid.is_sheared:
+            raise InputRefused(
+                f"'{path.name}' is sheared (tilted gantry), which programs read differently from NIfTI: "
+                "give the DICOM folder, or save the scan as .nrrd."
+            )
+
+
+def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
+    """Compares ITK's geometry with both transforms of a NIfTI header (ITK mixes pixdim, sform and qform)."""
+    matrices = {"sform": header.sform, "qform": header.qform}
+    stated = {name: Grid(grid.shape, matrix) for name, matrix in matrices.items() if matrix is not None}
+    if not stated:
+        return ["The file does not state how the patient lies in it: left and right may be exchanged."]
+    shifts = {name: float(np.abs(other.corners() - grid.corners()).max()) for name, other in stated.items()}
+    used = min(shifts, key=lambda name: shifts[name])
+    if shifts[used] > HEADER_AGREEMENT_MM:
+        raise InputRefused(
+            f"The header of '{path.name}' contradicts itself about voxel size or position: export the scan again, "
+            "best as .nrrd or DICOM."
+        )
+    if max(shifts.values()) > NOTEWORTHY_SHIFT_MM:
+        shift = max(shifts.values())
+        return [f"The file states two positions in space, {shift:.0f} mm apart; that of its {used} was used."]
+    return []

@@ -1,0 +1,95 @@
+"""torch on the CPU, on CUDA and on Apple's GPU."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load
+from torch import nn
+
+from ..network import fold_batch_norm, network_from_state
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+GPU_BATCH = 4
+ACTIVATIONS = {"softmax": lambda logits: torch.softmax(logits, dim=1), "sigmoid": torch.sigmoid}
+
+
+class TorchRuntime:
+    """Runs a network with its batch norms folded; half precision on CUDA, float32 elsewhere.
+
+    When a GPU's memory doesn't suffice, the batch is halved; when it doesn't suffice for one window, or the GPU fails
+    otherwise, the CPU takes over (and raises what wasn't the GPU's fault). Both are said in `warnings`.
+    """
+
+    name = "torch"
+
+    def __init__(self, network: nn.Module, activation: str, device: str = "cpu", threads: int | None = None):
+        """`network`: (n, channels, *roi_size) -> logits (n, classes, *roi_size), on the CPU and in eval mode, with
+        batch norms folded; `activation`: "softmax" or "sigmoid"; `threads`: of torch, for the whole process."""
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.warnings: list[str] = []
+        self.preferred_batch = 1 if device == "cpu" else GPU_BATCH
+        self._activation = ACTIVATIONS[activation]
+        self._on_cpu = network.to(memory_format=torch.channels_last_3d)
+        self._place(device)
+
+    @classmethod
+    def of(cls, model: Model, device: str = "cpu", threads: int | None = None) -> TorchRuntime:
+        """For a model's safetensors. Raises InputRefused when they are missing, changed or don't fit the card."""
+        card = model.card
+        state = load(model.read("safetensors"))
+        network = network_from_state(state, card.in_channels, len(card.classes), card.base_filters)
+        return cls(fold_batch_norm(network), card.activation, device, threads)
+
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        """See Runtime."""
+        result, done = [], 0
+        while done < len(windows):
+            batch = windows[done : done + self.preferred_batch]
+            probabilities = self._run(batch)
+            if probabilities is not None:
+                result.append(probabilities)
+                done += len(batch)
+        return result[0] if len(result) == 1 else np.concatenate(result)
+
+    @torch.inference_mode()
+    def _run(self, batch: np.ndarray) -> np.ndarray | None:
+        """Class probabilities, or None when the GPU failed; then the runtime has made do and can be asked again."""
+        try:
+            x = torch.from_numpy(batch).to(self.device, self._dtype, memory_format=torch.channels_last_3d)
+            return self._activation(self._network(x).float()).cpu().contiguous().numpy()
+        except RuntimeError as error:
+            if self.device == "cpu":
+                raise
+            reason, out_of_memory = str(error).splitlines()[0], _is_out_of_memory(error)
+        # Here the error has gone, and with it what its traceback held of the GPU's memory.
+        if out_of_memory and self.preferred_batch > 1:
+            self.preferred_batch //= 2
+            self.warnings.append(f"The GPU's memory didn't suffice; windows now run {self.preferred_batch} at a time.")
+        else:
+            self._fall_back(reason)
+        return None
+
+    def _place(self, device: str) -> None:
+        self.device = device
+        self._dtype = torch.float16 if device == "cuda" else torch.float32
+        try:
+            self._network = self._on_cpu if device == "cpu" else copy.deepcopy(self._on_cpu).to(device, self._dtype)
+        except RuntimeError as error:
+            self._fall_back(str(error).splitlines()[0])
+
+    def _fall_back(self, reason: str) -> None:
+        self.warnings.append(f"The GPU ({self.device}) couldn't run the network, the CPU took over: {reason}")
+        self.preferred_batch = 1
+        self._place("cpu")
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has an exception of its own; Apple's GPU raises a plain RuntimeError."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error)

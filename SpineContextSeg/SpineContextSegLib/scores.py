@@ -1,0 +1,206 @@
+"""What an evaluation found, and how it is shown: statistics over scans, text table, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from SpineContextSegLib import labels
+from SpineContextSegLib.metrics import NAN, Agreement
+
+BINARY, VERTEBRAE, SACRUM, DISCS, CANAL = "Spine (binary)", "Vertebrae", "Sacrum", "Discs", "Canal"
+LEVEL_ROWS = {
+    labels.structure(value).abbreviation: value
+    for offset in (0, labels.DISC_OFFSET)
+    for value in (offset + level for level in labels.LEVEL_ORDER if level != labels.SACRUM)
+}
+"""Names of the rows for single vertebrae, then single discs, top to bottom, and their values."""
+
+LOW_DICE = 0.8
+METRICS = tuple(field.name for field in fields(Agreement))
+
+_COLUMNS = (
+    ("Dice", "dice", ".4f"),
+    ("ASD mm", "average_surface_distance_mm", ".2f"),
+    ("HD95 mm", "hausdorff95_mm", ".2f"),
+    ("Volume ml", "volume_difference_ml", "+.2f"),
+    ("Volume %", "volume_difference_percent", "+.1f"),
+    ("Recall", "recall", ".4f"),
+    ("Precision", "precision", ".4f"),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan: figures by structure, top rows first."""
+
+    name: str
+    prediction: Path
+    reference: Path
+    structures: dict[str, Agreement]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """One figure over the scans in which it could be measured; `sd` is the sample standard deviation."""
+
+    count: int
+    mean: float
+    sd: float
+    median: float
+    minimum: float
+    percentile5: float
+    maximum: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Statistics:
+        measured = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
+        if not measured.size:
+            return cls(0, NAN, NAN, NAN, NAN, NAN, NAN)
+        sd = float(measured.std(ddof=1)) if measured.size > 1 else NAN
+        low, middle = (float(part) for part in np.percentile(measured, (5, 50)))
+        smallest, largest = float(measured.min()), float(measured.max())
+        return cls(measured.size, float(measured.mean()), sd, middle, smallest, low, largest)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was measured; `notes` are sentences about what was left out and why."""
+
+    cases: list[Case]
+    notes: list[str]
+    reference_numbering: str
+
+    def structures(self) -> list[str]:
+        """Names of the structures in any case: groups first, then levels from top to bottom."""
+        present = {name for case in self.cases for name in case.structures}
+        order = (BINARY, VERTEBRAE, SACRUM, DISCS, CANAL, *LEVEL_ROWS)
+        return [name for name in order if name in present]
+
+    def values(self, structure: str, metric: str) -> list[float]:
+        """One figure of one structure in every case that has the structure."""
+        return [getattr(case.structures[structure], metric) for case in self.cases if structure in case.structures]
+
+    def statistics(self, structure: str, metric: str) -> Statistics:
+        return Statistics.of(self.values(structure, metric))
+
+    def count_low(self, structure: str) -> int:
+        """In how many cases Dice lies below 0.8."""
+        return sum(value < LOW_DICE for value in self.values(structure, "dice"))
+
+    def table(self) -> str:
+        """Aligned text: one case with all its structures, or the cases' binary figures and a summary by structure."""
+        if len(self.cases) == 1:
+            case = self.cases[0]
+            blocks = [f"{case.name}\n{_aligned(_figures('Structure', case.structures))}"]
+        else:
+            binary = {case.name: case.structures[BINARY] for case in self.cases}
+            blocks = [
+                f"{BINARY}, {len(self.cases)} cases\n{_aligned(_figures('Case', binary))}",
+                f"Dice over the cases\n{_aligned(self._summary_rows())}",
+            ]
+        blocks.append("Volume: prediction minus reference. ASD: average symmetric surface distance.")
+        return "\n\n".join(blocks + (["\n".join(self.notes)] if self.notes else [])) + "\n"
+
+    def write_csv(self, path: Path) -> None:
+        """One row for each structure of each case (`statistic` = case), then rows of statistics without a case."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(("statistic", "case", "structure", *METRICS))
+        for case in self.cases:
+            for name, result in case.structures.items():
+                writer.writerow(("case", case.name, name, *(_blank_nan(getattr(result, m)) for m in METRICS)))
+        for name in self.structures():
+            columns = [asdict(self.statistics(name, metric)) for metric in METRICS]
+            for statistic in columns[0]:
+                writer.writerow((statistic, "", name, *(_blank_nan(column[statistic]) for column in columns)))
+            writer.writerow((f"dice below {LOW_DICE}", "", name, self.count_low(name), *[""] * (len(METRICS) - 1)))
+        _write_whole(Path(path), text.getvalue())
+
+    def write_json(self, path: Path) -> None:
+        """The same as an object with `cases` and `summary`; what couldn't be measured is null."""
+        summary = {
+            name: {
+                "dice_below_0.8": self.count_low(name),
+                **{metric: asdict(self.statistics(name, metric)) for metric in METRICS},
+            }
+            for name in self.structures()
+        }
+        cases = [
+            {
+                "name": case.name,
+                "prediction": str(case.prediction),
+                "reference": str(case.reference),
+                "structures": {name: asdict(result) for name, result in case.structures.items()},
+            }
+            for case in self.cases
+        ]
+        content = {
+            "reference_numbering": self.reference_numbering,
+            "notes": self.notes,
+            "cases": cases,
+            "summary": summary,
+        }
+        _write_whole(Path(path), json.dumps(_null_nan(content), indent=2, allow_nan=False) + "\n")
+
+    def _summary_rows(self) -> list[list[str]]:
+        rows = [["Structure", "n", "mean", "SD", "median", "min", "5th %", f"< {LOW_DICE}", "ASD mm", "HD95 mm"]]
+        for name in self.structures():
+            dice = self.statistics(name, "dice")
+            figures = (dice.mean, dice.sd, dice.median, dice.minimum, dice.percentile5)
+            distances = (self.statistics(name, m).mean for m in ("average_surface_distance_mm", "hausdorff95_mm"))
+            rows.append(
+                [name, str(dice.count), *(_number(value, ".4f") for value in figures), str(self.count_low(name))]
+                + [_number(value, ".2f") for value in distances]
+            )
+        return rows
+
+
+def _figures(first: str, results: dict[str, Agreement]) -> list[list[str]]:
+    rows = [[first, *(title for title, _, _ in _COLUMNS)]]
+    for name, result in results.items():
+        rows.append([name, *(_number(getattr(result, metric), form) for _, metric, form in _COLUMNS)])
+    return rows
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else format(value, form)
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for first, *numbers in rows:
+        cells = [cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    # Renamed when complete: an interrupted run leaves an earlier file as it was.
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(text.encode("utf-8"))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _blank_nan(value: float) -> float | str:
+    return "" if math.isnan(value) else value
+
+
+def _null_nan(content):
+    if isinstance(content, dict):
+        return {key: _null_nan(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_null_nan(value) for value in content]
+    return None if isinstance(content, float) and math.isnan(content) else content

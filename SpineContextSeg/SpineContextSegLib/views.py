@@ -1,0 +1,167 @@
+"""Flat views of a scan and its labels, as radiology shows them: through the spine, even where it bends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .labels import BINARY_SPINE
+from .resampling import ras_grid, resample_intensity
+from .volume import Grid, Volume
+
+AIR_HU = -1000.0
+# Finer pixels than these aren't seen in a picture, coarser ones are.
+_FINEST_MM, _COARSEST_MM, _MOST_PIXELS = 0.5, 1.5, 700
+_MARGIN_MM = 45.0
+# Half a vertebra's height: keeps to the curve of the spine and not to the shape of a single level.
+_SMOOTHING_MM = 12.0
+_AXIAL_SEARCH_MM = 20.0
+# Counted from the back, about 70 % of a vertebra's voxels lie behind the middle of its body.
+_BODY_QUANTILE = 0.7
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture in radiological convention (the patient's right on the left, front on the left, head up).
+
+    Attributes:
+        title: what it is.
+        hu: (rows, columns) float32.
+        labels: (rows, columns), values of the segmentation.
+        pixel_mm: side of a square pixel.
+        marks: letters for the left, right, upper and lower edge.
+    """
+
+    title: str
+    hu: np.ndarray
+    labels: np.ndarray
+    pixel_mm: float
+    marks: tuple[str, str, str, str]
+
+
+def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:
+    """Sagittal, coronal and axial view. The first two follow the spine, so that a curved spine is seen as a whole.
+
+    The scan is shown in its whole height, and around the segmentation from side to side and from front to back. Where
+    nothing is labeled, the views go through the middle of the scan.
+
+    Args:
+        volume: HU (k, j, i) on any grid.
+        labels: values (k, j, i) on the same grid.
+    """
+    spacing = max(np.clip(volume.grid.spacing_mm.min(), _FINEST_MM, _COARSEST_MM), volume.grid.extent_mm.max() / _MOST_PIXELS)
+    whole = ras_grid(volume.grid, float(spacing))
+    found = label_box(labels, whole)
+    margin = round(_MARGIN_MM / spacing)
+    if found is None:
+        grid, mask = whole, np.zeros(whole.shape, bool)
+    else:
+        around = tuple(slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(found, whole.shape))
+        grid = whole.crop((slice(None), *around[1:]))
+        mask = _spine(sample_labels(labels, grid))
+    along_x, along_y = _course(mask.sum(1), 0.5, spacing), _course(mask.sum(2), _BODY_QUANTILE, spacing)
+    level = _fullest_level(mask, spacing)
+    titles = [
+        name + (", follows the spine" if np.ptp(course) * spacing > 3.0 else "")
+        for name, course in (("Sagittal", along_x), ("Coronal", along_y))
+    ]
+    return (
+        _along(volume, labels, grid, 2, along_x, titles[0], ("A", "P", "S", "I")),
+        _along(volume, labels, grid, 1, along_y, titles[1], ("R", "L", "S", "I")),
+        _axial(volume, labels, grid, level),
+    )
+
+
+def label_box(labels: Volume, grid: Grid) -> tuple[slice, slice, slice] | None:
+    """The slices (k, j, i) of `grid` that hold every labeled voxel, or None where there is none."""
+    occupied = labels.array != 0
+    bounds = []
+    for axis in range(3):
+        filled = np.flatnonzero(occupied.any(axis=tuple(n for n in range(3) if n != axis)))
+        if not filled.size:
+            return None
+        bounds.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    indices = (labels.grid.crop(tuple(bounds)).corners() - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+    low = np.clip(np.floor(indices.min(0) + 0.5).astype(int), 0, np.array(grid.shape[::-1]) - 1)
+    high = np.clip(np.ceil(indices.max(0) + 0.5).astype(int), low + 1, grid.shape[::-1])
+    return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1]))
+
+
+def sample_labels(labels: Volume, grid: Grid) -> np.ndarray:
+    """The label of the nearest voxel at every point of `grid`, 0 outside; (k, j, i) in the type of the labels."""
+    to_index = np.linalg.inv(labels.affine) @ grid.affine
+    sizes = labels.array.shape[::-1]
+    j, i = np.arange(grid.shape[1])[:, None], np.arange(grid.shape[2])[None, :]
+    in_plane = [to_index[n, 0] * i + to_index[n, 1] * j + to_index[n, 3] for n in range(3)]
+    out = np.zeros(grid.shape, labels.array.dtype)
+    for k in range(grid.shape[0]):
+        index = [np.rint(plane + to_index[n, 2] * k).astype(np.intp) for n, plane in enumerate(in_plane)]
+        inside = np.logical_and.reduce([(axis >= 0) & (axis < size) for axis, size in zip(index, sizes)])
+        out[k][inside] = labels.array[tuple(axis[inside] for axis in index[::-1])]
+    return out
+
+
+def _spine(labels: np.ndarray) -> np.ndarray:
+    """Mask of the binary spine, or of whatever is labeled where there is none."""
+    spine = (labels >= min(BINARY_SPINE)) & (labels <= max(BINARY_SPINE))
+    return spine if spine.any() else labels != 0
+
+
+def _course(profile: np.ndarray, quantile: float, spacing_mm: float) -> np.ndarray:
+    """Where the spine runs: for every row k of `profile` (voxels at each index along another axis) a smooth position.
+
+    The position is the quantile of the row's voxels, averaged over neighboring rows with their voxels as weights; rows
+    far from any voxel take the nearest position.
+    """
+    rows, columns = profile.shape
+    weight = profile.sum(1).astype(np.float64)
+    if not weight.any():
+        return np.full(rows, (columns - 1) / 2)
+    filled = np.flatnonzero(weight)
+    share = np.cumsum(profile[filled], axis=1) / weight[filled, None]
+    position = np.zeros(rows)
+    position[filled] = (share < quantile).sum(1)
+    distance = (np.arange(rows)[:, None] - filled[None, :]) * spacing_mm / _SMOOTHING_MM
+    kernel = np.exp(-0.5 * distance**2) * weight[filled]
+    total = kernel.sum(1)
+    near = np.flatnonzero(total > 1e-6 * total.max())
+    smooth = (kernel[near] @ position[filled]) / total[near]
+    return np.interp(np.arange(rows), near, smooth)
+
+
+def _fullest_level(mask: np.ndarray, spacing_mm: float) -> int:
+    """Of the levels near the middle of the spine, the one that shows most of it."""
+    area = mask.sum((1, 2))
+    if not area.any():
+        return len(area) // 2
+    filled = np.flatnonzero(area)
+    middle, reach = (filled[0] + filled[-1]) // 2, max(1, round(_AXIAL_SEARCH_MM / spacing_mm))
+    first = max(0, middle - reach)
+    return int(first + np.argmax(area[first : middle + reach + 1]))
+
+
+def _along(
+    volume: Volume, labels: Volume, grid: Grid, axis: int, course: np.ndarray, title: str, marks: tuple[str, str, str, str]
+) -> View:
+    """The surface that lies at `course[k]` along array axis 1 or 2 of `grid`, seen from the front or the left."""
+    first, last = int(np.floor(course.min())), min(int(np.ceil(course.max())), grid.shape[axis] - 1)
+    slices = [slice(None)] * 3
+    slices[axis] = slice(first, last + 1)
+    slab_grid = grid.crop(tuple(slices))
+    slab = np.moveaxis(resample_intensity(volume, slab_grid, AIR_HU), axis, 1)
+    slab_labels = np.moveaxis(sample_labels(labels, slab_grid), axis, 1)
+    rows = np.arange(grid.shape[0])
+    low = np.floor(course).astype(int) - first
+    high = np.minimum(low + 1, last - first)
+    share = (course - np.floor(course)).astype(np.float32)[:, None]
+    hu = (1 - share) * slab[rows, low] + share * slab[rows, high]
+    shown = slab_labels[rows, np.rint(course).astype(int) - first]
+    # Both remaining axes increase against the convention: upward, and to the front or to the right.
+    return View(title, hu[::-1, ::-1], shown[::-1, ::-1], float(grid.spacing_mm[0]), marks)
+
+
+def _axial(volume: Volume, labels: Volume, grid: Grid, level: int) -> View:
+    plane = grid.crop((slice(level, level + 1), slice(None), slice(None)))
+    hu, shown = resample_intensity(volume, plane, AIR_HU)[0], sample_labels(labels, plane)[0]
+    return View("Axial", hu[::-1, ::-1], shown[::-1, ::-1], float(grid.spacing_mm[0]), ("R", "L", "A", "P"))

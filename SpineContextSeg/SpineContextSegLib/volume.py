@@ -1,0 +1,134 @@
+"""Voxels and where they are: arrays are (k, j, i), space is RAS in mm, and one affine joins the two."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+# Cosine between axes, 0.03 degrees: above the rounding of headers, below any gantry tilt.
+SHEAR_TOLERANCE = 5e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A lattice of voxel centers.
+
+    Args:
+        shape: number of voxels along (k, j, i).
+        affine: 4x4, homogeneous voxel index (i, j, k, 1) -> RAS position (R, A, S, 1) in mm.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self):
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or len(self.shape) != 3:
+            raise ValueError(f"a grid needs 3 sizes and a 4x4 affine, not {self.shape} and {affine.shape}")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """(3,) distance between neighboring voxel centers along i, j, k, in mm."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def directions(self) -> np.ndarray:
+        """3x3, columns are the unit vectors of i, j, k in RAS."""
+        return self.affine[:3, :3] / self.spacing_mm
+
+    @property
+    def extent_mm(self) -> np.ndarray:
+        """(3,) length covered along i, j, k, from voxel edge to voxel edge, in mm."""
+        return self.spacing_mm * self.shape[::-1]
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def is_sheared(self) -> bool:
+        """True where the axes are not at right angles, as in a CT taken with a tilted gantry."""
+        cosines = self.directions.T @ self.directions
+        return bool(np.abs(cosines - np.eye(3)).max() > SHEAR_TOLERANCE)
+
+    def world(self, indices_ijk: np.ndarray) -> np.ndarray:
+        """RAS positions in mm, (..., 3), of voxel indices (i, j, k), (..., 3), whole or not."""
+        return np.asarray(indices_ijk, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def corners(self) -> np.ndarray:
+        """(8, 3) RAS positions in mm of the outer corners of the corner voxels."""
+        ends = np.array(self.shape[::-1], dtype=np.float64) - 0.5
+        sides = [(-0.5, end) for end in ends]
+        return self.world(np.array(list(itertools.product(*sides))))
+
+    def same_as(self, other: "Grid", tolerance_mm: float = 1e-3) -> bool:
+        """True where both have the same size and no corner lies more than `tolerance_mm` apart."""
+        return self.shape == other.shape and bool(np.abs(self.corners() - other.corners()).max() <= tolerance_mm)
+
+    def crop(self, slices_kji: tuple[slice, slice, slice]) -> "Grid":
+        """The grid of `array[slices_kji]`; the slices have step 1.
+
+        Raises:
+            ValueError: a slice has another step than 1.
+        """
+        bounds = [s.indices(n) for s, n in zip(slices_kji, self.shape)]
+        if any(step != 1 for _, _, step in bounds):
+            raise ValueError("a grid is cropped by slices of step 1")
+        affine = self.affine.copy()
+        affine[:3, 3] = self.world(np.array([start for start, _, _ in bounds[::-1]]))
+        return Grid(tuple(max(0, stop - start) for start, stop, _ in bounds), affine)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxel values (HU for a CT, label values for a segmentation) on a grid.
+
+    Args:
+        array: (k, j, i).
+        affine: 4x4, (i, j, k, 1) -> (R, A, S, 1), mm.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+
+    def __post_init__(self):
+        object.__setattr__(self, "affine", Grid((1, 1, 1), self.affine).affine)
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.array.shape, self.affine)
+
+
+def set_geometry(image: sitk.Image, grid: Grid) -> None:
+    """Puts a SimpleITK image (LPS) where `grid` (RAS) says; ITK keeps shear in its direction matrix."""
+    lps = LPS_FROM_RAS @ grid.affine
+    image.SetSpacing(grid.spacing_mm.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / grid.spacing_mm).ravel().tolist())
+
+
+def lps_affine(origin, spacing, direction) -> np.ndarray:
+    """4x4 IJK -> RAS of what SimpleITK states in LPS (3 numbers, 3 numbers, 9 numbers row by row)."""
+    lps = np.eye(4)
+    lps[:3, :3] = np.reshape(direction, (3, 3)) * np.asarray(spacing)
+    lps[:3, 3] = origin
+    return LPS_FROM_RAS @ lps
+
+
+def to_sitk(volume: Volume) -> sitk.Image:
+    """A SimpleITK image with a copy of the voxels, at the same place in space."""
+    array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
+    image = sitk.GetImageFromArray(array)
+    set_geometry(image, volume.grid)
+    return image
+
+
+def from_sitk(image: sitk.Image) -> Volume:
+    """A volume with a copy of the voxels of a three-dimensional SimpleITK image, at the same place in space."""
+    affine = lps_affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+    return Volume(sitk.GetArrayFromImage(image), affine)

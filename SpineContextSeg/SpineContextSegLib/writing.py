@@ -1,0 +1,145 @@
+"""From a `Volume` to a file: whole or not at all, and never with a geometry that the format can't hold."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import slicerio
+from slicerio.segmentation import terminology_entry_from_string
+
+from . import labels as label_table
+from .errors import InputRefused
+from .integrity import check_complete
+from .volume import LPS_FROM_RAS, Grid, Volume, to_sitk
+
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+# The header and the four bytes that say that no extension follows.
+NIFTI_HEADER_BYTES = 352
+# The longest first, as `.seg.nrrd` is also a `.nrrd`.
+WRITABLE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
+# Label maps pack a hundredfold at every level; level 9 takes many times longer for a few percent.
+SEGMENTATION_COMPRESSION = 2
+
+
+def check_output(path: str | Path, grid: Grid) -> None:
+    """Tells before any work whether a result on `grid` can be written to `path`.
+
+    Raises:
+        InputRefused: no folder to write to, unknown ending, or a sheared grid and a NIfTI ending.
+    """
+    path = Path(path)
+    ending = _ending(path)
+    if not path.parent.is_dir():
+        raise InputRefused(f"The folder '{path.parent}' does not exist: create it or write somewhere else.")
+    if path.is_dir():
+        raise InputRefused(f"'{path}' is a folder: give the name of a file to write.")
+    if ending in NIFTI_ENDINGS and grid.is_sheared:
+        raise InputRefused(
+            "The scan is sheared (tilted gantry), which NIfTI can't hold: write to "
+            f"'{path.name[: -len(ending)]}.seg.nrrd' or '.nrrd' instead."
+        )
+
+
+def write_volume(volume: Volume, path: str | Path) -> None:
+    """Writes `.nii.gz`, `.nii`, `.nrrd` or `.mha`, packed; an earlier file stays as it is until the new one is whole.
+
+    Args:
+        volume: (k, j, i), any number type; affine IJK -> RAS in mm.
+        path: in a folder that exists.
+
+    Raises:
+        InputRefused: as `check_output`.
+        OSError: disk full or not writable; nothing is left behind.
+    """
+    path = Path(path)
+    check_output(path, volume.grid)
+    image = to_sitk(volume)
+    _write_whole(path, lambda partial: _write_sitk(image, partial, volume.array.nbytes))
+
+
+def write_segmentation(labels: Volume, path: str | Path) -> None:
+    """Writes a label map in VerSe values: `.seg.nrrd` with names, colors and terminology, or as `write_volume`.
+
+    A `.seg.nrrd` holds all segments in one shared layer, from top to bottom of the spine; segments without voxels are
+    left out.
+
+    Args:
+        labels: whole numbers from 0 to 65535, (k, j, i); affine IJK -> RAS in mm.
+        path: in a folder that exists.
+
+    Raises:
+        InputRefused: as `check_output`.
+        KeyError: a value that no structure has.
+        OSError: disk full or not writable; nothing is left behind.
+    """
+    path = Path(path)
+    check_output(path, labels.grid)
+    present = np.flatnonzero(np.bincount(labels.array.ravel(), minlength=2))
+    small = labels.array.astype(np.uint8 if present.max() < 256 else np.uint16, copy=False)
+    labels = Volume(small, labels.affine)
+    if _ending(path) != ".seg.nrrd":
+        write_volume(labels, path)
+        return
+    segmentation = {
+        "voxels": labels.array.transpose(2, 1, 0),
+        "ijkToLPS": LPS_FROM_RAS @ labels.affine,
+        "encoding": "gzip",
+        "containedRepresentationNames": ["Binary labelmap"],
+        "segments": _segments([int(v) for v in present if v], labels.array.shape),
+    }
+    _write_whole(
+        path,
+        lambda partial: slicerio.write_segmentation(
+            str(partial), segmentation, compression_level=SEGMENTATION_COMPRESSION
+        ),
+    )
+
+
+def _segments(values: Iterable[int], shape_kji: tuple[int, int, int]) -> list[dict]:
+    """slicerio's description of every value, in the order of the label table."""
+    values = set(values)
+    levels_known = label_table.levels_known(values)
+    order = {value: place for place, value in enumerate(label_table.STRUCTURES)}
+    segments = []
+    for value in sorted(values, key=lambda v: order[v]):
+        item = label_table.structure(value, levels_known=levels_known)
+        segments.append({
+            "id": f"SpineContextSeg_{value}",
+            "name": item.name,
+            "color": [round(part, 6) for part in item.color],
+            "labelValue": value,
+            "layer": 0,
+            # Slicer takes the extent of a layer from its first segment, so each states the whole image.
+            "extent": [bound for n in shape_kji[::-1] for bound in (0, n - 1)],
+            "terminology": terminology_entry_from_string(item.terminology_entry),
+        })
+    return segments
+
+
+def _ending(path: Path) -> str:
+    ending = next((e for e in WRITABLE_ENDINGS if path.name.lower().endswith(e)), None)
+    if ending is None:
+        raise InputRefused(f"'{path.name}' has no known ending: use {', '.join(WRITABLE_ENDINGS[:-1])} or .mha.")
+    return ending
+
+
+def _write_sitk(image: sitk.Image, path: Path, voxel_bytes: int) -> None:
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+        # ITK's NIfTI writer does not notice a full disk.
+        check_complete(path, voxel_bytes, NIFTI_HEADER_BYTES)
+    except (RuntimeError, InputRefused) as error:
+        raise OSError(f"'{path.parent}' took no more data: is the disk full or protected?") from error
+
+
+def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Runs `write` on a name beside `path` and renames; on any failure or interruption that file is removed."""
+    partial = path.with_name(f".{uuid.uuid4().hex}{_ending(path)}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""Writes DICOM CT series slice by slice, as a scanner would, for tests of reading."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+from SpineContextSegLib.volume import Volume
+
+
+@dataclass
+class SeriesWriter:
+    """One series; `write` stores a volume's slices as files of their own."""
+
+    folder: Path
+    description: str = "Thorax"
+    modality: str = "CT"
+    image_type: tuple[str, ...] = ("ORIGINAL", "PRIMARY", "AXIAL")
+    slope: float = 1.0
+    intercept: float = -1024.0
+    series_uid: str = field(default_factory=generate_uid)
+    instance: int = 0
+
+    def write(self, volume: Volume, only: list[int] | None = None, positions_lps: np.ndarray | None = None) -> None:
+        """Writes slices `only` (all by default) of HU (k, j, i); `positions_lps` (n, 3) replaces their positions."""
+        lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+        spacing = volume.grid.spacing_mm
+        directions = lps[:3, :3] / spacing
+        if positions_lps is None:
+            positions_lps = np.array([lps[:3, 3] + k * lps[:3, 2] for k in range(len(volume.array))])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for k in range(len(volume.array)) if only is None else only:
+            self.instance += 1
+            stored = np.rint((volume.array[k] - self.intercept) / self.slope).astype(np.int16)
+            self._write_slice(stored, positions_lps[k], directions, spacing)
+
+    def _write_slice(self, stored: np.ndarray, position, directions, spacing) -> None:
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage if self.modality == "CT" else MRImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        # The names run against the order of the slices, so that only positions can sort them.
+        path = self.folder / f"IM{9999 - self.instance:05d}"
+        ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        ds.SpecificCharacterSet = "ISO_IR 192"
+        ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.826.0.1.3680043.8.498.1", self.series_uid
+        ds.FrameOfReferenceUID = "1.2.826.0.1.3680043.8.498.2"
+        ds.PatientName, ds.PatientID = "Müller^Jürgen", "0"
+        ds.Modality, ds.SeriesDescription, ds.ImageType = self.modality, self.description, list(self.image_type)
+        ds.AcquisitionNumber, ds.InstanceNumber = 1, self.instance
+        ds.ImagePositionPatient = [f"{p:.10g}"[:16] for p in position]
+        ds.ImageOrientationPatient = [f"{d:.10g}"[:16] for d in (*directions[:, 0], *directions[:, 1])]
+        ds.PixelSpacing = [float(spacing[1]), float(spacing[0])]
+        ds.SliceThickness = float(spacing[2])
+        ds.Rows, ds.Columns = stored.shape
+        ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+        ds.RescaleSlope, ds.RescaleIntercept = self.slope, self.intercept
+        ds.PixelData = stored.tobytes()
+        ds.save_as(path)
+
+
+def multi_frame(volume: Volume, path: Path) -> None:
+    """Writes HU (k, j, i) as one enhanced CT with a position per frame."""
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    spacing = volume.grid.spacing_mm
+    directions = lps[:3, :3] / spacing
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = pydicom.uid.EnhancedCTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+    ds.Modality, ds.ImageType = "CT", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    ds.PatientName, ds.PatientID = "Test", "0"
+    ds.NumberOfFrames, ds.Rows, ds.Columns = volume.array.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
+    shared, measures, orientation, rescale = (pydicom.Dataset() for _ in range(4))
+    measures.PixelSpacing = [float(spacing[1]), float(spacing[0])]
+    measures.SliceThickness = float(spacing[2])
+    orientation.ImageOrientationPatient = [float(d) for d in (*directions[:, 0], *directions[:, 1])]
+    rescale.RescaleIntercept, rescale.RescaleSlope, rescale.RescaleType = -1024, 1, "HU"
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    shared.PixelValueTransformationSequence = [rescale]
+    ds.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for k in range(len(volume.array)):
+        frame, position, content = (pydicom.Dataset() for _ in range(3))
+        position.ImagePositionPatient = [float(p) for p in lps[:3, 3] + k * lps[:3, 2]]
+        content.DimensionIndexValues = [k + 1]
+        content.InStackPositionNumber, content.StackID = k + 1, "1"
+        frame.PlanePositionSequence, frame.FrameContentSequence = [position], [content]
+        frames.append(frame)
+    ds.PerFrameFunctionalGroupsSequence = frames
+    ds.PixelData = (volume.array + 1024).astype(np.int16).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path)

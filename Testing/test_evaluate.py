@@ -1,0 +1,286 @@
+"""`evaluate` on files: pairing, grids, numberings, rows, statistics, and what is written."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.evaluate import compare, evaluate, on_grid_of
+from SpineContextSegLib.pairing import find_pairs
+from SpineContextSegLib.scores import Statistics
+from SpineContextSegLib.volume import Volume, to_sitk
+
+NAMES = ("'a'", "'b'")
+OBLIQUE = np.array([[0.9, -0.3, 0.0, 12.0], [0.3, 0.9, 0.0, -7.0], [0.0, 0.0, 2.5, 40.0], [0.0, 0.0, 0.0, 1.0]])
+
+
+def column(values, *, shift=0, shape=(24, 14, 12), affine=OBLIQUE):
+    """Boxes of 4x6x6 voxels one above the other (k), holding `values` from the top down, shifted along i."""
+    array = np.zeros(shape, np.uint8)
+    for step, value in enumerate(values):
+        top = shape[0] - 1 - 5 * step
+        array[top - 3 : top + 1, 4:10, 3 + shift : 9 + shift] = value
+    return Volume(array, affine)
+
+
+def save(volume, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(to_sitk(volume), str(path), useCompression=True)
+    return path
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_one_pair_of_files(tmp_path):
+    reference = save(column([19, 20, 21]), tmp_path / "truth.nii.gz")
+    prediction = save(column([19, 20, 22], shift=1), tmp_path / "mine.nrrd")
+    result = evaluate(prediction, reference)
+    structures = result.cases[0].structures
+    assert list(structures) == ["Spine (binary)", "Vertebrae", "T12", "L1", "L2"]
+    assert structures["Spine (binary)"].dice == structures["T12"].dice == pytest.approx(5 / 6)
+    assert structures["L2"].dice == 0.0 and math.isnan(structures["L2"].hausdorff95_mm)
+    assert result.notes == ["mine: predicted and not in the reference: L3."]
+    table = result.table().splitlines()
+    assert table[1].split() == "Structure Dice ASD mm HD95 mm Volume ml Volume % Recall Precision".split()
+    assert table[4].split()[:2] == ["T12", "0.8333"] and table[6].split()[2:4] == ["-", "-"]
+    assert len({len(line) for line in table[1:7]}) == 1
+    assert "L3" in table[-1]
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)])
+def test_the_same_grid_stored_otherwise_is_reordered_exactly(axes, flips):
+    rng = np.random.default_rng(3)
+    reference = Volume(rng.integers(0, 29, (4, 5, 6)), OBLIQUE)
+    # Storage axes (i, j, k) taken in another order, then some run backwards; the affine follows.
+    turn = np.eye(4)[:, [*axes, 3]]
+    stored = np.flip(reference.array.T.transpose(axes), flips)
+    for axis in flips:
+        turn[:3, 3] += turn[:3, axis] * (stored.shape[axis] - 1)
+        turn[:3, axis] *= -1
+    other = Volume(stored.T, reference.affine @ turn)
+    assert np.array_equal(on_grid_of(other, reference.grid, NAMES), reference.array)
+
+
+def test_other_grids_are_refused():
+    reference = column([20])
+    half_a_voxel = reference.affine.copy()
+    half_a_voxel[:3, 3] += 0.5 * half_a_voxel[:3, 0]
+    with pytest.raises(InputRefused, match="'a' and 'b' don't lie on the same grid .*0.47 mm apart"):
+        on_grid_of(Volume(reference.array, half_a_voxel), reference.grid, NAMES)
+    with pytest.raises(InputRefused, match="12x14x23 voxels of .* against 12x14x24"):
+        on_grid_of(Volume(reference.array[1:], reference.affine), reference.grid, NAMES)
+    coarser = reference.affine @ np.diag([2.0, 1.0, 1.0, 1.0])
+    with pytest.raises(InputRefused, match="same grid"):
+        on_grid_of(Volume(reference.array[:, :, ::2], coarser), reference.grid, NAMES)
+    rounded = reference.affine.astype(np.float16).astype(np.float64)
+    assert np.array_equal(on_grid_of(Volume(reference.array, rounded), reference.grid, NAMES), reference.array)
+
+
+def test_totalsegmentator_reference():
+    # 32, 31, 27 are T12, L1, L5 and 25 the sacrum; 52 is the aorta.
+    prediction = column([19, 20, 24, 26])
+    reference = column([32, 31, 27, 25])
+    reference.array[0, 0, 0] = 52
+    structures, notes = compare(prediction, reference, reference_numbering="totalsegmentator")
+    assert list(structures) == ["Spine (binary)", "Vertebrae", "Sacrum", "T12", "L1", "L5"]
+    assert {result.dice for result in structures.values()} == {1.0}
+    assert notes == []
+
+
+def test_a_sacrum_labeled_in_part_is_not_scored():
+    prediction, reference = column([20, 24, 26]), column([31, 27, 26])
+    prediction.array[:5, 4:10, 3:9] = 26
+    structures, notes = compare(prediction, reference, reference_numbering="totalsegmentator")
+    assert "Sacrum" not in structures
+    assert structures["Spine (binary)"].dice == 1.0
+    assert len(notes) == 1 and "S1" in notes[0]
+    reference.array[:5, 4:10, 3:9] = 25
+    structures, notes = compare(prediction, reference, reference_numbering="totalsegmentator")
+    assert structures["Sacrum"].dice == 1.0 and notes == []
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "numbering", "message"),
+    [
+        ([20], [20, 31, 49], "verse", "'b' holds 31, 49, which VerSe's"),
+        ([20], [27, 118], "totalsegmentator", "'b' holds 118, which TotalSegmentator's"),
+        ([20], [20, 21], "totalsegmentator", "'b' holds no vertebra"),
+        ([20, 41], [20], "verse", "'a' holds 41, which VerSe's"),
+        ([20, 255], [20], "verse", "'a' holds 255, which VerSe's"),
+    ],
+)
+def test_values_that_a_numbering_does_not_have_are_refused(prediction, reference, numbering, message):
+    with pytest.raises(InputRefused, match=message):
+        compare(column(prediction), column(reference), reference_numbering=numbering, names=NAMES)
+
+
+def test_levels_unknown(tmp_path):
+    reference = save(column([19, 20, 26]), tmp_path / "truth.nii.gz")
+    prediction = save(column([1, 1, 26]), tmp_path / "mine.nii.gz")
+    result = evaluate(prediction, reference)
+    assert list(result.cases[0].structures) == ["Spine (binary)", "Vertebrae", "Sacrum"]
+    assert {figures.dice for figures in result.cases[0].structures.values()} == {1.0}
+    assert result.notes == []
+    # The same beside a prediction that knows levels.
+    save(column([19, 20, 26]), tmp_path / "out" / "truth.nii.gz")
+    save(column([19, 20, 26]), tmp_path / "set" / "truth.nii.gz")
+    save(column([1, 1, 26]), tmp_path / "out" / "second.nii.gz")
+    save(column([19, 20, 26]), tmp_path / "set" / "second.nii.gz")
+    assert evaluate(tmp_path / "out", tmp_path / "set").values("L1", "dice") == [1.0]
+
+
+def test_discs_and_canal_are_scored_where_both_sides_have_them(tmp_path):
+    reference = save(column([20, 120, 61, 21]), tmp_path / "truth.nii.gz")
+    spine_only = save(column([1, 0, 0, 1]), tmp_path / "spine.nii.gz")
+    everything = save(column([1, 200, 61, 1], shift=1), tmp_path / "all.nii.gz")
+    assert list(evaluate(spine_only, reference).cases[0].structures) == ["Spine (binary)", "Vertebrae"]
+    structures = evaluate(everything, reference).cases[0].structures
+    assert list(structures) == ["Spine (binary)", "Vertebrae", "Discs", "Canal"]
+    assert structures["Discs"].dice == pytest.approx(5 / 6)
+    leveled = save(column([20, 120, 61, 21]), tmp_path / "leveled.nii.gz")
+    structures = evaluate(leveled, reference).cases[0].structures
+    assert list(structures)[2:] == ["Discs", "Canal", "L1", "L2", "L1 disc"]
+
+
+def test_unscored_voxels_of_the_reference():
+    prediction, reference = column([20, 21, 26]), column([20, 255])
+    structures, _ = compare(prediction, reference)
+    assert structures["Spine (binary)"].dice == 1.0 and "Sacrum" not in structures
+
+
+def test_sheared_grid():
+    tilt = np.eye(4)
+    tilt[1, 2] = 0.5
+    sheared = column([20], affine=OBLIQUE @ tilt)
+    structures, notes = compare(sheared, sheared)
+    assert structures["L1"].dice == 1.0 and math.isnan(structures["L1"].average_surface_distance_mm)
+    assert len(notes) == 1 and "tilted gantry" in notes[0]
+
+
+def test_folder_in_verse_layout(tmp_path):
+    levels = [19, 20, 21]
+    for number, shift in (("004", 0), ("015", 1), ("020", 2)):
+        mask = f"sub-verse{number}_dir-ax_seg-vert_msk.nii.gz"
+        save(column(levels), tmp_path / "set" / "derivatives" / f"sub-verse{number}" / mask)
+        scan = tmp_path / "set" / "rawdata" / f"sub-verse{number}" / f"sub-verse{number}_dir-ax_ct.nii.gz"
+        save(Volume(np.full((24, 14, 12), -1000, np.int16), OBLIQUE), scan)
+        if number != "020":
+            save(column(levels, shift=shift), tmp_path / "out" / f"sub-verse{number}_dir-ax_ct.seg.nrrd")
+    save(column([0]), tmp_path / "out" / "sub-verse099_dir-ax_ct.seg.nrrd")
+    touch(tmp_path / "out", "report.json")
+    seen = []
+    result = evaluate(tmp_path / "out", tmp_path / "set", on_case=lambda *progress: seen.append(progress))
+    assert seen == [(1, 2), (2, 2)]
+    assert [case.name for case in result.cases] == [f"sub-verse{n}_dir-ax_seg-vert_msk" for n in ("004", "015")]
+    assert len(result.notes) == 2
+    assert "sub-verse020_dir-ax_seg-vert_msk" in result.notes[0] and "sub-verse099" in result.notes[1]
+    dice = result.statistics("L1", "dice")
+    assert (dice.count, dice.mean, dice.minimum) == (2, pytest.approx(11 / 12), pytest.approx(5 / 6))
+    table = result.table()
+    assert "Spine (binary), 2 cases" in table and "5th %" in table and result.notes[1] in table
+
+
+def test_empty_prediction_in_a_folder_counts_as_missed(tmp_path):
+    for name in ("a", "b"):
+        save(column([19, 20]), tmp_path / "truth" / f"{name}.nii.gz")
+    save(column([19, 20]), tmp_path / "mine" / "a.nii.gz")
+    save(column([0]), tmp_path / "mine" / "b.nii.gz")
+    result = evaluate(tmp_path / "mine", tmp_path / "truth")
+    assert result.values("T12", "dice") == result.values("Spine (binary)", "dice") == [1.0, 0.0]
+    assert result.count_low("T12") == 1
+    assert result.statistics("T12", "hausdorff95_mm").count == 1
+
+
+def test_csv_and_json(tmp_path):
+    for name, shift in (("a", 0), ("b", 2)):
+        save(column([19, 20]), tmp_path / "truth" / f"{name}.nii.gz")
+        save(column([19, 0], shift=shift), tmp_path / "mine" / f"{name}.nii.gz")
+    result = evaluate(tmp_path / "mine", tmp_path / "truth")
+    result.write_csv(tmp_path / "result.csv")
+    result.write_json(tmp_path / "result.json")
+
+    with open(tmp_path / "result.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["statistic"], row["case"], row["structure"]): row for row in rows}
+    assert float(found["case", "b", "T12"]["dice"]) == pytest.approx(2 / 3)
+    assert found["case", "a", "L1"]["hausdorff95_mm"] == ""
+    assert float(found["mean", "", "T12"]["dice"]) == pytest.approx(5 / 6)
+    assert float(found["minimum", "", "T12"]["dice"]) == pytest.approx(2 / 3)
+    assert found["dice below 0.8", "", "L1"]["dice"] == "2"
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "result.csv", "result.json", "truth"]
+    content = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert content["reference_numbering"] == "verse"
+    assert [case["name"] for case in content["cases"]] == ["a", "b"]
+    assert content["cases"][0]["structures"]["L1"]["hausdorff95_mm"] is None
+    assert content["summary"]["T12"]["dice"]["mean"] == pytest.approx(5 / 6)
+    assert content["summary"]["L1"]["dice_below_0.8"] == 2
+    assert content["summary"]["L1"]["hausdorff95_mm"]["mean"] is None
+
+
+def test_statistics():
+    statistics = Statistics.of([0.9, math.nan, 0.7, 0.8, 0.5])
+    assert statistics.count == 4
+    assert statistics.mean == pytest.approx(0.725)
+    assert statistics.sd == pytest.approx(np.std([0.9, 0.7, 0.8, 0.5], ddof=1))
+    assert (statistics.median, statistics.minimum, statistics.maximum) == (pytest.approx(0.75), 0.5, 0.9)
+    assert statistics.percentile5 == pytest.approx(0.53)
+    assert Statistics.of([0.9]).mean == 0.9 and math.isnan(Statistics.of([0.9]).sd)
+    assert Statistics.of([math.nan]).count == 0
+
+
+def test_pairs_by_name(tmp_path):
+    truth = touch(tmp_path / "truth", "chest.nii.gz", "chest_labels.nii.gz", "neck_labels.nii.gz")
+    mine = touch(tmp_path / "mine", "chest.seg.nrrd", "sub/neck_ct.nii.gz")
+    pairs, notes = find_pairs(mine, truth)
+    assert [(pair.prediction.name, pair.reference.name) for pair in pairs] == [
+        ("chest.seg.nrrd", "chest_labels.nii.gz"),
+        ("neck_ct.nii.gz", "neck_labels.nii.gz"),
+    ]
+    assert notes == []
+
+
+def test_pairs_by_subject(tmp_path):
+    truth = touch(
+        tmp_path / "truth",
+        "sub-verse401_split-verse253_seg-vert_msk.nii.gz",
+        "sub-verse401_split-verse260_seg-vert_msk.nii.gz",
+        "sub-verse40_dir-sag_seg-vert_msk.nii.gz",
+    )
+    mine = touch(
+        tmp_path / "mine",
+        "sub-verse40.nii.gz",
+        "sub-verse401_split-verse253.nii.gz",
+        "sub-verse401_split-verse260_ct.nrrd",
+    )
+    pairs, notes = find_pairs(mine, truth)
+    assert {pair.reference.name[:27]: pair.prediction.name for pair in pairs} == {
+        "sub-verse401_split-verse253": "sub-verse401_split-verse253.nii.gz",
+        "sub-verse401_split-verse260": "sub-verse401_split-verse260_ct.nrrd",
+        "sub-verse40_dir-sag_seg-ver": "sub-verse40.nii.gz",
+    }
+    assert notes == []
+
+
+def test_unclear_pairs_are_refused(tmp_path):
+    truth = touch(tmp_path / "truth", "sub-1_run-1_msk.nii.gz", "sub-1_run-2_msk.nii.gz")
+    with pytest.raises(InputRefused, match="matches both references"):
+        find_pairs(touch(tmp_path / "one", "sub-1.nii.gz"), truth)
+    with pytest.raises(InputRefused, match="all match the reference"):
+        find_pairs(touch(tmp_path / "twice", "sub-1_run-1.nii.gz", "sub-1_run-1.nrrd"), truth)
+    with pytest.raises(InputRefused, match="No file in"):
+        find_pairs(touch(tmp_path / "other", "sub-2_run-1.nii.gz"), truth)
+    with pytest.raises(InputRefused, match="a file and a folder"):
+        find_pairs(tmp_path / "one" / "sub-1.nii.gz", truth)
+    with pytest.raises(InputRefused, match="does not exist"):
+        find_pairs(tmp_path / "nowhere", truth)

@@ -1,0 +1,140 @@
+"""Training in miniature, for real: generated bodies, a real run that stops and resumes, losses that merge classes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from Training import checkpoint
+from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, merge_matrix
+from Training.generated_patches import GeneratedPatches
+from Training.losses import segmentation_loss
+from Training.real_patches import RealPatches, load_real_scan, target_classes
+from Training.sampling import Deformation, outside, patch_coordinates, sample
+from Training.train import WEIGHTS_FILE, _parser, learning_rate, train
+
+from SpineContextSegLib.network import SpineContextResUNet
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+
+STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
+
+
+@pytest.fixture(scope="module")
+def generated():
+    source = GeneratedPatches(4.0, (32, 32, 32))
+    source.generate(7)
+    return source
+
+
+def logits_for(target: torch.Tensor) -> torch.Tensor:
+    """Logits that are sure of the right class."""
+    return 20.0 * torch.nn.functional.one_hot(target.long(), len(CLASSES)).movedim(-1, 1).float()
+
+
+def test_loss_is_small_when_right_and_large_when_wrong():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:6, 2:6, 2:6] = BODY
+    merge = merge_matrix("generated")[None]
+    right, _ = segmentation_loss(logits_for(target), target, merge)
+    wrong, _ = segmentation_loss(logits_for(torch.zeros_like(target)), target, merge)
+    assert right < 0.01 < 1 < wrong
+
+
+def test_source_without_arches_takes_body_and_arch_for_the_same():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:6, 2:6, 2:6] = BODY
+    arch, rib = target.clone(), target.clone()
+    arch[:, 2:6, 2:6, 4:6] = POSTERIOR
+    rib[:, 0:2] = RIB
+    merge = merge_matrix("vertebrae")[None]
+    assert segmentation_loss(logits_for(arch), target, merge)[0] < 0.01
+    assert segmentation_loss(logits_for(rib), target, merge)[0] < 0.01
+    assert segmentation_loss(logits_for(arch), target, merge_matrix("generated")[None])[0] > 1
+
+
+def test_ignored_voxels_do_not_count():
+    target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
+    target[:, 2:6, 2:6, 2:6] = BODY
+    prediction = logits_for(target)
+    target[:, 6:] = 255
+    prediction[:, :, 6:] = prediction[:, :, 6:].roll(1, 1)
+    assert segmentation_loss(prediction, target, merge_matrix("generated")[None])[0] < 0.01
+
+
+def test_sampling_without_deformation_is_a_crop():
+    array = torch.arange(20 * 22 * 24, dtype=torch.float32).reshape(20, 22, 24)
+    points = patch_coordinates(np.array([9.5, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
+    for mode in ("nearest", "bilinear"):
+        assert torch.allclose(sample([array], points, mode)[0], array[6:14, 7:15, 8:16], atol=1e-2)
+    assert not outside((20, 22, 24), points).any()
+    beyond = patch_coordinates(np.array([-2.0, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
+    assert outside((20, 22, 24), beyond)[:5].all() and not outside((20, 22, 24), beyond)[6:].any()
+
+
+def test_generated_patch_shows_bone_where_its_target_says(generated):
+    rng = np.random.default_rng(1)
+    inside, beside = [], []
+    for _ in range(8):
+        hu, target = generated.draw(rng)
+        assert hu.shape == target.shape == (32, 32, 32) and torch.isfinite(hu).all()
+        assert set(target.unique().tolist()) <= set(range(len(CLASSES)))
+        inside.append(hu[target == BODY])
+        beside.append(hu[target == CANAL])
+    assert torch.cat(inside).median() > torch.cat(beside).median() + 50
+
+
+def test_real_scan_keeps_labels_over_the_right_voxels(tmp_path):
+    """A bright block marked as T12 stays under its label through orientation, resampling and sampling."""
+    hu = np.full((40, 60, 50), 40, np.int16)
+    labels = np.zeros(hu.shape, np.uint8)
+    hu[10:30, 20:50, 10:35], labels[10:30, 20:50, 10:35] = 600, 19
+    labels[10:30, 20:50, 35:40] = 255
+    affine = np.array([[0, -1.0, 0, 30], [-0.8, 0, 0, 20], [0, 0, 2.5, -40], [0, 0, 0, 1]])
+    write_volume(Volume(hu, affine), tmp_path / "scan.nii.gz")
+    write_volume(Volume(labels, affine), tmp_path / "scan_labels.nii.gz")
+    scan = load_real_scan(tmp_path / "scan.nii.gz", 2.0)
+    bright = scan.hu > 320
+    marked = scan.target == BODY
+    assert marked.sum() > 1000
+    assert (bright & marked).sum() / (bright | marked).sum() > 0.9
+    assert (scan.target == 255).any()
+    source = RealPatches([scan], 2.0, (24, 24, 24))
+    patch, target = source.draw(np.random.default_rng(2))
+    assert patch[target == BODY].median() > patch[target == 0].median() + 200
+
+
+def test_verse_values_become_classes():
+    assert target_classes(np.array([0, 1, 24, 28, 26, 61, 101, 125, 200, 255])).tolist() == [
+        0, BODY, BODY, BODY, 3, CANAL, 4, 4, 4, 255,
+    ]  # fmt: skip
+
+
+def test_learning_rate_rises_stays_and_falls():
+    rates = [learning_rate(step, 1000, 1e-3) for step in range(1000)]
+    assert rates[0] < rates[30] < rates[100] == rates[599] == 1e-3
+    assert rates[-1] < 0.03e-3
+
+
+def test_training_resumes_where_it_stopped(tmp_path):
+    """Six steps in two goes give weights close to six in one (Adam's moments are kept in half precision)."""
+    common = ["--batch", "1", "--patch", "16", "--device", "cpu", "--seed", "3"]
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    from Training.generated_patches import store
+
+    store(folder, 1, 2.0)
+    common += ["--anatomies", str(folder)]
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    train(_parser().parse_args(["--output", str(once), "--steps", "6", *common]))
+    train(_parser().parse_args(["--output", str(twice), "--steps", "6", "--stop-after", "3", *common]))
+    assert (twice / checkpoint.CHECKPOINT_FILE).stat().st_size < 16 * 2**20
+    train(_parser().parse_args(["--output", str(twice), "--steps", "6", *common]))
+    first, second = load_file(once / WEIGHTS_FILE), load_file(twice / WEIGHTS_FILE)
+    start = SpineContextResUNet(1, len(CLASSES)).state_dict()
+    assert first.keys() == second.keys() == start.keys()
+    moved = (first["final.weight"] - load_file(twice / WEIGHTS_FILE)["final.weight"]).abs().max()
+    assert moved < 1e-3
+    steps = [json.loads(line) for line in (twice / "log.jsonl").read_text().splitlines()]
+    assert len([entry for entry in steps if "output" in entry]) == 2

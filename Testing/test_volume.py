@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from SpineContextSegLib.volume import Grid, Volume, from_sitk, to_sitk
+from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_simpleitk_sees_every_voxel_at_the_same_place(name):
+    grid = GRIDS[name]
+    image = to_sitk(Volume(np.zeros(grid.shape, np.int16), grid.affine))
+    k, j, i = (n - 1 for n in grid.shape)
+    for index in [(0, 0, 0), (i, 0, 0), (0, j, 0), (0, 0, k), (3, 2, 1), (i, j, k)]:
+        x, y, z = image.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose(grid.world(np.array(index)), (-x, -y, z), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_simpleitk_and_back_changes_nothing(name):
+    grid = GRIDS[name]
+    array = np.random.default_rng(0).integers(-1000, 3000, grid.shape).astype(np.int16)
+    back = from_sitk(to_sitk(Volume(array, grid.affine)))
+    assert back.array.dtype == np.int16
+    np.testing.assert_array_equal(back.array, array)
+    assert back.grid.same_as(grid, tolerance_mm=1e-9)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_grid_knows_whether_it_is_sheared(name):
+    assert GRIDS[name].is_sheared == (name in SHEARED)
+
+
+def test_rounded_header_is_not_taken_for_gantry_tilt():
+    grid = GRIDS["oblique_thick"]
+    assert not Grid(grid.shape, np.round(grid.affine, 4)).is_sheared
+
+
+def test_spacing_extent_and_volume_of_an_oblique_grid():
+    grid = centered_grid((0.5, 0.75, 4.0), (40, 30, 80), GRIDS["oblique"].directions)
+    np.testing.assert_allclose(grid.spacing_mm, (0.5, 0.75, 4.0))
+    np.testing.assert_allclose(grid.extent_mm, (40, 30, 80))
+    assert grid.voxel_volume_mm3 == pytest.approx(1.5)
+
+
+def test_corners_are_voxel_edges():
+    grid = Grid((2, 3, 4), np.diag([1.0, 2.0, 5.0, 1.0]))
+    np.testing.assert_allclose(grid.corners().min(axis=0), (-0.5, -1.0, -2.5))
+    np.testing.assert_allclose(grid.corners().max(axis=0), (3.5, 5.0, 7.5))
+
+
+@pytest.mark.parametrize("name", ["sagittal_thick", "sheared_oblique"])
+def test_cropped_grid_keeps_every_voxel_in_place(name):
+    grid = GRIDS[name]
+    box = (slice(1, 4), slice(5, None), slice(None, -3))
+    cropped = grid.crop(box)
+    np.testing.assert_allclose(world_positions(cropped), world_positions(grid)[box], atol=1e-9)
+
+
+def test_crop_refuses_steps():
+    with pytest.raises(ValueError):
+        GRIDS["upright"].crop((slice(None, None, 2), slice(None), slice(None)))
+
+
+def test_same_as_notices_a_small_shift_and_another_size():
+    grid = GRIDS["oblique"]
+    moved = grid.affine.copy()
+    moved[1, 3] += 2e-3
+    assert grid.same_as(Grid(grid.shape, grid.affine))
+    assert not grid.same_as(Grid(grid.shape, moved))
+    assert grid.same_as(Grid(grid.shape, moved), tolerance_mm=0.01)
+    assert not grid.same_as(Grid((3, *grid.shape[1:]), grid.affine))
+
+
+def test_affine_can_not_be_changed_by_accident():
+    affine = np.eye(4)
+    volume = Volume(np.zeros((3, 3, 3)), affine)
+    affine[0, 3] = 7.0
+    assert volume.affine[0, 3] == 0.0
+    with pytest.raises(ValueError):
+        volume.affine[0, 3] = 1.0

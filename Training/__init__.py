@@ -1,0 +1,1 @@
+"""Training of the segmentation networks: generated anatomy, simulated scanner, training and evaluation."""

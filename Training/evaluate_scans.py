@@ -1,0 +1,71 @@
+"""Segment labelled scans with a model and score them: a table, a JSON file and a picture of every scan.
+
+    python -m Training.evaluate_scans --model spinecontext-ct --output runs/evaluation SCAN.nii.gz ...
+
+The labels lie beside each scan as *_labels.nii.gz. Those in TotalSegmentator's numbering are recognized by --totalsegmentator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from SpineContextSegLib.evaluate import compare
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pipeline import segment
+from SpineContextSegLib.preview import write_preview
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.scores import Case, Evaluation
+from SpineContextSegLib.writing import write_segmentation
+from tqdm import tqdm
+
+from .real_patches import labels_of
+
+
+def evaluate_scans(
+    model_name: str, scans: list[Path], output: Path, totalsegmentator: frozenset[str] = frozenset(),
+    threads: int | None = None,
+) -> tuple[Evaluation, dict[str, dict]]:  # fmt: skip
+    """Segment `scans`, write labels and pictures to `output`; returns the scores and each scan's report.
+
+    totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    model = load_model(model_name)
+    runtime = choose_runtime(model, threads=threads)
+    cases, notes, reports = [], [], {}
+    for image in tqdm(scans, unit="scan", disable=None):
+        name = image.name.removesuffix(".nii.gz")
+        volume, _ = read_volume(image)
+        result = segment(volume, model, runtime, structures="all")
+        written = output / f"{name}_segmentation.nii.gz"
+        write_segmentation(result.labels, written)
+        write_preview(volume, result.labels, output / f"{name}.png", title=name)
+        numbering = "totalsegmentator" if name in totalsegmentator else "verse"
+        scores, case_notes = compare(result.labels, read_labels(labels_of(image)), reference_numbering=numbering)
+        cases.append(Case(name, written, labels_of(image), scores))
+        notes += [f"{name}: {note}" for note in case_notes]
+        reports[name] = {**result.report(), "scores": {row: asdict(score) for row, score in scores.items()}}
+    return Evaluation(cases, notes, "verse"), reports
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m Training.evaluate_scans", description=__doc__.splitlines()[0])
+    parser.add_argument("scans", type=Path, nargs="+", help="CTs (.nii.gz)")
+    parser.add_argument("--model", required=True, help="name or folder")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    evaluation, reports = evaluate_scans(
+        arguments.model, arguments.scans, arguments.output, frozenset(arguments.totalsegmentator), arguments.threads
+    )
+    (arguments.output / "scores.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
+    print(evaluation.table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""A trained network as a model folder: safetensors, OpenVINO IR, and the card with their SHA-256.
+
+    python -m Training.export --checkpoint runs/last.pth --card card.json --output models/name
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.model import Model, write_model
+from SpineContextSegLib.network import fold_batch_norm, load_checkpoint, network_from_state
+from SpineContextSegLib.runtime.openvino_runtime import import_openvino
+from torch import Tensor, nn
+
+ACTIVATIONS = {"softmax": lambda: nn.Softmax(dim=1), "sigmoid": nn.Sigmoid}
+
+
+def export(state: dict[str, Tensor], card: dict, destination: str | Path) -> Model:
+    """Write a model's folder.
+
+    The weights are rounded to half precision first (together the files stay below 12 MB), so that both files hold the
+    same network: the safetensors as float16, the IR folded, in float32, with the activation in it.
+
+    Args:
+        state: the network's state dict, in the published form.
+        card: the content of the card's JSON; `weights` in it is replaced.
+        destination: the new folder.
+
+    Raises:
+        InputRefused: when the card can't be used, the weights don't fit it, or the folder is there already.
+        ValueError: when a weight isn't finite in half precision.
+    """
+    parsed = ModelCard.from_dict({key: value for key, value in card.items() if key != "weights"})
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    for key, value in half.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"The weight {key} isn't finite in half precision.")
+    network = network_from_state(half, parsed.in_channels, len(parsed.classes), parsed.base_filters)
+    probabilities = nn.Sequential(fold_batch_norm(network), ACTIVATIONS[parsed.activation]())
+    xml, binary = openvino_ir(probabilities, (1, parsed.in_channels, *parsed.roi_size))
+    weights = {
+        "safetensors": ("model.safetensors", save({key: value.contiguous() for key, value in half.items()})),
+        "openvino.xml": ("model.xml", xml),
+        "openvino.bin": ("model.bin", binary),
+    }
+    return write_model(card, weights, Path(destination))
+
+
+@torch.inference_mode()
+def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
+    """The network as OpenVINO IR for inputs of this shape, float32: the content of its .xml and its .bin.
+
+    Goes through the PyTorch front end itself: `openvino.convert_model` would start telemetry.
+    """
+    openvino = import_openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    front_end = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(network.eval(), example_input=torch.zeros(shape))
+    converted = front_end.convert(front_end.load(decoder))
+    converted.reshape(list(shape))
+    with tempfile.TemporaryDirectory() as folder:
+        xml = Path(folder) / "model.xml"
+        openvino.save_model(converted, xml, compress_to_fp16=False)
+        return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m Training.export", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", type=Path, required=True, help=".pth or .safetensors")
+    parser.add_argument("--card", type=Path, required=True, help="the model card (JSON); its weights are filled in")
+    parser.add_argument("--output", type=Path, required=True, help="the model's new folder")
+    options = parser.parse_args(arguments)
+    card = json.loads(options.card.read_text(encoding="utf-8"))
+    export(load_checkpoint(options.checkpoint), card, options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""An endless source of patches rendered from generated anatomy.
+
+Anatomy (slow to make) is kept in a pool; turning, scaling, bending and scanning (fast) happen anew for every patch.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .anatomy.generate import Anatomy, generate
+from .classes import BACKGROUND, OTHER_BONE, RIB, SPINE
+from .sampling import AIR_HU, Deformation, outside, patch_coordinates, sample
+from .scanner import draw_recipe, render_ct
+
+_ARRAYS = ("tissue", "label", "bone", "cortex")
+# Where patches are centered. Bones that are not spine get their share, or skull and ribs are taken for arches.
+_CENTERS = {"spine": 0.66, "other_bone": 0.24, "anywhere": 0.10}
+_POINTS_KEPT = 4000
+_JITTER_MM = 36.0
+
+
+class StoredAnatomy:
+    """The arrays of one body that rendering needs, and points to center patches on."""
+
+    def __init__(self, arrays: dict[str, Tensor]):
+        self.arrays = arrays
+        label = arrays["label"]
+        spine = (label >= min(SPINE)) & (label <= max(SPINE))
+        self.centers = {
+            "spine": _some_points(spine),
+            "other_bone": _some_points((label == RIB) | (label == OTHER_BONE)),
+            "anywhere": _some_points(label == BACKGROUND),
+        }
+
+    @classmethod
+    def of(cls, anatomy: Anatomy) -> "StoredAnatomy":
+        """Keep what rendering needs of a freshly generated body."""
+        return cls({name: getattr(anatomy, name) for name in _ARRAYS})
+
+    def draw_center(self, rng: np.random.Generator) -> np.ndarray:
+        """A voxel index (k, j, i) of a kind drawn by `_CENTERS`; a kind that this body lacks falls back to the next."""
+        kind = rng.choice(list(_CENTERS), p=list(_CENTERS.values()))
+        points = next(p for p in (self.centers[kind], self.centers["spine"], self.centers["anywhere"]) if len(p))
+        return points[rng.integers(len(points))].astype(np.float64)
+
+
+def _some_points(mask: Tensor) -> np.ndarray:
+    points = torch.nonzero(mask)
+    step = max(1, len(points) // _POINTS_KEPT)
+    return points[::step].to(torch.int16).cpu().numpy()
+
+
+def anatomy_file(folder: Path, seed: int) -> Path:
+    return folder / f"anatomy_{seed:05d}.npz"
+
+
+def store(folder: Path, seed: int, spacing_mm: float, device: str = "cpu") -> Path:
+    """Generate body `seed` and write it to `folder`; an interrupted write leaves no file under the final name."""
+    target = anatomy_file(folder, seed)
+    anatomy = generate(seed, spacing_mm=spacing_mm, device=device)
+    part = target.with_suffix(".part.npz")
+    np.savez(part, spacing_mm=spacing_mm, **{name: getattr(anatomy, name).cpu().numpy() for name in _ARRAYS})
+    os.replace(part, target)
+    return target
+
+
+class GeneratedPatches:
+    """Draws (image, target) patches from a pool of bodies."""
+
+    def __init__(self, spacing_mm: float, size_kji: tuple[int, int, int], device: str = "cpu"):
+        self.spacing_mm, self.size, self.device = spacing_mm, size_kji, device
+        self.deformation = Deformation()
+        self._pool: dict[str, StoredAnatomy] = {}
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    def generate(self, seed: int) -> None:
+        """Make body `seed` on the device and add it to the pool."""
+        self.add(f"seed {seed}", StoredAnatomy.of(generate(seed, self.spacing_mm, self.device)))
+
+    def add(self, name: str, anatomy: StoredAnatomy) -> None:
+        """Put a body, its arrays on this source's device, into the pool."""
+        self._pool[name] = anatomy
+
+    def take_up(self, folder: Path) -> int:
+        """Load the bodies that have been stored in `folder` since the last call; returns how many were new."""
+        new = [path for path in sorted(folder.glob("anatomy_?????.npz")) if path.name not in self._pool]
+        for path in new:
+            with np.load(path) as file:
+                if float(file["spacing_mm"]) != self.spacing_mm:
+                    raise ValueError(f"{path} has voxels of {file['spacing_mm']} mm, this training wants {self.spacing_mm} mm")
+                arrays = {name: torch.from_numpy(file[name]).to(self.device) for name in _ARRAYS}
+            self.add(path.name, StoredAnatomy(arrays))
+        return len(new)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A rendered patch: float32 HU (k, j, i) and uint8 target (k, j, i)."""
+        body = list(self._pool.values())[rng.integers(len(self._pool))]
+        center = body.draw_center(rng) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm
+        points = patch_coordinates(center, self.size, self.deformation, rng)
+        beyond = outside(tuple(body.arrays["label"].shape), points).to(self.device)
+        tissue, label = sample([body.arrays["tissue"], body.arrays["label"]], points, "nearest").to(torch.uint8)
+        bone, cortex = sample([body.arrays["bone"], body.arrays["cortex"]], points, "bilinear") / 255
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
+        hu, valid = render_ct(tissue, bone, cortex, label, self.spacing_mm, draw_recipe(rng), generator)
+        # Where the scanner saw nothing there is nothing to find, as in the padding at inference.
+        valid &= ~beyond
+        return torch.where(beyond, AIR_HU, hu), torch.where(valid, label, BACKGROUND)

@@ -1,0 +1,120 @@
+"""Patches of labelled real scans, with the scanner effects that a real scan can still be given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+
+from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, SACRUM as SACRUM_VALUE
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.resampling import ras_grid, resample_intensity
+from SpineContextSegLib.volume import Grid, Volume, to_sitk
+
+from .classes import BACKGROUND, BODY, CANAL as CANAL_CLASS, DISC, IGNORED, SACRUM
+from .sampling import AIR_HU, Deformation, outside, patch_coordinates, sample
+from .smoothing import blur, noise
+
+_ON_SPINE = 0.7
+_JITTER_MM = 36.0
+
+
+@dataclass(frozen=True)
+class RealScan:
+    """A labelled scan on the network's grid: HU int16 (k, j, i), target uint8 (k, j, i), name."""
+
+    name: str
+    hu: Tensor
+    target: Tensor
+    spine_points: np.ndarray
+
+
+def target_classes(labels: np.ndarray) -> np.ndarray:
+    """VerSe values -> classes of the source "vertebrae" (see `classes.py`); 255 stays 255."""
+    target = np.full(labels.shape, BACKGROUND, np.uint8)
+    target[np.isin(labels, list(BINARY_SPINE - {SACRUM_VALUE}))] = BODY
+    target[labels == SACRUM_VALUE] = SACRUM
+    target[np.isin(labels, list(DISCS))] = DISC
+    target[labels == CANAL] = CANAL_CLASS
+    target[labels == IGNORED] = IGNORED
+    return target
+
+
+def labels_of(image: Path) -> Path:
+    """Where the labels of a scan lie: `name_labels.nii.gz` beside `name.nii.gz`."""
+    return image.with_name(image.name.replace(".nii.gz", "_labels.nii.gz"))
+
+
+def load_real_scan(image: Path, spacing_mm: float) -> RealScan:
+    """Read a CT and the VerSe labels beside it (see `labels_of`) and bring both to a RAS-aligned grid, the CT as inference does it.
+
+    A voxel of the coarser grid takes the label that weighs most around it, so thin arches survive.
+    """
+    volume, _ = read_volume(image)
+    grid = ras_grid(volume.grid, spacing_mm)
+    hu = resample_intensity(volume, grid, AIR_HU)
+    reference = read_labels(labels_of(image))
+    target = _majority(Volume(target_classes(reference.array), reference.affine), grid)
+    points = np.argwhere(target == BODY)
+    name = image.name.removesuffix(".nii.gz")
+    return RealScan(
+        name, torch.from_numpy(hu.astype(np.int16)), torch.from_numpy(target), points[:: max(1, len(points) // 4000)]
+    )
+
+
+def _majority(labels: Volume, grid: Grid) -> np.ndarray:
+    best = np.full(grid.shape, -1.0, np.float32)
+    result = np.zeros(grid.shape, np.uint8)
+    for value in np.unique(labels.array):
+        share = resample_intensity(Volume((labels.array == value).astype(np.float32), labels.affine), grid, 0.0)
+        result[share > best] = value
+        np.maximum(best, share, out=best)
+    outside_scan = sitk.GetArrayFromImage(
+        sitk.Resample(to_sitk(labels), to_sitk(Volume(result, grid.affine)), sitk.Transform(), sitk.sitkNearestNeighbor, 254.0)
+    )
+    result[outside_scan == 254] = IGNORED
+    return result
+
+
+class RealPatches:
+    """Draws (image, target) patches from labelled scans."""
+
+    def __init__(self, scans: list[RealScan], spacing_mm: float, size_kji: tuple[int, int, int], device: str = "cpu"):
+        self.scans = [
+            RealScan(s.name, s.hu.to(device), s.target.to(device), s.spine_points) for s in scans
+        ]
+        # A scan is drawn as often as it has spine, damped so that a small one still counts.
+        weights = np.sqrt([len(torch.nonzero(s.target == BODY)) for s in scans])
+        self.weights = weights / weights.sum()
+        self.spacing_mm, self.size, self.device = spacing_mm, size_kji, device
+        self.deformation = Deformation(rotation_deg=10.0, log_scale=0.12, elastic_voxels=2.0)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """An augmented patch: float32 HU (k, j, i) and uint8 target (k, j, i), 255 = ignore."""
+        scan = self.scans[rng.choice(len(self.scans), p=self.weights)]
+        if rng.random() < _ON_SPINE:
+            center = scan.spine_points[rng.integers(len(scan.spine_points))]
+        else:
+            center = rng.uniform(0, scan.hu.shape)
+        center = center + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm
+        points = patch_coordinates(center, self.size, self.deformation, rng)
+        beyond = outside(tuple(scan.hu.shape), points).to(self.device)
+        hu = torch.where(beyond, AIR_HU, sample([scan.hu], points, "bilinear")[0])
+        # Beyond the scan there is nothing to find, as in the padding at inference.
+        target = torch.where(beyond, BACKGROUND, sample([scan.target], points, "nearest")[0].to(torch.uint8))
+        return self._rescan(hu, rng), target
+
+    def _rescan(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
+        if rng.random() < 0.3:
+            hu = blur(hu, tuple(rng.uniform(0.2, 1.0, 3)))
+        if rng.random() < 0.4:
+            hu = hu + float(rng.uniform(3, 35)) * noise(hu.shape, tuple(rng.uniform(0.2, 0.8, 3)), generator)
+        # Contrast between bone and soft tissue differs from scanner to scanner more than soft tissue itself.
+        bone = (hu - 80.0).clamp_min(0)
+        hu = hu + bone * float(rng.uniform(-0.25, 0.25))
+        return hu * float(rng.uniform(0.95, 1.05)) + float(rng.uniform(-20, 20))
