@@ -140,16 +140,10 @@ def test_cut_side_is_named_in_the_patients_terms():
 def test_thin_coverage_and_size_are_warned_about():
     thin = Volume(phantom()[:9], RAS_2MM)
     assert any("18 mm" in warning for warning in check_input(thin))
-    huge = np.lib.stride_tricks.as_strided(phantom(), (1200, 1200, 1200), (0, 0, 0))
-    with pytest.raises(InputRefused, match="same value|the value"):
-        check_input(Volume(huge[:50], RAS_2MM))
-    assert any("huge" in w for w in check_input(_tiled_huge()))
-
-
-def _tiled_huge() -> Volume:
-    """1.6 billion voxels that share the memory of one phantom."""
+    # 1.6 billion voxels that share the memory of one plane.
     plane = phantom((1, 400, 400)).astype(np.int16)[0]
-    return Volume(np.broadcast_to(plane, (10_000, 400, 400)), np.diag([1.0, 1.0, 0.1, 1.0]))
+    huge = Volume(np.broadcast_to(plane, (10_000, 400, 400)), np.diag([1.0, 1.0, 0.1, 1.0]))
+    assert any("huge" in warning for warning in check_input(huge))
 
 
 def test_mr_is_not_judged_by_hu_for_a_model_of_mr():

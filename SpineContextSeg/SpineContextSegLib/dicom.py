@@ -63,7 +63,8 @@ def read_dicom_folder(folder: Path) -> tuple[Volume, list[str]]:
     Raises:
         InputRefused: no DICOM images below the folder, or as `read_dicom_files`.
     """
-    paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    # A DICOMDIR is the table of contents of a medium.
+    paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name != "DICOMDIR"]
     return read_dicom_files([path for path in sorted(paths) if is_dicom_file(path)], str(folder))
 
 
@@ -103,6 +104,8 @@ def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[
             "the CT series."
         )
     stack, notes = _choose_stack(slices)
+    if len(slices) < len(paths):
+        notes.append(f"{_counted(len(paths) - len(slices), 'file')} left out, damaged or without an image.")
     if stack[0].frames > 1:
         stack = _frames(stack[0], notes)
     stack = _sorted_without_duplicates(stack, notes)
@@ -199,7 +202,7 @@ def _choose_stack(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
         notes.append(f"The folder holds {series} series; the largest {kind}{name} with {count} slices was taken.")
     odd = sum(1 for s in wanted if s.series_uid == stack[0].series_uid) - len(stack)
     if odd:
-        notes.append(f"{_counted(odd, 'image')} of another size or orientation in the series{name} left out.")
+        notes.append(f"{_counted(odd, 'image')} left out, of another size or orientation than the series{name}.")
     return stack, notes
 
 
@@ -253,11 +256,11 @@ def _frame_positions(path: Path) -> list[np.ndarray]:
     positions = []
     for match in re.finditer(re.escape(POSITION_TAG), header):
         start = match.end()
-        if header[start:start + 2] == b"DS":
+        if header[start : start + 2] == b"DS":
             length = struct.unpack_from("<H", header, start + 2)[0]
         else:
             length = struct.unpack_from("<I", header, start)[0] if start + 4 <= len(header) else 0
-        text = header[start + 4:start + 4 + min(length, 64)].decode("ascii", "replace").strip("\x00 ")
+        text = header[start + 4 : start + 4 + min(length, 64)].decode("ascii", "replace").strip("\x00 ")
         try:
             position = np.array([float(part) for part in text.split("\\")])
         except ValueError:

@@ -38,7 +38,7 @@ def drop_specks(probabilities: dict[int, np.ndarray], spine_values: frozenset[in
     if dropped:
         # One more voxel around each piece, or its rim of lower probabilities would leave a shell.
         mask = np.isin(sitk.GetArrayViewFromImage(components), dropped).astype(np.uint8)
-        rim = sitk.GetArrayViewFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask), [1, 1, 1])) > 0
+        rim = sitk.GetArrayViewFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask), [1, 1, 1], sitk.sitkBox)) > 0
         for value in spine_values & probabilities.keys():
             probabilities[value][rim & ~((spine >= HALF) & (mask == 0))] = 0
     return len(dropped)

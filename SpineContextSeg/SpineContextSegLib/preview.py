@@ -33,16 +33,15 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
 
     Args:
         volume: HU (k, j, i) on any grid.
-        labels: values of `labels.py` (k, j, i) on the same grid; 255 and other unknown values are left out.
+        labels: values of `labels.py` (k, j, i) on the same grid; values that the table doesn't have aren't shown.
         path: ends with .png; an earlier file is overwritten.
         title: stands at the top, such as the name of the scan.
 
     Raises:
         OSError: the file can't be written.
     """
-    known = np.isin(labels.array, list(STRUCTURES))
-    labels = Volume(np.where(known, labels.array, 0).astype(np.uint8), labels.affine)
-    values = [value for value in STRUCTURES if value in set(np.unique(labels.array).tolist())]
+    present = np.flatnonzero(np.bincount(labels.array.ravel()))
+    values = [value for value in STRUCTURES if value in present]
     level_names = levels_known(values)
     colors = {value: structure(value, levels_known=level_names).color for value in values}
     names = {value: structure(value, levels_known=level_names).name for value in values}
@@ -116,9 +115,12 @@ def _draw(axes: Axes, view: View, colors: dict[int, tuple[float, float, float]])
 
 
 def _fit(axes: Axes, rows: int, columns: int) -> None:
-    """Shows the whole picture with square pixels in the panel's own shape."""
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    axes.set_aspect("equal", adjustable="datalim")
+    """Shows the whole picture, its pixels square, centered in the panel's own shape."""
+    box = axes.get_window_extent()
+    scale = max(columns / box.width, rows / box.height)
+    across, down = scale * box.width / 2, scale * box.height / 2
+    x, y = (columns - 1) / 2, (rows - 1) / 2
+    axes.set(xlim=(x - across, x + across), ylim=(y + down, y - down), aspect="auto")
 
 
 def _draw_shape(page: _Page, left: float, top: float, height: float, shape) -> None:

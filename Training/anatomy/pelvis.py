@@ -32,7 +32,7 @@ def _segment(q, this: SacralPlan, below: SacralPlan | None, s: float, foramen: f
     lower = below or this
     taper = lambda name: getattr(this, name) * (1 - t) + getattr(lower, name) * t
     a, b = taper("width") / 2, taper("depth") / 2
-    along = z.abs() - half - 0.8
+    along = z.abs() - half - 0.8 - 0.13 * (-y).clamp(min=0)
     body = torch.maximum((superellipse(x, torch.where(y > 0, y, y * 0.9), a, b, 2.3) - 1) * this.depth / 2, along)
     if this.canal_depth == 0:
         return body
@@ -82,7 +82,7 @@ def _paint_sacrum(canvas: BoneCanvas, plan: BodyPlan, draws):
             lens = ellipsoid(q, (0, 0, -segment.height / 2), (0.36 * segment.width, 0.36 * segment.depth, 1.8))
             d = torch.maximum(d, -lens)
         kind = "sacrum" if i < 5 else "coccyx"
-        pieces[kind] = torch.minimum(pieces[kind], d) if kind in pieces else d
+        pieces[kind] = smooth_min(pieces[kind], d, 4.0 * s) if kind in pieces else d
     canvas.put(box, pieces["sacrum"] + rough, SACRUM, SACRUM_VALUE, plan.cortex * 1.3, 1.0, whole=True)
     canvas.put(box, pieces["coccyx"] + rough, OTHER_BONE, 0, plan.cortex * 1.2, 0.8, whole=True)
 

@@ -112,8 +112,8 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
     lost = np.array([(1 - w["front"]) - (1 - w["back"]) for w in wears])
     pitch = pitch + 0.45 * np.cumsum(lost) * 0.6
     transitional = rng.random() < 0.06
-    ratios = {"C": rng.uniform(0.85, 1.15, 2), "T": rng.uniform(0.88, 1.12, 2), "L": rng.uniform(0.82, 1.15, 2)}
-    spread, canal_spread = rng.uniform(0.9, 1.1), rng.uniform(0.9, 1.12, 2)
+    ratios = {"C": rng.uniform(0.86, 1.14, 2), "T": rng.uniform(0.88, 1.12, 2), "L": rng.uniform(0.85, 1.15, 2)}
+    spread, canal_spread = rng.uniform(0.93, 1.05), rng.uniform(0.86, 1.1, 2)
     vertebrae = []
     place, up_before = np.zeros(3), rotation(slope)[:, 2]
     for i, (name, wear) in enumerate(zip(names[::-1], wears)):
@@ -126,7 +126,7 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
         posterior *= wear["back"]
         disc = size.disc * scale * wear["disc"]
         transverse = np.array([size.span / 2, -size.depth / 2 - size.back + rng.normal(0, 1.5),
-                               {"C": -3.0, "T": 2.0, "L": 1.0}[name[0]] + rng.normal(0, 1.5)]) * scale
+                               {"C": -2.0, "T": 4.5, "L": 1.0}[name[0]] + rng.normal(0, 1.5)]) * scale
         transverse[0] *= spread * ratios[name[0]][0]
         spinous = np.array([rng.normal(0, 1.2), -size.depth / 2 - size.spinous * ratios[name[0]][1],
                             -size.droop + rng.normal(0, 1.5)]) * scale
@@ -145,7 +145,7 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
         vertebrae.append(_plain(VertebraPlan,
             center=center, rotation=turn, name=name, value=VERSE_VALUES[name], width=width, depth=depth,
             height_anterior=anterior, height_posterior=posterior, concavity=min(wear["hollow"] * scale, 0.36 * height),
-            waist=rng.uniform(0.06, 0.13), disc_below=disc, canal_width=size.canal_width * scale * canal_spread[0],
+            waist=rng.uniform(0.05, 0.12), disc_below=disc, canal_width=size.canal_width * scale * canal_spread[0],
             canal_depth=size.canal_depth * scale * canal_spread[1],
             pedicle_width=size.pedicle_width * jitter(0.08), pedicle_height=size.pedicle_height * jitter(0.05),
             transverse_tip=transverse, spinous_tip=spinous, cortex=cortex * np.exp(rng.normal(0, 0.08)),

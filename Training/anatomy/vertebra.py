@@ -16,14 +16,14 @@ def body(q, v: VertebraPlan, exponent: float, grow_up: float = 0.0, grow_down: f
     if grow_up or grow_down:
         half = half + torch.where(z > 0, grow_up, grow_down)
     along = (z.abs() / half).clamp(max=1)
-    waist = 1 - v.waist * (1 - along**2)
-    rho = superellipse(x, torch.where(y > 0, y, y * 0.87), a * waist, b * waist, exponent)
+    waist = v.waist * (1 - along**2)
+    rho = superellipse(x, torch.where(y > 0, y, y * 0.87), a * (1 - waist), b * (1 - 0.5 * waist), exponent)
     side = (rho - 1) * min(a, b)
     if v.osteophyte:
         rim = ((along - 0.55) / 0.45).clamp(0, 1) ** 2 * ((y / b + 0.6) / 0.8).clamp(0, 1)
         side = side - v.osteophyte * rim
     hollow = (1 - ax / (0.55 * a)).clamp(min=0)
-    wall = -y - b * (1 - v.waist * 0.5 * (1 - along**2)) + 0.09 * b * hollow
+    wall = -y - b * (1 - 0.3 * waist) + 0.07 * b * hollow
     side = torch.maximum(side, wall)
     end = z.abs() - half + v.concavity * (1 - rho**2).clamp(0, 1)
     if v.name[0] == "C":
@@ -54,13 +54,13 @@ def _lumbar_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     joint_x, joint_y = cw + 3.2 * s, cy - 0.35 * cd
     d = strut(ax, (cw + pw * 0.9, -b + 5, pedicle_z), (joint_x + pw * 0.4, joint_y + 4 * s, pedicle_z - 1), pw,
               pw * 1.05, ph, ph * 0.95, 2.5)
-    lamina = strut(ax, (joint_x, joint_y, -0.12 * h), (0, back - 2.6 * s, -0.28 * h), 3.6 * s, 2.9 * s, 0.44 * h,
-                   0.31 * h, 2.0)
+    lamina = strut(ax, (joint_x, joint_y, -0.12 * h), (0, back - 2.6 * s, -0.28 * h), 4.0 * s, 3.6 * s, 0.46 * h,
+                   0.36 * h, 2.0)
     d = smooth_min(d, lamina, 2.5)
     tip = v.spinous_tip
     mid = (tip[0] * 0.5, (back + tip[1]) / 2, tip[2] * 0.6 - 0.15 * h)
-    spine = torch.minimum(strut(q, (0, back - 1, -0.26 * h), mid, 2.9 * s, 2.4 * s, 0.36 * h, 0.37 * h, 1.8),
-                          strut(q, mid, tip, 2.4 * s, 3.7 * s, 0.37 * h, 0.33 * h, 2.2))
+    spine = torch.minimum(strut(q, (0, back - 1, -0.26 * h), mid, 4.6 * s, 3.0 * s, 0.38 * h, 0.38 * h, 2.0),
+                          strut(q, mid, tip, 3.0 * s, 4.0 * s, 0.38 * h, 0.34 * h, 2.4))
     d = smooth_min(d, spine, 2.5)
     tx, ty, tz = v.transverse_tip
     root = (joint_x + pw + 1.0 * s, joint_y + 5.5 * s, pedicle_z - 2.5 * s)
@@ -71,9 +71,9 @@ def _lumbar_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     d = smooth_min(d, transverse, 3.0)
     top, low = h / 2 + v.disc_below * 0.55, -h / 2 - v.disc_below - 2 * s
     superior = capsule(ax, (joint_x + 1.2 * s, joint_y + 3 * s, 0.1 * h), (joint_x + 2.8 * s * f, joint_y + 0.5 * s, top),
-                       5.2 * s * f, 4.4 * s * f, (0.95, 1.15, 1))
+                       6.0 * s * f, 5.2 * s * f, (0.95, 1.15, 1))
     inferior = capsule(ax, (joint_x - 1.6 * s, back - 1.5 * s, -0.2 * h), (joint_x - 1.2 * s, back - 0.5 * s, low + 3 * s),
-                       4.4 * s, 4.6 * s * f, (1.05, 1.0, 1))
+                       5.2 * s, 5.4 * s * f, (1.05, 1.1, 1))
     return smooth_min(d, torch.minimum(superior, inferior), 2.0)
 
 
@@ -89,17 +89,17 @@ def _thoracic_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     joint_x, joint_y = cw + 1.6 * s, cy - 0.45 * cd
     d = strut(ax, (cw + pw * 0.8, -b + 4, pedicle_z), (joint_x + pw * 0.5, joint_y + 3 * s, pedicle_z + 0.5 * s), pw,
               pw * 1.1, ph, ph * 0.9, min(2.0, pw * 0.9))
-    lamina = strut(ax, (joint_x, joint_y - 1 * s, 0.0), (0, back - 2.4 * s, -0.16 * h), 2.9 * s, 2.7 * s, 0.5 * h,
-                   0.46 * h, 1.6)
+    lamina = strut(ax, (joint_x, joint_y - 1 * s, 0.0), (0, back - 2.4 * s, -0.16 * h), 3.4 * s, 3.3 * s, 0.52 * h,
+                   0.5 * h, 1.8)
     d = smooth_min(d, lamina, 2.0)
     tip = v.spinous_tip
     mid = (tip[0] * 0.5, (back + tip[1]) / 2 - 1 * s, tip[2] * 0.55 - 0.08 * h)
-    spine = torch.minimum(strut(q, (0, back - 1, -0.2 * h), mid, 3.0 * s, 2.4 * s, 0.44 * h, 0.3 * h, 1.5),
-                          strut(q, mid, tip, 2.4 * s, 2.8 * s, 0.3 * h, 3.8 * s, 1.8))
+    spine = torch.minimum(strut(q, (0, back - 1, -0.2 * h), mid, 4.8 * s, 2.9 * s, 0.46 * h, 0.34 * h, 1.8),
+                          strut(q, mid, tip, 2.9 * s, 3.0 * s, 0.34 * h, 4.6 * s, 2.0))
     d = smooth_min(d, spine, 2.5)
     tx, ty, tz = v.transverse_tip
     transverse = capsule(ax, (joint_x + 1 * s, joint_y - 0.5 * s, 0.14 * h), (tx - 4 * s, ty + 1.5 * s, tz),
-                         4.6 * s * low_level, 5.4 * s * low_level, (1, 0.95, 1.2))
+                         5.4 * s * low_level, 5.6 * s * low_level, (1, 0.95, 1.2))
     d = smooth_min(d, transverse, 3.0)
     superior = capsule(ax, (joint_x + 1 * s, joint_y + 2 * s, 0.2 * h), (joint_x + 0.8 * s, joint_y + 0.5 * s,
                        h / 2 + v.disc_below * 0.8), 3.4 * s * f, 2.7 * s * f, (1.6, 0.8, 1))
@@ -115,7 +115,7 @@ def _pillar(ax, v: VertebraPlan, s: float) -> torch.Tensor:
     """The articular pillar of the neck: a stack of blocks cut along facets that fall towards the back."""
     x, y, z = ax
     px, py = v.canal_width / 2 + 5.6 * s, -v.depth / 2 - 6.0 * s
-    round_section = superellipse(x - px, y - py, 5.8 * s * v.facet, 6.2 * s * v.facet, 2.4)
+    round_section = superellipse(x - px, y - py, 6.3 * s * v.facet, 6.6 * s * v.facet, 2.4)
     slanted = (z + 1.5 * s - 0.75 * (y - py)).abs() * 0.8 - 0.8 * ((v.height + v.disc_below) / 2 - 0.3)
     return torch.maximum((round_section - 1) * 5.5 * s, slanted)
 
@@ -131,23 +131,23 @@ def _cervical_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     d = _pillar(ax, v, s)
     d = smooth_min(d, strut(ax, (a * 0.72, -b * 0.55, 0.5), (pillar_x - 1 * s, pillar_y + 2 * s, 0.0), pw, pw, ph, ph,
                             1.8), 1.5)
-    lamina = strut(ax, (pillar_x - 3.5 * s, pillar_y - 4.5 * s, -1.5 * s), (0, back - 2.0 * s, -3.0 * s), 2.4 * s,
-                   2.3 * s, 0.42 * h, 0.42 * h, 1.4)
+    lamina = strut(ax, (pillar_x - 3.5 * s, pillar_y - 4.5 * s, -1.5 * s), (0, back - 2.2 * s, -3.0 * s), 2.9 * s,
+                   2.8 * s, 0.44 * h, 0.45 * h, 1.6)
     d = smooth_min(d, lamina, 2.0)
     tip, bifid = v.spinous_tip, v.name != "C7"
-    spread = 4.2 * s if bifid else 0.5
-    fork = (tip[0], back + (tip[1] - back) * 0.6, tip[2] * 0.75)
-    spine = strut(q, (0, back - 1, -3.0 * s), fork, 2.6 * s, 2.3 * s, 4.6 * s, 3.6 * s, 1.5)
-    ends = strut(ax, (0.5 * s, fork[1], fork[2]), (spread, tip[1], tip[2]), 2.3 * s, 2.5 * s, 3.4 * s, 3.0 * s, 1.5)
+    spread = 3.4 * s if bifid else 0.5
+    fork = (tip[0], back + (tip[1] - back) * 0.65, tip[2] * 0.75)
+    spine = strut(q, (0, back - 1, -3.0 * s), fork, 4.2 * s, 2.9 * s, 5.0 * s, 4.2 * s, 1.8)
+    ends = strut(ax, (0.5 * s, fork[1], fork[2]), (spread, tip[1], tip[2]), 2.9 * s, 2.9 * s, 4.0 * s, 3.4 * s, 1.8)
     if not bifid:
-        ends = strut(q, fork, tip, 2.5 * s, 3.8 * s, 3.8 * s, 3.6 * s, 1.8)
+        ends = strut(q, fork, tip, 3.0 * s, 4.4 * s, 4.4 * s, 4.2 * s, 2.2)
     d = smooth_min(d, torch.minimum(spine, ends), 1.8)
     tx, ty, tz = v.transverse_tip
     hole_x, hole_y = (a + tx) / 2 + 0.5 * s, -b * 0.5 - 0.5 * s
-    rear = capsule(ax, (pillar_x, pillar_y + 5 * s, tz), (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), 3.2 * s, 2.9 * s)
-    front_radius = 1.8 * s if v.name == "C7" else 2.4 * s
-    front = torch.minimum(capsule(ax, (a * 0.85, b * 0.1, tz + 1 * s), (tx - 3.5 * s, b * 0.1, tz), front_radius),
-                          capsule(ax, (tx - 3.5 * s, b * 0.1, tz), (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), front_radius))
+    rear = capsule(ax, (pillar_x, pillar_y + 5 * s, tz), (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), 4.0 * s, 3.2 * s)
+    front_radius = 2.0 * s if v.name == "C7" else 2.8 * s
+    front = torch.minimum(capsule(ax, (a * 0.85, b * 0.1, tz + 1 * s), (tx - 5.5 * s, b * 0.0, tz), front_radius),
+                          capsule(ax, (tx - 5.5 * s, b * 0.0, tz), (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), front_radius))
     d = smooth_min(d, torch.minimum(rear, front), 1.5)
     hole = capsule(ax, (hole_x, hole_y, -20), (hole_x, hole_y, 20), 2.7 * s)
     return torch.maximum(d, -hole)
@@ -162,14 +162,14 @@ def _axis_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     facet = ellipsoid(ax, (14.5 * s, 0.0, h / 2 - 2.5 * s), (8.6 * s, 8.8 * s, 5.2 * s))
     pars = capsule(ax, (15 * s, -2 * s, h / 2 - 6 * s), (cw + 5.0 * s, -b - 8 * s, -0.35 * h), 5.4 * s, 5.6 * s)
     d = smooth_min(facet, pars, 2.5)
-    lamina = strut(ax, (cw + 3 * s, -b - 10 * s, -0.2 * h), (0, back - 3.0 * s, -0.2 * h), 3.2 * s, 3.2 * s, 0.3 * h,
-                   0.34 * h, 2.0)
+    lamina = strut(ax, (cw + 3 * s, -b - 10 * s, -0.2 * h), (0, back - 3.0 * s, -0.2 * h), 3.6 * s, 3.6 * s, 0.32 * h,
+                   0.36 * h, 2.0)
     d = smooth_min(d, lamina, 2.5)
     tip = v.spinous_tip
     fork = (tip[0], back + (tip[1] - back) * 0.55, tip[2] * 0.8)
-    spine = torch.minimum(strut(q, (0, back - 1, -0.2 * h), fork, 3.4 * s, 3.6 * s, 0.34 * h, 0.3 * h, 2.0),
-                          strut(ax, (1.0 * s, fork[1], fork[2]), (6.0 * s, tip[1], tip[2]), 3.0 * s, 3.0 * s, 4.6 * s,
-                                3.8 * s, 1.8))
+    spine = torch.minimum(strut(q, (0, back - 1, -0.2 * h), fork, 4.6 * s, 4.4 * s, 0.36 * h, 0.32 * h, 2.2),
+                          strut(ax, (1.0 * s, fork[1], fork[2]), (4.4 * s, tip[1], tip[2]), 3.8 * s, 3.4 * s, 5.0 * s,
+                                4.2 * s, 2.0))
     d = smooth_min(d, spine, 2.0)
     tx, ty, tz = v.transverse_tip
     transverse = capsule(ax, (15 * s, -2 * s, -1 * s), (tx - 3 * s, ty, tz - 1 * s), 4.2 * s, 3.2 * s)

@@ -1,0 +1,229 @@
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import RLELossless
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.reading import read_volume
+from SpineContextSegLib.volume import Volume
+from Testing.dicom_series import SeriesWriter, multi_frame
+from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
+
+
+def scan(name="lps", size=(24.0, 20.0, 30.0), spacing=None) -> Volume:
+    """Noise in HU on a small grid with the directions of a known one."""
+    grid = GRIDS[name]
+    directions, spacing = grid.directions, spacing or grid.spacing_mm
+    grid = centered_grid(spacing, size, directions)
+    return Volume(np.random.default_rng(0).integers(-1024, 2000, grid.shape).astype(np.int16), grid.affine)
+
+
+def ramp(volume: Volume) -> Volume:
+    """HU that grow along the body, so that interpolated slices have a known value."""
+    return Volume(np.rint(world_positions(volume.grid)[..., 2] * 10 - 2000).astype(np.int16), volume.affine)
+
+
+def assert_same_voxels_in_space(read: Volume, written: Volume) -> None:
+    """Equal values at equal world positions; the order of slices is free."""
+    if not np.allclose(read.affine[:3, 3], written.affine[:3, 3], atol=1e-3):
+        flip = np.diag([1.0, 1.0, -1.0, 1.0])
+        flip[2, 3] = len(written.array) - 1
+        written = Volume(written.array[::-1], written.affine @ flip)
+    assert read.grid.same_as(written.grid, tolerance_mm=1e-3)
+    np.testing.assert_array_equal(read.array, written.array)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_series_of_any_geometry_is_read_exactly(name, tmp_path):
+    volume = scan(name)
+    SeriesWriter(tmp_path).write(volume)
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert read.array.dtype == np.int16
+    assert read.grid.is_sheared == (name in SHEARED)
+    assert_same_voxels_in_space(read, volume)
+
+
+@pytest.mark.parametrize("name", ["lps", "oblique_thick", "sheared", "sheared_oblique"])
+def test_enhanced_multi_frame_file_is_read_with_its_tilt(name, tmp_path):
+    volume = scan(name)
+    multi_frame(volume, tmp_path / "deep" / "ct.dcm")
+    for path in (tmp_path, tmp_path / "deep" / "ct.dcm"):
+        read, notes = read_volume(path)
+        assert notes == []
+        assert_same_voxels_in_space(read, volume)
+
+
+def test_frames_out_of_order_are_sorted(tmp_path):
+    volume = scan()
+    flip = np.diag([1.0, 1.0, -1.0, 1.0])
+    flip[2, 3] = len(volume.array) - 1
+    multi_frame(Volume(volume.array[::-1], volume.affine @ flip), tmp_path / "ct.dcm")
+    assert_same_voxels_in_space(read_volume(tmp_path)[0], volume)
+
+
+def test_folder_name_beyond_ascii_and_files_of_other_kinds(tmp_path):
+    folder = tmp_path / "Wirbelsäule 脊柱" / "Serie ½"
+    volume = scan()
+    SeriesWriter(folder, description="Wirbelsäule").write(volume)
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM" + b"garbage")
+    (folder / "empty").touch()
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
+
+
+@pytest.mark.parametrize("slope, intercept", [(1.0, 0.0), (2.0, -1000.0), (0.5, -1024.0)])
+def test_rescale_gives_hu(slope, intercept, tmp_path):
+    volume = scan()
+    volume = Volume((np.rint((volume.array - intercept) / slope) * slope + intercept), volume.affine)
+    SeriesWriter(tmp_path, slope=slope, intercept=intercept).write(volume)
+    assert_same_voxels_in_space(read_volume(tmp_path)[0], volume)
+
+
+def test_largest_ct_series_is_taken_and_said(tmp_path):
+    small, large = scan(size=(24, 20, 15)), scan(size=(24, 20, 30))
+    magnet = scan(size=(40, 40, 60))
+    SeriesWriter(tmp_path / "a", description="Thin").write(small)
+    SeriesWriter(tmp_path / "b", description="Bone").write(large)
+    SeriesWriter(tmp_path / "c", description="T2", modality="MR").write(magnet)
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, large)
+    assert len(notes) == 1 and "3 series" in notes[0] and '"Bone"' in notes[0] and "30 slices" in notes[0]
+
+
+def test_other_modality_is_read_with_a_note(tmp_path):
+    volume = scan()
+    SeriesWriter(tmp_path, modality="MR").write(volume)
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == ["The series is MR, not CT."]
+
+
+def test_localizers_are_left_out(tmp_path):
+    volume = scan()
+    writer = SeriesWriter(tmp_path)
+    writer.write(volume)
+    writer.image_type = ("ORIGINAL", "PRIMARY", "LOCALIZER")
+    writer.write(scan("coronal"), only=[0])
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == ["1 localizer image was left out."]
+
+
+def test_image_of_another_orientation_in_the_series_is_left_out(tmp_path):
+    volume = scan()
+    writer = SeriesWriter(tmp_path)
+    writer.write(volume)
+    writer.write(scan("coronal"), only=[0, 1])
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert len(notes) == 1 and notes[0].startswith("2 images were left out, of another")
+
+
+def test_duplicate_slices_are_dropped_and_counted(tmp_path):
+    volume = scan()
+    writer = SeriesWriter(tmp_path)
+    writer.write(volume)
+    writer.write(Volume(volume.array + 1, volume.affine), only=[4, 9])
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == ["2 duplicate slices were left out."]
+
+
+def test_of_two_phases_the_earlier_is_taken(tmp_path):
+    volume = scan()
+    writer = SeriesWriter(tmp_path)
+    writer.write(volume)
+    writer.write(Volume(volume.array + 1, volume.affine))
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert len(notes) == 1 and "2 images per position" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["lps", "sheared"])
+def test_missing_slices_are_interpolated_and_said(name, tmp_path):
+    volume = ramp(scan(name, size=(24, 20, 60)))
+    missing = {5, 6, 11}
+    SeriesWriter(tmp_path).write(volume, only=[k for k in range(len(volume.array)) if k not in missing])
+    read, notes = read_volume(tmp_path)
+    assert read.grid.same_as(volume.grid, tolerance_mm=1e-3)
+    assert np.abs(read.array.astype(int) - volume.array).max() <= 1
+    step = volume.grid.affine[2, 2] if name == "lps" else None
+    assert len(notes) == 1 and f"interpolated to {len(volume.array)} slices" in notes[0]
+    assert step is None or f"gaps up to {3 * step:.3g} mm" in notes[0]
+
+
+def test_uneven_spacing_is_put_right(tmp_path):
+    """2 mm slices below, 4 mm above: every value must stand at its own height."""
+    heights = np.concatenate([np.arange(0, 30, 2.0), np.arange(30, 61, 4.0)])
+    grid = centered_grid((1, 1, 1), (12, 10, len(heights)), GRIDS["lps"].directions)
+    first = (np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine)[:3, 3]
+    positions = first + np.outer(heights, (0, 0, 1))
+    array = np.broadcast_to((10 * heights)[:, None, None], grid.shape).astype(np.int16)
+    SeriesWriter(tmp_path).write(Volume(array, grid.affine), positions_lps=positions)
+    read, notes = read_volume(tmp_path)
+    expected = (world_positions(read.grid)[..., 2] - first[2]) * 10
+    # No more than a hundredth of a slice.
+    assert np.abs(read.array - expected).max() <= 0.02 * 10 * 2
+    assert read.grid.spacing_mm[2] == pytest.approx(2.0, rel=0.05)
+    assert len(notes) == 1 and "unevenly spaced" in notes[0] and "gaps up to 4 mm" in notes[0]
+
+
+def test_rounded_positions_are_not_called_uneven(tmp_path):
+    volume = scan(spacing=(0.7, 0.7, 0.625))
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    positions = np.round([lps[:3, 3] + k * lps[:3, 2] for k in range(len(volume.array))], 2)
+    SeriesWriter(tmp_path).write(volume, positions_lps=positions)
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert read.grid.same_as(volume.grid, tolerance_mm=0.02)
+
+
+def test_slices_shifted_sideways_are_refused(tmp_path):
+    volume = scan()
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
+    positions = np.array([lps[:3, 3] + k * lps[:3, 2] for k in range(len(volume.array))])
+    positions[10:20, 0] += 15.0
+    SeriesWriter(tmp_path).write(volume, positions_lps=positions)
+    with pytest.raises(InputRefused, match="shifted against each other by up to 15 mm"):
+        read_volume(tmp_path)
+
+
+def test_single_slices_are_refused(tmp_path):
+    SeriesWriter(tmp_path).write(scan(), only=[3, 4])
+    with pytest.raises(InputRefused, match="Only 2 slices"):
+        read_volume(tmp_path)
+    with pytest.raises(InputRefused, match="Only 1 slice "):
+        read_volume(next(tmp_path.iterdir()))
+
+
+def test_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "readme.txt").write_text("nothing here")
+    with pytest.raises(InputRefused, match="No DICOM images"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.95, 0.5, 0.2])
+def test_slice_cut_short_is_left_out_and_said(kept, tmp_path):
+    volume = ramp(scan())
+    SeriesWriter(tmp_path).write(volume)
+    broken = sorted(tmp_path.iterdir())[5]
+    broken.write_bytes(broken.read_bytes()[: int(kept * broken.stat().st_size)])
+    read, notes = read_volume(tmp_path)
+    assert notes[0] == "1 file was left out, damaged or without an image."
+    assert len(notes) == 2 and "interpolated to 30 slices" in notes[1]
+    assert_same_voxels_in_space(read, volume)
+
+
+def test_compressed_slices_are_read(tmp_path):
+    volume = scan()
+    SeriesWriter(tmp_path).write(volume)
+    for path in tmp_path.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.compress(RLELossless)
+        dataset.save_as(path)
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)

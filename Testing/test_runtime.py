@@ -1,0 +1,206 @@
+"""Runtimes: the choice between them, equal results, what happens when a GPU fails, and what isn't imported."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from model_cards import ROI_SIZE, card_content, random_network, sigmoid_content
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.model import load_model, register_model
+from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm
+from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
+
+from Training.export import export
+
+HAS_CUDA = torch.cuda.is_available()
+
+
+def windows(count, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (count, 1, *ROI_SIZE)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A name that isn't ASCII: OpenVINO's file functions fail on it on some systems."""
+    folder = tmp_path_factory.mktemp("Modelle") / "größe"
+    return export(random_network().state_dict(), card_content(), folder)
+
+
+@pytest.fixture(scope="module")
+def torch_only(tmp_path_factory):
+    """A registered checkpoint: safetensors, no OpenVINO IR."""
+    folder = tmp_path_factory.mktemp("registered")
+    torch.save(random_network(1, 16).state_dict(), folder / "best.pth")
+    (folder / "card.json").write_text(json.dumps(sigmoid_content(name="published")))
+    return register_model(folder / "best.pth", folder / "card.json", folder / "published")
+
+
+class OutOfMemoryNetwork(SpineContextResUNet):
+    """Raises CUDA's own error for more windows than `fits`, on `broken` devices for any number."""
+
+    fits = 100
+    broken = ()
+
+    def forward(self, x):
+        if len(x) > self.fits or x.device.type in self.broken:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 TiB.")
+        return super().forward(x)
+
+
+def out_of_memory_network(**attributes):
+    network = OutOfMemoryNetwork(out_channels=8, base_filters=4)
+    network.load_state_dict(random_network().state_dict())
+    for name, value in attributes.items():
+        setattr(network, name, value)
+    return network.eval()
+
+
+def expected(batch):
+    with torch.inference_mode():
+        return torch.softmax(random_network()(torch.from_numpy(batch)), 1).numpy()
+
+
+def test_torch_runs_every_window_in_order():
+    batch = windows(5)
+    runtime = TorchRuntime(fold_batch_norm(random_network()), "softmax")
+    result = runtime(batch)
+    assert result.dtype == np.float32 and result.flags.c_contiguous
+    np.testing.assert_allclose(result, expected(batch), atol=1e-5)
+    np.testing.assert_allclose(result.sum(1), 1, atol=1e-5)
+    assert not runtime.warnings
+
+
+def test_openvino_runs_every_window_in_order(model):
+    batch = windows(3)
+    result = choose_runtime(model, "openvino", threads=1)(batch)
+    np.testing.assert_allclose(result, choose_runtime(model, "torch", "cpu", 1)(batch), atol=1e-4)
+    assert abs(result[0] - result[1]).max() > 0.05
+
+
+def test_results_of_openvino_do_not_change_with_the_next_window(model):
+    runtime = choose_runtime(model, "openvino", threads=1)
+    first = runtime(windows(1, seed=1))
+    kept = first.copy()
+    runtime(windows(1, seed=2))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_the_cpu_takes_over_when_the_gpu_memory_does_not_suffice():
+    """The meta device stands for a GPU: not the CPU, and there without one."""
+    runtime = TorchRuntime(out_of_memory_network(broken=("meta",)), "softmax", "meta")
+    assert (runtime.device, runtime.preferred_batch) == ("meta", 4)
+    batch = windows(4)
+    np.testing.assert_allclose(runtime(batch), expected(batch), atol=1e-5)
+    assert (runtime.device, runtime.preferred_batch) == ("cpu", 1)
+    assert [warning.split(";")[-1].strip() for warning in runtime.warnings[:2]] == [
+        "windows now run 2 at a time.", "windows now run 1 at a time.",
+    ]  # fmt: skip
+    assert "the CPU took over: CUDA out of memory" in runtime.warnings[2]
+    assert len(runtime.warnings) == 3
+    np.testing.assert_allclose(runtime(batch), expected(batch), atol=1e-5)
+    assert len(runtime.warnings) == 3
+
+
+def test_the_cpu_takes_over_when_the_gpu_cannot_run_the_network():
+    """Without data, the meta device can't hand a result back: an error that has nothing to do with memory."""
+    runtime = TorchRuntime(fold_batch_norm(random_network()), "softmax", "meta")
+    batch = windows(2)
+    np.testing.assert_allclose(runtime(batch), expected(batch), atol=1e-5)
+    assert runtime.device == "cpu"
+    assert len(runtime.warnings) == 1 and "the CPU took over" in runtime.warnings[0]
+
+
+def test_too_little_memory_on_the_cpu_is_an_error():
+    runtime = TorchRuntime(out_of_memory_network(broken=("cpu",)), "softmax")
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        runtime(windows(1))
+
+
+@pytest.mark.skipif(not HAS_CUDA, reason="no CUDA GPU on this computer")
+def test_cuda_halves_the_batch_and_agrees_with_the_cpu():
+    batch = windows(7)
+    runtime = TorchRuntime(out_of_memory_network(fits=1), "softmax", "cuda")
+    np.testing.assert_allclose(runtime(batch), expected(batch), atol=2e-2)
+    assert (runtime.device, runtime.preferred_batch) == ("cuda", 1)
+
+
+def test_automatic_choice(model, torch_only, monkeypatch):
+    gpu = "cuda" if HAS_CUDA else "mps" if torch.backends.mps.is_available() else None
+    chosen = choose_runtime(model)
+    assert (chosen.name, chosen.device) == (("torch", gpu) if gpu else ("openvino", "cpu"))
+    assert choose_runtime(model, device="cpu").name == "openvino"
+    assert choose_runtime(torch_only, device="cpu").name == "torch"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert choose_runtime(model, device="cpu").name == "torch"
+
+
+def test_without_torch_openvino_runs(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert choose_runtime(model).name == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("missing", "runtime", "device", "message"),
+    [
+        (("torch",), "torch", "auto", "Torch isn't installed; install it"),
+        (("torch",), "auto", "cuda", "The device cuda needs torch"),
+        (("openvino",), "openvino", "auto", "OpenVINO isn't installed; install it"),
+        (("torch", "openvino"), "auto", "auto", "Nothing is installed that could run"),
+        ((), "openvino", "cuda", "OpenVINO runs on the CPU only"),
+        ((), "onnx", "auto", "no runtime named onnx"),
+        ((), "auto", "tpu", "no device named tpu"),
+    ],
+)
+def test_what_is_asked_for_and_not_there_is_refused(model, monkeypatch, missing, runtime, device, message):
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputRefused, match=message):
+        choose_runtime(model, runtime, device)
+
+
+def test_threads_below_one_are_refused(model):
+    with pytest.raises(InputRefused, match="threads"):
+        choose_runtime(model, threads=0)
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA GPU")
+def test_a_gpu_that_is_not_there_is_refused(model):
+    with pytest.raises(InputRefused, match="finds no cuda device"):
+        choose_runtime(model, device="cuda")
+
+
+def test_a_model_without_ir_is_refused_for_openvino(torch_only, monkeypatch):
+    with pytest.raises(InputRefused, match="published has no weights for OpenVINO"):
+        choose_runtime(torch_only, "openvino")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InputRefused, match="install torch"):
+        choose_runtime(torch_only)
+
+
+def test_openvino_runs_without_torch_telemetry_or_network(model, tmp_path):
+    """In a process of its own, where opening a socket ends it."""
+    np.save(tmp_path / "windows.npy", windows(1))
+    code = f"""
+import socket, sys
+def refuse(*arguments, **options):
+    raise SystemExit("a socket was opened")
+socket.socket.__init__ = refuse
+import numpy as np
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.runtime import choose_runtime
+runtime = choose_runtime(load_model({str(model.folder)!r}), "openvino", "cpu", 1)
+np.save({str(tmp_path / "result.npy")!r}, runtime(np.load({str(tmp_path / "windows.npy")!r})))
+unwanted = [name for name in sys.modules if name.startswith(("torch", "openvino_telemetry", "openvino.tools"))]
+sys.exit(repr(unwanted) if unwanted else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "result.npy"), expected(windows(1)), atol=5e-3)
+
+
+def test_loaded_from_the_folder_it_is_the_same_model(model):
+    assert load_model(model.folder).card == model.card
