@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from Testing.geometry import GRIDS, SAGITTAL
 from Testing.scans import CTS, MRS, ct, mr, needs_scans
 
 RAS_2MM = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+real_scan = cache(read_volume)
 
 
 def phantom(shape=(30, 70, 90)) -> np.ndarray:
@@ -153,7 +158,7 @@ def test_mr_is_not_judged_by_hu_for_a_model_of_mr():
 @needs_scans
 @pytest.mark.parametrize("name", CTS)
 def test_real_cts_pass(name):
-    volume, notes = read_volume(ct(name))
+    volume, notes = real_scan(ct(name))
     assert notes == []
     warnings = check_input(volume)
     assert all("field of view" in warning for warning in warnings)
@@ -162,7 +167,7 @@ def test_real_cts_pass(name):
 @needs_scans
 @pytest.mark.parametrize("name", CTS)
 def test_small_crops_about_the_spine_of_real_cts_pass(name):
-    volume, _ = read_volume(ct(name))
+    volume, _ = real_scan(ct(name))
     labels = read_volume(ct(f"{name}_labels"))[0].array
     places = np.argwhere((labels > 0) & (labels < 255))
     generator = np.random.default_rng(0)
@@ -177,14 +182,14 @@ def test_small_crops_about_the_spine_of_real_cts_pass(name):
 @needs_scans
 @pytest.mark.parametrize("name", MRS)
 def test_real_mrs_are_refused(name):
-    volume, _ = read_volume(mr(name))
+    volume, _ = real_scan(mr(name))
     assert "not the Hounsfield units" in refusal(volume)
 
 
 @needs_scans
 @pytest.mark.parametrize("name", CTS)
 def test_real_cts_squeezed_into_eight_bits_are_refused(name):
-    volume, _ = read_volume(ct(name))
+    volume, _ = real_scan(ct(name))
     low, high = float(volume.array.min()), float(volume.array.max())
     squeezed = ((volume.array - low) / (high - low) * 255).astype(np.uint8)
     assert "Hounsfield" in refusal(Volume(squeezed, volume.affine))

@@ -47,11 +47,10 @@ def refusal(path) -> str:
     return message
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize(
+    "name, ending", [(n, e) for n in GRIDS for e in ENDINGS if n not in SHEARED or not e.startswith(".nii")]
+)
 def test_every_format_keeps_voxels_and_place(name, ending, tmp_path):
-    if name in SHEARED and ending.startswith(".nii"):
-        pytest.skip("NIfTI can't hold shear")
     volume = scan(name)
     path = tmp_path / f"Aufnahme für 脊柱{ending}"
     write_volume(volume, path)
@@ -118,15 +117,13 @@ def test_nifti_that_does_not_state_a_position_is_noted(tmp_path):
     assert len(notes) == 1 and "left and right" in notes[0]
 
 
-@pytest.mark.parametrize("pixdim", [1.5, 0.0, -1.0])
+@pytest.mark.parametrize("pixdim", [1.5, 0.0])
 def test_nifti_whose_spacing_contradicts_its_position_is_refused(pixdim, tmp_path):
     path = tmp_path / "a.nii"
-    nifti(scan(), path, codes=(1, 0))
+    nifti(scan("thick"), path, codes=(1, 0))
     raw = bytearray(path.read_bytes())
     struct.pack_into("<f", raw, 80, pixdim)
     path.write_bytes(raw)
-    if pixdim < 0:
-        pytest.skip("a negative pixdim is read as its size, as nifti1.h says")
     assert "contradicts itself" in refusal(path)
 
 
@@ -143,10 +140,11 @@ def test_nifti_with_nan_in_its_geometry_is_refused(field, tmp_path):
 def test_nifti_slope_and_intercept_are_applied(tmp_path):
     path = tmp_path / "a.nii.gz"
     volume = scan()
-    image = nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), volume.affine)
-    image.header.set_slope_inter(0.5, -3)
-    nibabel.save(image, path)
-    np.testing.assert_allclose(read_volume(path)[0].array, volume.array, atol=0.5)
+    nifti(volume, path)
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<2f", raw, 112, 0.5, -3.0)
+    path.write_bytes(gzip.compress(raw))
+    np.testing.assert_array_equal(read_volume(path)[0].array, volume.array * 0.5 - 3)
 
 
 def test_nifti_2_is_refused_with_advice(tmp_path):

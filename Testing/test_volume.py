@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from SpineContextSegLib.volume import Grid, Volume, from_sitk, to_sitk
+from SpineContextSegLib.volume import Grid, Volume, count_labels, from_sitk, to_sitk
 from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
 
 
@@ -78,3 +78,10 @@ def test_affine_can_not_be_changed_by_accident():
     assert volume.affine[0, 3] == 0.0
     with pytest.raises(ValueError):
         volume.affine[0, 3] = 1.0
+
+
+def test_labels_are_counted():
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[1, :2], labels[3, 0, 0] = 26, 255
+    assert count_labels(labels) == {0: 107, 26: 12, 255: 1}
+    assert count_labels(np.zeros((3, 3, 3), np.int32)) == {0: 27}

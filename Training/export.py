@@ -63,7 +63,8 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     front_end = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(network.eval(), example_input=torch.zeros(shape))
+    options = {"check_trace": False}  # the network has no branches that a second trace could show
+    decoder = TorchScriptPythonDecoder(network.eval(), example_input=torch.zeros(shape), trace_kwargs=options)
     converted = front_end.convert(front_end.load(decoder))
     converted.reshape(list(shape))
     with tempfile.TemporaryDirectory() as folder:

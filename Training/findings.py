@@ -115,7 +115,7 @@ def _streaks(metal, centers, streak_hu, spacing_mm, generator):
             torch.cos(order * angle + 2 * math.pi * phase) / math.sqrt(order)
             for order, phase in zip((2, 3, 5, 8, 13, 21), draw)
         )
-        plane += rays * torch.exp(-radius / (12.0 + 40.0 * draw[6]))
+        plane += rays * torch.exp(-radius / (8.0 + 25.0 * draw[6]))
     for (_, j0, i0), (_, j1, i1) in zip(centers[::2], centers[1::2]):
         length = math.hypot(j1 - j0, i1 - i0)
         if length < 1:
@@ -125,6 +125,6 @@ def _streaks(metal, centers, streak_hu, spacing_mm, generator):
         along = (j * (j1 - j0) + i * (i1 - i0)) / length
         across = (j * (i1 - i0) - i * (j1 - j0)) / length * spacing_mm
         beyond = torch.maximum(-along, along - length).clamp_min(0) * spacing_mm
-        plane -= 2.0 * torch.exp(-0.5 * (across / 5.0) ** 2 - beyond / 25.0)
+        plane -= 2.5 * torch.exp(-0.5 * (across / 5.0) ** 2 - beyond / 25.0)
     ripple = 1.0 + 0.3 * noise((shape[0], 1, 1), (0.0, 0.0, 0.0), generator)
-    return streak_hu * amount * ripple * plane[None]
+    return streak_hu / math.sqrt(len(centers)) * amount * ripple * plane[None]

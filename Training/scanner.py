@@ -94,7 +94,7 @@ def draw_recipe(rng: np.random.Generator) -> Recipe:
         trabecular_texture_hu=(float(u(5, 90)), float(u(0, 45))),
         trabecular_texture_mm=(float(u(0.6, 1.6)), float(u(4, 10))),
         marrow_core_hu=float(u(-70, 25)) if chance(0.6) else 0.0,
-        cortical_hu=float(u(450, 1500)),
+        cortical_hu=float(np.exp(u(np.log(420), np.log(1500)))),
         other_bone_factor=float(u(0.6, 1.3)),
         other_bone_offset_hu=float(u(-30, 120)),
         other_cortical_factor=float(u(0.7, 1.15)),
@@ -103,7 +103,7 @@ def draw_recipe(rng: np.random.Generator) -> Recipe:
         sclerotic_lesions=int(rng.integers(1, 7)) if chance(0.08) else 0,
         lesion_mm=float(u(2.5, 10)),
         metal=str(rng.choice(["none", "screws", "prosthesis", "fillings"], p=[0.93, 0.03, 0.02, 0.02])),
-        streak_hu=float(np.exp(u(np.log(40), np.log(600)))),
+        streak_hu=float(np.exp(u(np.log(30), np.log(400)))),
         blur_mm=(blur_mm, blur_mm * float(u(0.6, 1.4))),
         sharpening=float(u(0.3, 1.6)) if chance(0.3) else 0.0,
         sharpening_mm=float(u(0.8, 2.0)),
@@ -171,6 +171,11 @@ def _fraction(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.is_floating_point() else values.float() / 255.0
 
 
+def _averaged(texture_mm: float, spacing_mm: float) -> float:
+    """What is left of a fine texture's standard deviation in voxels that average over it (second moments add)."""
+    return (1.0 + spacing_mm**2 / (12.0 * texture_mm**2)) ** -1.5
+
+
 def _soft_tissue(tissue, recipe, spacing_mm, generator):
     index = tissue.long()
     mean = torch.as_tensor(recipe.tissue_hu, device=tissue.device)
@@ -179,7 +184,7 @@ def _soft_tissue(tissue, recipe, spacing_mm, generator):
     pattern = noise(tissue.shape, (sigma,) * 3, generator)
     fine = 1.0 / spacing_mm
     grain = noise(tissue.shape, (fine,) * 3, generator)
-    hu = mean[index] + texture[index] * (0.75 * pattern + 0.65 * grain)
+    hu = mean[index] + texture[index] * (0.75 * pattern + 0.65 * _averaged(1.0, spacing_mm) * grain)
     # The finest vessels of the lung are spots and threads; larger ones are in the anatomy.
     vessels = (grain - 1.7).clamp(0, 1.2) * recipe.lung_vessel_hu
     return hu + vessels * (tissue == int(Tissue.LUNG))
@@ -188,6 +193,7 @@ def _soft_tissue(tissue, recipe, spacing_mm, generator):
 def _bone(bone, cortex, label, recipe, spacing_mm, generator):
     fine_mm, coarse_mm = recipe.trabecular_texture_mm
     fine_hu, coarse_hu = recipe.trabecular_texture_hu
+    fine_hu *= _averaged(fine_mm, spacing_mm)
     trabecular = recipe.trabecular_hu + fine_hu * noise(bone.shape, (fine_mm / spacing_mm,) * 3, generator)
     trabecular = trabecular + coarse_hu * noise(bone.shape, (coarse_mm / spacing_mm,) * 3, generator)
     cortical = torch.full_like(trabecular, recipe.cortical_hu)
@@ -250,7 +256,7 @@ def _field_of_view(shape, recipe, generator):
     draw = torch.rand(3, generator=generator, device=device).tolist()
     if recipe.crop == "box":
         axis = int(draw[0] * 3)
-        lost = int(recipe.crop_fraction * shape[axis] * draw[1])
+        lost = max(1, int(recipe.crop_fraction * shape[axis] * (0.2 + 0.8 * draw[1])))
         valid.narrow(axis, 0 if draw[2] < 0.5 else shape[axis] - lost, lost).fill_(False)
     elif recipe.crop == "circle":
         height, width = shape[1:]

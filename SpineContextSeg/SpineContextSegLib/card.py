@@ -97,7 +97,8 @@ class ModelCard:
         )
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
         for kind, weight in self.weights.items():
-            _expect(PurePath(weight.file).name == weight.file and weight.file, f"weights.{kind}.file", "must be a file name")
+            plain = weight.file and PurePath(weight.file).name == weight.file
+            _expect(plain, f"weights.{kind}.file", "must be a file name")
             _expect(re.fullmatch("[0-9a-f]{64}", weight.sha256), f"weights.{kind}.sha256", "must be 64 hex digits")
 
     @classmethod

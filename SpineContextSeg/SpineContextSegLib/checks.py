@@ -172,8 +172,8 @@ def _doubt_about_hu(sample: np.ndarray) -> str | None:
     if _share(sample, BODY_ABOVE) < BODY_FRACTION:
         return "No body is in view, the image shows nothing but air: give a CT that shows the spine."
     return (
-        f"The values ({sample.min():.4g} to {sample.max():.4g}) are not the Hounsfield units of a CT, as in an MR or a "
-        "rescaled picture: give the original CT, or use --force for a cone-beam CT."
+        f"The values ({sample.min():.4g} to {sample.max():.4g}) are not the Hounsfield units of a CT, as in an MR or "
+        "a rescaled picture: give the original CT, or use --force for a cone-beam CT."
     )
 
 
@@ -185,7 +185,7 @@ def _faces(grid: Grid, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
         world_axis = int(np.argmax(np.abs(direction)))
         sign = int(np.sign(direction[world_axis]))
         for index, toward in ((0, -sign), (-1, sign)):
-            faces.append((SIDES[world_axis, toward], np.take(array, index, axis=2 - axis_ijk)))
+            faces.append((SIDES[world_axis, toward], np.moveaxis(array, 2 - axis_ijk, 0)[index]))
     return sorted(faces, key=lambda face: list(SIDES.values()).index(face[0]))
 
 

@@ -18,8 +18,11 @@ HEADER_BYTES = 348
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """Where the voxels begin in the (unpacked) file, the bytes that each takes there (before the slope is applied), and
-    the 4x4 IJK -> RAS matrices that the codes declare valid."""
+    """What a header states about place and size.
+
+    voxel_offset: byte of the unpacked file where the voxels begin. bytes_per_voxel: in the file, before slope and
+    intercept are applied. sform, qform: 4x4 IJK -> RAS in mm, None where its code declares it void.
+    """
 
     voxel_offset: int
     bytes_per_voxel: int

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from . import __version__
-from .labels import STRUCTURES, levels_known, structure
+from .labels import STRUCTURES, Structure, levels_known, structure
+from .metrics import bounding_box
 from .shading import render
 from .views import View, spine_views
 from .volume import Volume
@@ -23,9 +25,10 @@ _DPI = 100
 _MARGIN, _GAP, _HEAD, _CAPTION, _FOOT = 28, 20, 62, 24, 40
 _SIDE = 460
 _HEIGHTS = (560, 860)
-_WIDEST = 1080
+_WIDEST, _NARROWEST = 1080, 200
 _BACKGROUND, _PANEL, _TEXT, _QUIET, _MARK = "#0e1116", "#000000", "#f0f3f6", "#9aa4b0", "#ffd866"
 _FILL, _LINE = 0.33, 1.0
+_STROKE = [withStroke(linewidth=2.5, foreground="black")]
 
 
 def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str = "") -> None:
@@ -33,34 +36,45 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
 
     Args:
         volume: HU (k, j, i) on any grid.
-        labels: values of `labels.py` (k, j, i) on the same grid; values that the table doesn't have aren't shown.
+        labels: values of `labels.py` (k, j, i) on the same grid.
         path: ends with .png; an earlier file is overwritten.
         title: stands at the top, such as the name of the scan.
 
     Raises:
         OSError: the file can't be written.
     """
+    box = bounding_box(labels.array != 0)
+    if box is not None:
+        labels = Volume(labels.array[box], labels.grid.crop(box).affine)
     present = np.flatnonzero(np.bincount(labels.array.ravel()))
-    values = [value for value in STRUCTURES if value in present]
-    level_names = levels_known(values)
-    colors = {value: structure(value, levels_known=level_names).color for value in values}
-    names = {value: structure(value, levels_known=level_names).name for value in values}
+    known = levels_known(present.tolist())
+    found = [structure(value, levels_known=known) for value in STRUCTURES if value in present]
     sagittal, coronal, axial = spine_views(volume, labels)
-    shape = render(labels, colors)
 
     aspects = [view.hu.shape[1] / view.hu.shape[0] for view in (sagittal, coronal)]
     height = round(float(np.clip(_WIDEST / sum(aspects), *_HEIGHTS)))
-    widths = [round(float(np.clip(height * aspect, 200, _WIDEST * aspect / sum(aspects)))) for aspect in aspects]
+    widths = [round(min(max(height * aspect, _NARROWEST), _WIDEST * aspect / sum(aspects))) for aspect in aspects]
     page = _Page(2 * _MARGIN + sum(widths) + _SIDE + 2 * _GAP, _HEAD + _CAPTION + height + _FOOT)
     page.text(_MARGIN, _HEAD / 2 + 6, title or "Spine segmentation", size=15, weight="bold")
+    if not known:  # else there would be too many, and the levels stand in the coronal view
+        _legend(page, found)
     top, left = _HEAD + _CAPTION, _MARGIN
     for view, width in zip((sagittal, coronal), widths):
-        _draw(page.panel(left, top, width, height, view.title), view, colors)
+        axes = page.panel(left, top, width, height, view.title)
+        _draw(axes, view, found)
         left += width + _GAP
+    if known:
+        _name_levels(axes, coronal, found)
     upper = (height - _CAPTION - _GAP) // 2
-    _draw(page.panel(left, top, _SIDE, upper, axial.title), axial, colors)
-    _draw_shape(page, left, top + upper + _GAP + _CAPTION, height - upper - _GAP - _CAPTION, shape)
-    _legend(page, names, colors)
+    _draw(page.panel(left, top, _SIDE, upper, axial.title), axial, found)
+    shapes = render(labels, {item.value: item.color for item in found}) if found else (None, None)
+    top, width = top + upper + _GAP + _CAPTION, (_SIDE - _GAP) // 2
+    for caption, picture in zip(("3D from the front", "3D from the left"), shapes):
+        axes = page.panel(left, top, width, height - upper - _GAP - _CAPTION, caption)
+        left += width + _GAP
+        if picture is not None:
+            axes.imshow(picture, interpolation="bilinear")
+            _fit(axes, *picture.shape[:2])
     page.text(_MARGIN, page.height - _FOOT / 2, FOOTER, size=10.5, color=_QUIET)
     version = f"SpineContextSeg {__version__}"
     page.text(page.width - _MARGIN, page.height - _FOOT / 2, version, size=10.5, color=_QUIET, align="right")
@@ -75,11 +89,14 @@ class _Page:
         self.figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
         FigureCanvasAgg(self.figure)
 
-    def text(self, x: float, y: float, text: str, *, size: float, color: str = _TEXT, weight: str = "normal",
-             align: str = "left") -> None:  # fmt: skip
+    def text(
+        self, x: float, y: float, text: str, *, size: float, color=_TEXT, weight: str = "normal", align: str = "left"
+    ) -> float:
+        """Write one line, vertically centered at `y`; returns its width."""
         # parse_math off: a file name may hold a dollar sign.
-        self.figure.text(x / self.width, 1 - y / self.height, text, size=size, color=color, weight=weight,
-                         ha=align, va="center", parse_math=False)  # fmt: skip
+        artist = self.figure.text(x / self.width, 1 - y / self.height, text, size=size, color=color, weight=weight,
+                                  ha=align, va="center", parse_math=False)  # fmt: skip
+        return artist.get_window_extent().width
 
     def panel(self, left: float, top: float, width: float, height: float, caption: str) -> Axes:
         """Axes with a caption over them, without ticks."""
@@ -92,26 +109,40 @@ class _Page:
         return axes
 
 
-def _draw(axes: Axes, view: View, colors: dict[int, tuple[float, float, float]]) -> None:
+def _draw(axes: Axes, view: View, found: list[Structure]) -> None:
     rows, columns = view.hu.shape
     low, high = WINDOW_HU
     axes.imshow(view.hu, cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
     fill = np.zeros((rows, columns, 4), np.float32)
-    for value, color in colors.items():
-        fill[view.labels == value] = (*color, _FILL)
-    axes.imshow(fill, interpolation="nearest")
-    for value, color in colors.items():
-        mask = view.labels == value
+    for item in found:
+        mask = view.labels == item.value
         if mask.any():
-            axes.contour(np.pad(mask, 1).astype(np.float32), [0.5], colors=[color], linewidths=_LINE,
-                         extent=(-1.5, columns + 0.5, -1.5, rows + 0.5))  # fmt: skip
+            fill[mask] = (*item.color, _FILL)
+            # Padded, so that what reaches the edge is closed there.
+            axes.contour(np.pad(mask, 1).astype(np.float32), [0.5], colors=[item.color], linewidths=_LINE,
+                         extent=(-1, columns, -1, rows))  # fmt: skip
+    axes.imshow(fill, interpolation="nearest")
     _fit(axes, rows, columns)
     left, right, upper, lower = view.marks
-    for x, y, mark in ((0.02, 0.5, left), (0.98, 0.5, right), (0.5, 0.98, upper), (0.5, 0.02, lower)):
-        axes.text(x, y, mark, transform=axes.transAxes, color=_MARK, size=12, weight="bold",
-                  ha={0.02: "left", 0.98: "right"}.get(x, "center"), va={0.98: "top", 0.02: "bottom"}.get(y, "center"))  # fmt: skip
-    if not colors:
-        axes.text(0.5, 0.5, "no spine found", transform=axes.transAxes, color=_MARK, size=13, ha="center")
+    # Upper and lower marks stand in corners, because the spine fills the middle.
+    for x, y, mark, across, down in (
+        (0.02, 0.5, left, "left", "center"), (0.98, 0.5, right, "right", "center"),
+        (0.02, 0.985, upper, "left", "top"), (0.02, 0.015, lower, "left", "bottom"),
+    ):  # fmt: skip
+        axes.text(x, y, mark, transform=axes.transAxes, color=_MARK, size=12, weight="bold", ha=across, va=down,
+                  path_effects=_STROKE)  # fmt: skip
+    if not found:
+        axes.text(0.5, 0.5, "no spine found", transform=axes.transAxes, color=_MARK, size=13, ha="center", va="center",
+                  path_effects=_STROKE)  # fmt: skip
+
+
+def _name_levels(axes: Axes, view: View, found: list[Structure]) -> None:
+    """The abbreviation of every vertebra and of the sacrum in its middle."""
+    for item in found:
+        rows, columns = np.nonzero(view.labels == item.value)
+        if rows.size and item.kind in ("vertebra", "sacrum"):
+            axes.text(columns.mean(), rows.mean(), item.abbreviation, color=_TEXT, size=10, weight="bold", ha="center",
+                      va="center", path_effects=_STROKE)  # fmt: skip
 
 
 def _fit(axes: Axes, rows: int, columns: int) -> None:
@@ -123,21 +154,8 @@ def _fit(axes: Axes, rows: int, columns: int) -> None:
     axes.set(xlim=(x - across, x + across), ylim=(y + down, y - down), aspect="auto")
 
 
-def _draw_shape(page: _Page, left: float, top: float, height: float, shape) -> None:
-    width = (_SIDE - _GAP) / 2
-    for n, caption in enumerate(("3D from the front", "3D from the left")):
-        axes = page.panel(left + n * (width + _GAP), top, width, height, caption)
-        if shape is not None:
-            picture = shape[n]
-            axes.imshow(picture, interpolation="bilinear")
-            _fit(axes, *picture.shape[:2])
-
-
-def _legend(page: _Page, names: dict[int, str], colors: dict[int, tuple[float, float, float]]) -> None:
-    """Names in their colors at the upper right, where single levels aren't told apart; else there would be too many."""
-    if levels_known(names):
-        return
+def _legend(page: _Page, found: list[Structure]) -> None:
+    """Names in their colors at the upper right."""
     right = page.width - _MARGIN
-    for value in reversed(names):
-        page.text(right, _HEAD / 2 + 6, f"\u25a0 {names[value]}", size=12, color=colors[value], align="right")
-        right -= 34 + 8.2 * len(names[value])
+    for item in reversed(found):
+        right -= page.text(right, _HEAD / 2 + 6, f"\u25a0 {item.name}", size=12, color=item.color, align="right") + _GAP

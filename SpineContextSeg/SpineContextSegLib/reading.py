@@ -114,8 +114,12 @@ def _promised_grid(reader: sitk.ImageFileReader, path: Path) -> Grid:
         raise InputRefused(f"'{path.name}' holds {size[3]} volumes (4D): save the one to segment as its own file.")
     if dimension not in (3, 4):
         raise InputRefused(f"'{path.name}' has {dimension} dimensions: give one three-dimensional CT volume.")
+    spacing = reader.GetSpacing()[:3]
+    if min(spacing) < 0:
+        # ITK mirrors the axis, other programs don't.
+        raise InputRefused(f"'{path.name}' states a negative voxel size: export the scan again.")
     direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:3, :3]
-    return Grid(size[2::-1], lps_affine(reader.GetOrigin()[:3], reader.GetSpacing()[:3], direction))
+    return Grid(size[2::-1], lps_affine(reader.GetOrigin()[:3], spacing, direction))
 
 
 def _refuse_sheared_or_absurd(header: NiftiHeader, path: Path) -> None:

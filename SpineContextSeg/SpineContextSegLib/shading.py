@@ -6,36 +6,33 @@ import numpy as np
 import SimpleITK as sitk
 
 from .resampling import ras_grid
-from .views import label_box, sample_labels
+from .views import sample_labels
 from .volume import Volume
 
 FINEST_MM = 0.8
 MOST_VOXELS = 5_000_000
+# Smoothing must not reach the edge, or a spine that is cut there would have no surface.
+_PADDING = 4
 _AMBIENT, _DIFFUSE, _SHINE = 0.22, 0.85, 0.18
 # Toward the light: to the viewer's left, up, and to the viewer.
 _LIGHT = np.array([-0.45, 0.55, 0.75]) / np.linalg.norm([-0.45, 0.55, 0.75])
 _FOG = 0.5
 
 
-def render(labels: Volume, colors: dict[int, tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray, float] | None:
+def render(labels: Volume, colors: dict[int, tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray]:
     """The labels from the front and from the patient's left, head up.
 
     Args:
-        labels: values (k, j, i) on any grid, 0 = background.
-        colors: label value -> red, green, blue in 0..1.
+        labels: values (k, j, i) on any grid, which is best cropped to them; 0 = background.
+        colors: label value -> red, green, blue in 0..1, for every value.
 
     Returns:
-        Both pictures, (rows, columns, 4) float32 in 0..1 with alpha, and the side of their pixels in mm; None where
-        nothing is labeled.
+        Both pictures, (rows, columns, 4) float32 in 0..1 with alpha and square pixels.
     """
-    finest = ras_grid(labels.grid, FINEST_MM)
-    box = label_box(labels, finest)
-    if box is None:
-        return None
-    needed = np.prod([s.stop - s.start for s in box]) / MOST_VOXELS
+    needed = float(np.prod(labels.grid.extent_mm)) / FINEST_MM**3 / MOST_VOXELS
     spacing = FINEST_MM * max(1.0, float(np.cbrt(needed)))
-    grid = ras_grid(finest.crop(box), spacing)
-    values = np.pad(sample_labels(labels, grid), 3)
+    grid = ras_grid(labels.grid, spacing)
+    values = np.pad(sample_labels(labels, grid), _PADDING)
     # Smooth enough to hide the steps between voxels, too little to close a foramen.
     image = sitk.GetImageFromArray((values != 0).astype(np.float32))
     sigma = float(np.clip(labels.grid.spacing_mm.max() / spacing / 2, 0.8, 2.0))
@@ -45,7 +42,7 @@ def render(labels: Volume, colors: dict[int, tuple[float, float, float]]) -> tup
     front = _shade(field.transpose(0, 2, 1)[from_front], values.transpose(0, 2, 1)[from_front], colors, spacing)
     from_left = (slice(None, None, -1), slice(None, None, -1), slice(None))
     left = _shade(field[from_left], values[from_left], colors, spacing)
-    return front, left, spacing
+    return front, left
 
 
 def _shade(
@@ -89,7 +86,7 @@ def _surface_color(
     for step in (1, 2, 3):
         behind = values[rows, columns, np.minimum(depth + step, values.shape[2] - 1)]
         found = np.where(found == 0, behind, found)
-    table = np.full((int(values.max()) + 1, 3), next(iter(colors.values())), np.float32)
+    table = np.zeros((int(values.max()) + 1, 3), np.float32)
     for value, color in colors.items():
         table[value] = color
     return table[found]

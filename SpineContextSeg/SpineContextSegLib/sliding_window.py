@@ -205,7 +205,7 @@ class _Slab:
             sums[tuple(target)] += weighted
 
     def finished(self, count: int) -> tuple[Region, np.ndarray]:
-        """Divide the first `count` planes by their weights, in place: where they lie in the image, and a view of them."""
+        """Divide the first `count` planes by their weights, in place: their place in the image, and a view of them."""
         where, part = zip(
             *(axis.inside(self.first, count) if n == self.along else axis.inside(axis.pad, axis.size)
               for n, axis in enumerate(self.axes))

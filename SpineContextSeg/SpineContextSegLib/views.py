@@ -14,6 +14,7 @@ AIR_HU = -1000.0
 # Finer pixels than these aren't seen in a picture, coarser ones are.
 _FINEST_MM, _COARSEST_MM, _MOST_PIXELS = 0.5, 1.5, 700
 _MARGIN_MM = 45.0
+_AXIAL_ASPECT = 1.4
 # Half a vertebra's height: keeps to the curve of the spine and not to the shape of a single level.
 _SMOOTHING_MM = 12.0
 _AXIAL_SEARCH_MM = 20.0
@@ -43,49 +44,40 @@ class View:
 def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:
     """Sagittal, coronal and axial view. The first two follow the spine, so that a curved spine is seen as a whole.
 
-    The scan is shown in its whole height, and around the segmentation from side to side and from front to back. Where
-    nothing is labeled, the views go through the middle of the scan.
+    The scan is shown in its whole height, and around the grid of the labels from side to side and from front to back.
+    Where nothing is labeled, the views go through the middle.
 
     Args:
         volume: HU (k, j, i) on any grid.
-        labels: values (k, j, i) on the same grid.
+        labels: values (k, j, i); its grid may be a crop of the volume's, outside of which nothing is labeled.
     """
-    spacing = max(np.clip(volume.grid.spacing_mm.min(), _FINEST_MM, _COARSEST_MM), volume.grid.extent_mm.max() / _MOST_PIXELS)
-    whole = ras_grid(volume.grid, float(spacing))
-    found = label_box(labels, whole)
-    margin = round(_MARGIN_MM / spacing)
-    if found is None:
-        grid, mask = whole, np.zeros(whole.shape, bool)
-    else:
-        around = tuple(slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(found, whole.shape))
-        grid = whole.crop((slice(None), *around[1:]))
-        mask = _spine(sample_labels(labels, grid))
+    finest = np.clip(volume.grid.spacing_mm.min(), _FINEST_MM, _COARSEST_MM)
+    spacing = float(max(finest, volume.grid.extent_mm.max() / _MOST_PIXELS))
+    whole = ras_grid(volume.grid, spacing)
+    _, rows, columns = around = _around(whole, labels.grid)
+    grid = whole.crop(around)
+    mask = _spine(sample_labels(labels, grid))
     along_x, along_y = _course(mask.sum(1), 0.5, spacing), _course(mask.sum(2), _BODY_QUANTILE, spacing)
-    level = _fullest_level(mask, spacing)
     titles = [
         name + (", follows the spine" if np.ptp(course) * spacing > 3.0 else "")
         for name, course in (("Sagittal", along_x), ("Coronal", along_y))
     ]
+    level = _fullest_level(mask, spacing)
+    wider = max(0, round(_AXIAL_ASPECT * (rows.stop - rows.start)) - (columns.stop - columns.start)) // 2
+    columns = slice(max(0, columns.start - wider), columns.stop + wider)
     return (
         _along(volume, labels, grid, 2, along_x, titles[0], ("A", "P", "S", "I")),
         _along(volume, labels, grid, 1, along_y, titles[1], ("R", "L", "S", "I")),
-        _axial(volume, labels, grid, level),
+        _axial(volume, labels, whole.crop((slice(level, level + 1), rows, columns))),
     )
 
 
-def label_box(labels: Volume, grid: Grid) -> tuple[slice, slice, slice] | None:
-    """The slices (k, j, i) of `grid` that hold every labeled voxel, or None where there is none."""
-    occupied = labels.array != 0
-    bounds = []
-    for axis in range(3):
-        filled = np.flatnonzero(occupied.any(axis=tuple(n for n in range(3) if n != axis)))
-        if not filled.size:
-            return None
-        bounds.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    indices = (labels.grid.crop(tuple(bounds)).corners() - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
-    low = np.clip(np.floor(indices.min(0) + 0.5).astype(int), 0, np.array(grid.shape[::-1]) - 1)
-    high = np.clip(np.ceil(indices.max(0) + 0.5).astype(int), low + 1, grid.shape[::-1])
-    return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1]))
+def _around(whole: Grid, labeled: Grid) -> tuple[slice, slice, slice]:
+    """Slices (k, j, i) of an upright grid: its whole height, and what lies around the labels in the other directions."""
+    origin, spacing = whole.affine[:3, 3], whole.spacing_mm
+    low = np.floor((labeled.corners().min(0) - _MARGIN_MM - origin) / spacing).astype(int)
+    high = np.ceil((labeled.corners().max(0) + _MARGIN_MM - origin) / spacing).astype(int)
+    return slice(0, whole.shape[0]), slice(max(0, low[1]), high[1] + 1), slice(max(0, low[0]), high[0] + 1)
 
 
 def sample_labels(labels: Volume, grid: Grid) -> np.ndarray:
@@ -161,7 +153,6 @@ def _along(
     return View(title, hu[::-1, ::-1], shown[::-1, ::-1], float(grid.spacing_mm[0]), marks)
 
 
-def _axial(volume: Volume, labels: Volume, grid: Grid, level: int) -> View:
-    plane = grid.crop((slice(level, level + 1), slice(None), slice(None)))
+def _axial(volume: Volume, labels: Volume, plane: Grid) -> View:
     hu, shown = resample_intensity(volume, plane, AIR_HU)[0], sample_labels(labels, plane)[0]
-    return View("Axial", hu[::-1, ::-1], shown[::-1, ::-1], float(grid.spacing_mm[0]), ("R", "L", "A", "P"))
+    return View("Axial", hu[::-1, ::-1], shown[::-1, ::-1], float(plane.spacing_mm[0]), ("R", "L", "A", "P"))

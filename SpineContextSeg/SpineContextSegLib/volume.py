@@ -104,6 +104,17 @@ class Volume:
         return Grid(self.array.shape, self.affine)
 
 
+def count_labels(array: np.ndarray) -> dict[int, int]:
+    """Label value -> number of voxels, of whole numbers from 0 on (k, j, i), in rising order.
+
+    Plane by plane, as `np.bincount` turns its input into eight bytes per voxel.
+    """
+    counts = np.zeros(int(array.max(initial=0)) + 1, dtype=np.int64)
+    for plane in array:
+        counts += np.bincount(plane.ravel(), minlength=len(counts))
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
 def set_geometry(image: sitk.Image, grid: Grid) -> None:
     """Puts a SimpleITK image (LPS) where `grid` (RAS) says; ITK keeps shear in its direction matrix."""
     lps = LPS_FROM_RAS @ grid.affine

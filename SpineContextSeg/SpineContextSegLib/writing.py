@@ -13,7 +13,7 @@ from slicerio.segmentation import terminology_entry_from_string
 from . import labels as label_table
 from .errors import InputRefused
 from .integrity import check_complete
-from .volume import LPS_FROM_RAS, Grid, Volume, to_sitk
+from .volume import LPS_FROM_RAS, Grid, Volume, count_labels, to_sitk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 # The header and the four bytes that say that no extension follows.
@@ -77,9 +77,9 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
     """
     path = Path(path)
     check_output(path, labels.grid)
-    present = np.flatnonzero(np.bincount(labels.array.ravel(), minlength=2))
-    small = labels.array.astype(np.uint8 if present.max() < 256 else np.uint16, copy=False)
-    labels = Volume(small, labels.affine)
+    present = count_labels(labels.array)
+    number_type = np.uint8 if max(present) < 256 else np.uint16
+    labels = Volume(labels.array.astype(number_type, copy=False), labels.affine)
     if _ending(path) != ".seg.nrrd":
         write_volume(labels, path)
         return
@@ -88,7 +88,7 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
         "ijkToLPS": LPS_FROM_RAS @ labels.affine,
         "encoding": "gzip",
         "containedRepresentationNames": ["Binary labelmap"],
-        "segments": _segments([int(v) for v in present if v], labels.array.shape),
+        "segments": _segments([value for value in present if value], labels.array.shape),
     }
     _write_whole(
         path,

@@ -41,9 +41,12 @@ def _trunk(painter, marks, rng):
     belly = uniform(95, 140) * s + uniform(0.9, 1.6) * fat
     spine_y = plan.spine_at([z3, 30])[:, 1]
     chest_front = cage[:, 1] + cage[:, 3] + 12 + 0.35 * fat
-    front = [hip_y + 60 * s, hip_y + 70 * s + 0.5 * fat, hip_y + 62 * s + fat, spine_y[1] + belly, spine_y[0] + belly]
     throat = plan.spine_at([z1 + 40])[0, 1]
-    front = [*front, *chest_front, throat + 58 * s, throat + 45 * s]
+    # Above the sternum the outline falls back to the throat.
+    fall = np.clip((cage_z - plan.sternum[0, 2] + 10) / (z1 - plan.sternum[0, 2] + 10), 0, 1)
+    chest_front = chest_front + fall * (throat + 62 * s - chest_front)
+    front = [hip_y + 60 * s, hip_y + 70 * s + 0.5 * fat, hip_y + 62 * s + fat, spine_y[1] + belly, spine_y[0] + belly]
+    front = [*front, *chest_front, throat + 48 * s, throat + 38 * s]
     tips = np.array([v.to_world(v.spinous_tip) for v in plan.vertebrae])
     chest_back = np.minimum(cage[:, 1] - cage[:, 3] - 16, np.interp(cage_z, tips[::-1, 2], tips[::-1, 1]) - 6)
     chest_back = chest_back - 0.45 * fat

@@ -41,7 +41,8 @@ def find_cavities(painter: Painter, marks: Landmarks, skin, fat, rng: np.random.
     lid = np.interp(np.arange(-200, 400, 5.0), *_sorted(first.bone[:, 1], first.bone[:, 2]))
     y = whole.y.reshape(-1).cpu().numpy()
     lid = torch.as_tensor(np.interp(y, np.arange(-200, 400, 5.0), lid), dtype=torch.float32, device=skin.device)
-    closed = whole.z > lid[None, :, None] + float(rng.uniform(2, 18))
+    apex = ((whole.x - spine_x).abs() / s - 48.0) / 34.0
+    closed = whole.z > lid[None, :, None] + float(rng.uniform(6, 20)) - 22.0 * apex.square()
     chest = (cage < 0) & ~closed & (skin < -fat)
     dome = _diaphragm(painter, marks, rng)
     thorax = chest & (whole.z > dome) & ~spine

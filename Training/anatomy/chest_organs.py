@@ -90,7 +90,7 @@ def _heart(painter, marks, cavities, rng):
     body_front = marks.at("T8", 0, 0)[1]
     y = min(front, body_front + size[1] * 1.25 + 14 * s)
     dome = float(cavities.dome.max())
-    center = np.array([section[0] - 26 * s, y, dome + size[2] * uniform(0.55, 0.75)])
+    center = np.array([section[0] - 18 * s, y, dome + size[2] * uniform(0.55, 0.75)])
     chest = cavities.thorax
     tilt = uniform(0.3, 0.8)
     c, q = np.cos(tilt), np.sin(tilt)

@@ -39,15 +39,16 @@ def _segment(q, this: SacralPlan, below: SacralPlan | None, s: float, foramen: f
     ala = taper("ala")
     lateral = (ax / ala).clamp(max=1.2)
     reach = ala + 0.42 * (y + 4 * s).clamp(-22 * s, 14 * s)
-    thick = (14.0 - 1.6 * "S1 S2 S3 S4 S5".split().index(this.name)) * s
+    thick = {"S1": 14.0, "S2": 11.5, "S3": 9.0, "S4": 7.5, "S5": 6.0}[this.name] * s
     middle = -(0.15 * b + 9 * s * lateral**1.5)
     wing = torch.maximum(torch.maximum(ax - reach, (y - middle).abs() - thick), along)
     d = smooth_min(body, wing, 5.0)
     cy, cd, cw = this.canal_y, this.canal_depth / 2, this.canal_width / 2
     roof_y = cy - cd - 2.2 * s
-    roof = torch.maximum(torch.maximum(ax - 0.62 * reach, (y - roof_y - 0.24 * ax + 2 * s).abs() - 3.2 * s), along)
+    roof = torch.maximum(torch.maximum(ax - 0.62 * reach, (y - roof_y - 0.24 * ax + 2 * s).abs() - 3.2 * s
+                                                - 0.3 * (ax - cw - 2 * s).clamp(0, 14 * s)), along)
     crest = capsule((x, y, z * 0.35), (0, roof_y, 0), (0, roof_y - 5.5 * s * half / (15 * s), 0), 3.2 * s)
-    d = smooth_min(d, torch.minimum(roof, torch.maximum(crest, along)), 3.0)
+    d = smooth_min(d, torch.minimum(roof, torch.maximum(crest, along)), 4.0)
     rho = superellipse(x, y - cy, cw, cd, 2.2)
     d = torch.maximum(d, -(rho - 1) * cd)
     hole_x = this.width / 2 * 0.82 + 3.5 * s
@@ -97,20 +98,15 @@ def _paint_hip_bone(canvas: BoneCanvas, plan: BodyPlan, leg: LegPlan, joint_mm: 
                                                               np.linspace(0, 1, len(radii)), radii) * s,
         squash=squash, **paint)
     canvas.begin_bone()
-    low = [(44, -46, -56), (56, -30, -62), (64, -12, -68), (72, 6, -72), (82, 20, -72), (92, 36, -66), (100, 56, -54)]
-    high = [(41, -52, -30), (56, -52, 0), (80, -38, 26), (106, -10, 38), (123, 20, 36), (130, 46, 16), (121, 68, -8)]
+    low = [(38, -50, -54), (47, -33, -60), (55, -14, -66), (66, 4, -70), (80, 19, -72), (92, 36, -66), (100, 56, -54)]
+    high = [(35, -55, -28), (50, -51, 0), (77, -37, 26), (106, -10, 38), (123, 20, 36), (130, 46, 16), (121, 68, -8)]
+    middle = [(38, -55, -38), (49, -38, -26), (57, -15, -28), (74, -2, -30), (95, 10, -20), (108, 30, -24),
+              (112, 60, -32)]
     steps = np.linspace(0, 1, 6)
-    bow = np.array([0, 6, 9, 8, 5, 2, 0])
-    columns = []
-    for lo, hi, out in zip(low, high, bow):
-        lo, hi = np.array(lo, float), np.array(hi, float)
-        line = lo + (hi - lo) * steps[:, None]
-        line += np.sin(np.pi * steps)[:, None] ** 0.8 * np.array([-out * 0.35, -out * 0.9, 0.0])
-        columns.append(line)
-    net = np.array(columns)
+    net = np.array([smooth_line(line, len(steps)) for line in zip(low, middle, high)])
     fine = np.stack([smooth_line(net[:, k], 15) for k in range(len(steps))], axis=1)
     across = np.interp(steps, [0, 0.25, 0.55, 0.85, 1], [13, 9, 4.5, 6.5, 9.5])
-    back = np.interp(np.linspace(0, 1, 15), [0, 0.18, 0.32, 1], [15, 13, 3, 0])
+    back = np.interp(np.linspace(0, 1, 15), [0, 0.18, 0.32, 1], [17, 16, 4, 0])
     thickness = np.maximum(across[None, :], back[:, None] * np.array([1, 1, 1, 0.9, 0.8, 0.7])[None, :]) * s
     canvas.sheet(place(fine), thickness, **paint)
     rods([(66, -10, -70), (70, -4, -92), (74, 2, -112), (66, -6, -145), (58, -2, -166)], [11, 13, 14, 12, 14])

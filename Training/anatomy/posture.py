@@ -167,7 +167,7 @@ def _draw_sacrum(rng, slope: float, scale: float, width_scale: float) -> tuple[S
     heights = np.array([30, 25, 21, 18, 15, 9, 8, 7]) * scale
     widths = np.array([50, 40, 32, 26, 21, 14, 10, 8]) * scale * width_scale
     depths = np.array([32, 24, 19, 15, 12, 9, 8, 7]) * scale
-    alae = np.array([56, 51, 43, 33, 24, 11, 0, 0]) * scale * width_scale
+    alae = np.array([55, 49, 38, 29, 20, 9, 0, 0]) * scale * width_scale
     canal_widths, canal_depths = np.array([30, 26, 21, 16, 13, 0, 0, 0.0]), np.array([15, 12, 9.5, 7.5, 6, 0, 0, 0.0])
     bend, coccyx_bend = np.deg2rad(rng.uniform(9, 19)), np.deg2rad(rng.uniform(5, 30))
     pitch, place, segments = slope, np.zeros(3), []

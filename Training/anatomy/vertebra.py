@@ -146,8 +146,9 @@ def _cervical_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     hole_x, hole_y = (a + tx) / 2 + 0.5 * s, -b * 0.5 - 0.5 * s
     rear = capsule(ax, (pillar_x, pillar_y + 5 * s, tz), (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), 4.0 * s, 3.2 * s)
     front_radius = 2.0 * s if v.name == "C7" else 2.8 * s
-    front = torch.minimum(capsule(ax, (a * 0.85, b * 0.1, tz + 1 * s), (tx - 5.5 * s, b * 0.0, tz), front_radius),
-                          capsule(ax, (tx - 5.5 * s, b * 0.0, tz), (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), front_radius))
+    tubercle = (a + 6 * s if v.name == "C7" else tx - 5.5 * s, 0.0, tz)
+    front = torch.minimum(capsule(ax, (a * 0.85, b * 0.1, tz + 1 * s), tubercle, front_radius),
+                          capsule(ax, tubercle, (tx - 2.5 * s, ty + 1 * s, tz - 1 * s), front_radius))
     d = smooth_min(d, torch.minimum(rear, front), 1.5)
     hole = capsule(ax, (hole_x, hole_y, -20), (hole_x, hole_y, 20), 2.7 * s)
     return torch.maximum(d, -hole)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import ExitStack
+import uuid
 from pathlib import Path
 
 from ..errors import InputRefused
 from .interruption import Interruption
+
+_DOUBLE_ENDINGS = (".seg.nrrd", ".nii.gz")
 
 
 def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
@@ -60,21 +62,23 @@ class Outputs:
 
     def __init__(self, interruption: Interruption) -> None:
         self._interruption = interruption
-        self._folders = ExitStack()
         self._staged: dict[Path, Path] = {}
 
     def stage(self, target: Path) -> Path:
-        """Where to write what shall become `target`: the same name in a hidden folder beside it."""
-        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".spinecontextseg-")
-        self._staged[target] = Path(self._folders.enter_context(folder)) / target.name
+        """Where to write what shall become `target`: a hidden name in the same folder, with the same ending."""
+        ending = next((e for e in _DOUBLE_ENDINGS if target.name.lower().endswith(e)), target.suffix)
+        self._staged[target] = target.with_name(f".{uuid.uuid4().hex}{ending}")
         return self._staged[target]
 
     def __enter__(self) -> Outputs:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._folders:
+        try:
             if kind is None:
                 with self._interruption.held():
                     for target, partial in self._staged.items():
                         os.replace(partial, target)
+        finally:
+            for partial in self._staged.values():
+                partial.unlink(missing_ok=True)

@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from .account import Account
 
     _check_paths(arguments)
+    if arguments.preview:
+        from ..preview import write_preview
     before, after = Stopwatch(), Stopwatch()
     model = load_model(arguments.model)
     with before.stage("read"):
@@ -85,9 +87,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             write_segmentation(result.labels, outputs.stage(arguments.output))
         if arguments.preview:
             with after.stage("preview"):
-                # Importing matplotlib takes longer than most other work before the windows.
-                from ..preview import write_preview
-
                 write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
         seconds = before.seconds | result.seconds | after.seconds
         files = [path for path in (arguments.output, arguments.preview, arguments.report) if path]
