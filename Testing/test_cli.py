@@ -283,7 +283,7 @@ def test_phantom_copies_the_sample_and_overwrites_nothing_else(tmp_path, capsys)
     assert (folder / "phantom_labels.nii.gz").read_text() == "my own work"
 
 
-@pytest.mark.skipif(not (SAMPLE.is_file() and EMBEDDED.is_dir()), reason="sample CT or weights are not in this checkout")
+@pytest.mark.skipif(not (SAMPLE.is_file() and EMBEDDED.is_dir()), reason="sample CT or weights are not in the checkout")
 def test_the_embedded_model_finds_the_spine_of_the_sample(tmp_path):
     main(["phantom", "-o", str(tmp_path)])
     scan, output, figures = tmp_path / SAMPLE.name, tmp_path / "spine.seg.nrrd", tmp_path / "figures.json"

@@ -20,7 +20,8 @@ sys.addaudithook(block)
 
 def run(code, *arguments):
     """What a new process prints as JSON in its last line."""
-    process = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout.splitlines()[-1])
 

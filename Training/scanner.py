@@ -16,6 +16,7 @@ from Training.smoothing import along_axis, blur, noise, slice_matrices
 
 MINIMUM_HU = -1024.0
 MAXIMUM_HU = 3071.0
+PARTIAL_VOLUME_VOXELS = 0.45
 OTHER_BONE = 6  # labels from here on (rib, other bone) have a marrow of their own
 
 
@@ -114,7 +115,7 @@ def draw_recipe(rng: np.random.Generator) -> Recipe:
         slice_nearest=chance(0.1),
         noise_hu=float(min(noise_hu, 80.0)),
         noise_mm=float(u(0.3, 0.9) if sharp else u(0.5, 1.9)),
-        low_dose_streak_hu=float(np.exp(u(np.log(8), np.log(70)))) if chance(0.25) else 0.0,
+        low_dose_streak_hu=float(np.exp(u(np.log(6), np.log(45)))) if chance(0.25) else 0.0,
         shading_hu=float(u(2, 15)) if chance(0.3) else 0.0,
         gain=float(u(0.95, 1.05)),
         offset_hu=float(u(-15, 15)),
@@ -155,7 +156,8 @@ def render_ct(
         generator = torch.Generator(device=device).manual_seed(recipe.seed)
     bone, cortex = _fraction(bone), _fraction(cortex)
 
-    hu = _soft_tissue(tissue, recipe, spacing_mm, generator)
+    # Tissue ids have hard edges; a voxel on a border holds both sides, which is a blur of about half a voxel.
+    hu = blur(_soft_tissue(tissue, recipe, spacing_mm, generator), (PARTIAL_VOLUME_VOXELS,) * 3)
     hu = torch.lerp(hu, _bone(bone, cortex, label, recipe, spacing_mm, generator), bone)
     artifact = None
     if label is not None and recipe.metal != "none":

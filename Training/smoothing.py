@@ -21,7 +21,9 @@ def along_axis(values: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.T
     )
 
 
-def gaussian_matrix(length: int, sigma: float, device: torch.device, nodes: torch.Tensor | None = None) -> torch.Tensor:
+def gaussian_matrix(
+    length: int, sigma: float, device: torch.device, nodes: torch.Tensor | None = None
+) -> torch.Tensor:
     """Rows: Gaussian weights of the nodes (default: the voxels themselves) at each voxel, summing to one.
 
     Args:

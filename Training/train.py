@@ -92,7 +92,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up, constant, then a cosine to 2 % of the peak."""
     done = step / steps
     fall = 0.5 * (1 + np.cos(np.pi * max(0.0, done - _DECAY_FROM) / (1 - _DECAY_FROM)))
-    return peak * min(1.0, (step + 1) / _WARM_UP_STEPS) * (0.02 + 0.98 * fall)
+    return float(peak * min(1.0, (step + 1) / _WARM_UP_STEPS) * (0.02 + 0.98 * fall))
 
 
 def freeze_batch_norm(network: nn.Module) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import SimpleITK as sitk
 
 from .resampling import ras_grid
 from .views import sample_labels
 from .volume import Volume
+
+Colors = Mapping[int, tuple[float, float, float]]
 
 FINEST_MM = 0.8
 MOST_VOXELS = 5_000_000
@@ -19,7 +23,7 @@ _LIGHT = np.array([-0.45, 0.55, 0.75]) / np.linalg.norm([-0.45, 0.55, 0.75])
 _FOG = 0.5
 
 
-def render(labels: Volume, colors: dict[int, tuple[float, float, float]]) -> tuple[np.ndarray, np.ndarray]:
+def render(labels: Volume, colors: Colors) -> tuple[np.ndarray, np.ndarray]:
     """The labels from the front and from the patient's left, head up.
 
     Args:
@@ -45,9 +49,7 @@ def render(labels: Volume, colors: dict[int, tuple[float, float, float]]) -> tup
     return front, left
 
 
-def _shade(
-    field: np.ndarray, values: np.ndarray, colors: dict[int, tuple[float, float, float]], spacing: float
-) -> np.ndarray:
+def _shade(field: np.ndarray, values: np.ndarray, colors: Colors, spacing: float) -> np.ndarray:
     """(rows, columns, 4): the surface field = 0.5 seen along the last axis."""
     rows, columns = np.indices(field.shape[:2])
     inside = field >= 0.5
@@ -64,13 +66,14 @@ def _shade(
     fog = 1 - _FOG * np.clip((exact - far.min(initial=0)) / max(np.ptp(far) if far.size else 0.0, 40 / spacing), 0, 1)
     color = _surface_color(values, rows, columns, depth, colors)
     picture = np.empty((*hit.shape, 4), np.float32)
-    picture[..., :3] = np.clip((color * (_AMBIENT + _DIFFUSE * lit[..., None]) + _SHINE * gleam[..., None]) * fog[..., None], 0, 1)
+    shine = color * (_AMBIENT + _DIFFUSE * lit[..., None]) + _SHINE * gleam[..., None]
+    picture[..., :3] = np.clip(shine * fog[..., None], 0, 1)
     picture[..., 3] = np.clip(field.max(2) * 4 - 1.5, 0, 1)  # a soft rim instead of steps
     return picture
 
 
 def _slope(field: np.ndarray, rows: np.ndarray, columns: np.ndarray, depth: np.ndarray, axis: int) -> np.ndarray:
-    """Central difference of `field` along `axis` at (rows, columns, depth); the margin keeps the surface off the edge."""
+    """Central difference of `field` along `axis` at (rows, columns, depth)."""
     index = [rows, columns, depth]
     ahead, behind = list(index), list(index)
     ahead[axis] = np.minimum(index[axis] + 1, field.shape[axis] - 1)
@@ -79,9 +82,9 @@ def _slope(field: np.ndarray, rows: np.ndarray, columns: np.ndarray, depth: np.n
 
 
 def _surface_color(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, depth: np.ndarray, colors: dict[int, tuple[float, float, float]]
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, depth: np.ndarray, colors: Colors
 ) -> np.ndarray:
-    """(rows, columns, 3): of the first label at or behind the surface, which smoothing may have moved by a voxel or two."""
+    """(rows, columns, 3): of the first label at or behind the surface, which smoothing may have moved a little."""
     found = values[rows, columns, depth]
     for step in (1, 2, 3):
         behind = values[rows, columns, np.minimum(depth + step, values.shape[2] - 1)]

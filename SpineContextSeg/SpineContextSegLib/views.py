@@ -11,6 +11,7 @@ from .resampling import ras_grid, resample_intensity
 from .volume import Grid, Volume
 
 AIR_HU = -1000.0
+Marks = tuple[str, str, str, str]
 # Finer pixels than these aren't seen in a picture, coarser ones are.
 _FINEST_MM, _COARSEST_MM, _MOST_PIXELS = 0.5, 1.5, 700
 _MARGIN_MM = 45.0
@@ -38,7 +39,7 @@ class View:
     hu: np.ndarray
     labels: np.ndarray
     pixel_mm: float
-    marks: tuple[str, str, str, str]
+    marks: Marks
 
 
 def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:
@@ -73,7 +74,7 @@ def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:
 
 
 def _around(whole: Grid, labeled: Grid) -> tuple[slice, slice, slice]:
-    """Slices (k, j, i) of an upright grid: its whole height, and what lies around the labels in the other directions."""
+    """Slices (k, j, i) of an upright grid: its whole height, and sideways and in depth what lies around the labels."""
     origin, spacing = whole.affine[:3, 3], whole.spacing_mm
     low = np.floor((labeled.corners().min(0) - _MARGIN_MM - origin) / spacing).astype(int)
     high = np.ceil((labeled.corners().max(0) + _MARGIN_MM - origin) / spacing).astype(int)
@@ -123,18 +124,18 @@ def _course(profile: np.ndarray, quantile: float, spacing_mm: float) -> np.ndarr
 
 
 def _fullest_level(mask: np.ndarray, spacing_mm: float) -> int:
-    """Of the levels near the middle of the spine, the one that shows most of it."""
+    """Of the levels near the middle of the spine, one that shows much of it; of equal ones, the nearest."""
     area = mask.sum((1, 2))
     if not area.any():
         return len(area) // 2
     filled = np.flatnonzero(area)
     middle, reach = (filled[0] + filled[-1]) // 2, max(1, round(_AXIAL_SEARCH_MM / spacing_mm))
-    first = max(0, middle - reach)
-    return int(first + np.argmax(area[first : middle + reach + 1]))
+    near = np.arange(max(0, middle - reach), min(len(area), middle + reach + 1))
+    return int(near[np.argmax(area[near] * (1 - 0.2 * np.abs(near - middle) / reach))])
 
 
 def _along(
-    volume: Volume, labels: Volume, grid: Grid, axis: int, course: np.ndarray, title: str, marks: tuple[str, str, str, str]
+    volume: Volume, labels: Volume, grid: Grid, axis: int, course: np.ndarray, title: str, marks: Marks
 ) -> View:
     """The surface that lies at `course[k]` along array axis 1 or 2 of `grid`, seen from the front or the left."""
     first, last = int(np.floor(course.min())), min(int(np.ceil(course.max())), grid.shape[axis] - 1)

@@ -122,8 +122,8 @@ def _upper_organs(painter, marks, cavities, rng):
                             marks.at("L1", -20 * s, 38 * s, 8), marks.at("T12", -62 * s, 20 * s)], 14)
     painter.tube(pancreas, np.linspace(13, 8, 14) * s * u(0.7, 1.1), Tissue.PANCREAS, abdomen, waves=2.5)
     duodenum = smooth_line([marks.at("L1", 38 * s, 45 * s), marks.at("L2", 46 * s, 30 * s),
-                            marks.at("L3", 36 * s, 20 * s), marks.at("L3", 0, 26 * s), marks.at("L2", -26 * s, 30 * s)],
-                           18)
+                            marks.at("L3", 36 * s, 20 * s), marks.at("L3", 0, 26 * s),
+                            marks.at("L2", -26 * s, 30 * s)], 18)
     _loop(painter, duodenum, u(9, 13) * s, Tissue.BOWEL_CONTENT, abdomen, rng, 0.3)
 
 
@@ -176,15 +176,15 @@ def _back_wall(painter, marks, inside, rng):
                   ("L4", 17, -9, 20), ("L5", 24, -2, 21)]
         line = [marks.at(n, side * (marks.vertebra(n).width / 2 + out * s * spread), before * s)
                 for n, out, before, _ in levels]
-        line += [leg.hip * [0.72, 0, 0] + [0, leg.hip[1] + 18 * s, -25 * s], leg.hip + np.array([-2 * side, 38, 12]) * s,
-                 leg.hip + np.array([-12 * side, 8, -55]) * s]
+        line += [leg.hip * [0.72, 0, 0] + [0, leg.hip[1] + 18 * s, -25 * s],
+                 leg.hip + np.array([-2 * side, 38, 12]) * s, leg.hip + np.array([-12 * side, 8, -55]) * s]
         radius = np.array([r for *_, r in levels] + [18, 17, 11]) * s * bulk
         line, radius = smooth_line(line, 34), np.interp(np.linspace(0, 1, 34), np.linspace(0, 1, len(radius)), radius)
         squash = (0.9, 1.15, 1.0)
         painter.tube(line, radius + gap, Tissue.FAT, inside, squash=squash)
         painter.tube(line, radius, Tissue.MUSCLE, inside, waves=0.8, squash=squash)
-        iliacus = smooth_line([leg.hip + np.array([-4 * side, -5, 118]) * s, leg.hip + np.array([6 * side, 22, 60]) * s,
-                               leg.hip + np.array([2 * side, 36, 10]) * s], 10)
+        bowl = np.array([[-4 * side, -5, 118], [6 * side, 22, 60], [2 * side, 36, 10]]) * s
+        iliacus = smooth_line(leg.hip + bowl, 10)
         painter.tube(iliacus, np.array([8, *[13] * 8, 12]) * s * bulk, Tissue.MUSCLE, inside, squash=(1.5, 1, 1))
     for side, lowest in ((1, "L3"), (-1, "L2")):
         line = [marks.at("T11", side * 16 * s, 6), marks.at("T12", side * 14 * s, 6), marks.at("L1", side * 13 * s, 4),

@@ -113,13 +113,14 @@ def _add_neck_and_head(painter, marks, rng, distance):
 def _add_limbs(painter, marks, rng, distance):
     plan, s = marks.plan, marks.plan.scale
     bulk = 0.75 + 0.25 * plan.muscle
-    rods = []
+    rods, free = [], []
     for arm in plan.arms:
         inner = marks.at("T1", arm.side * 45 * s, -20 * s)
         shoulder = arm.shoulder + np.array([0, 0, -6.0]) * s
-        rods += [(inner, shoulder, 48 * s * bulk, 50 * s * bulk + 0.35 * plan.fat)]
-        rods += [(arm.shoulder, arm.elbow, 50 * s * bulk + 0.35 * plan.fat, 36 * s + 0.2 * plan.fat)]
-        rods += [(arm.elbow, arm.wrist, 36 * s + 0.15 * plan.fat, 26 * s)]
+        thick, thin = 50 * s * bulk + 0.35 * plan.fat, 36 * s + 0.2 * plan.fat
+        armpit = 0.6 * arm.shoulder + 0.4 * arm.elbow
+        rods += [(inner, shoulder, 48 * s * bulk, thick), (arm.shoulder, armpit, thick, 0.6 * thick + 0.4 * thin)]
+        free += [(armpit, arm.elbow, 0.6 * thick + 0.4 * thin, thin), (arm.elbow, arm.wrist, thin, 26 * s)]
     for leg in plan.legs:
         start = leg.hip + np.array([-leg.side * 8.0, -8.0, 0.0]) * s
         rods += [(start, leg.knee, 84 * s * bulk + 0.6 * plan.fat, 58 * s + 0.3 * plan.fat)]
@@ -131,14 +132,25 @@ def _add_limbs(painter, marks, rng, distance):
         for side in (1, -1):
             place = np.array([chest[0] + side * chest[2] * 0.55, chest[1] + chest[3] * 0.75, marks.z("T8")])
             rods += [(place, place + [side * 10, 12, -15], size, size)]
+    trunk = distance.clone()
     for a, b, ra, rb in rods:
         reach = max(ra, rb)
         _join(painter, distance, np.minimum(a, b) - reach, np.maximum(a, b) + reach,
               lambda q, a=a, b=b, ra=ra, rb=rb: capsule(q, a, b, ra, rb))
+    for a, b, ra, rb in free:
+        reach = max(ra, rb) + 30.0
+        box = painter.grid.box(np.minimum(a, b) - reach, np.maximum(a, b) + reach)
+        if box is None:
+            continue
+        limb, body = capsule((box.x, box.y, box.z), a, b, ra, rb), trunk[box.slices]
+        joined = torch.minimum(distance[box.slices], limb)
+        # An arm that lies against the trunk is parted from it by skin and a little air.
+        contact = (limb < 3) & (body < 3)
+        distance[box.slices] = torch.where(contact, torch.maximum(joined, 1.5 - (limb - body).abs()), joined)
 
 
 def fat_thickness(painter: Painter, marks: Landmarks, rng: np.random.Generator) -> torch.Tensor:
-    """Thickness in mm of skin and fat over the muscles, (k, j, i) float32: thin at the neck, thick at belly and seat."""
+    """Thickness in mm of skin and fat over the muscles, (k, j, i) float32: thin at the neck, thick at the seat."""
     plan, whole = marks.plan, painter.whole
     heights = [-250, -60, marks.z("L3"), marks.z("T8"), marks.z("T2"), marks.z("C6"), marks.z("C2")]
     behind = painter.row(whole.z, heights, [1.0, 1.2, 0.8, 0.45, 0.6, 0.5, 0.25])
@@ -166,7 +178,8 @@ def paint_wall(painter: Painter, marks: Landmarks, skin: torch.Tensor, fat: torc
     width = 0.03 + 0.003 * plan.fat + 0.12 * plan.porosity * rng.random()
     tissue.masked_fill_(inside & (sheet < width), int(Tissue.FAT))
     strands = painter.noise(painter.whole, 11.0, 3).abs()
-    tissue.masked_fill_(~inside & (skin < -SKIN_MM) & (strands < max(0.0, rng.uniform(-0.03, 0.03))), int(Tissue.CONNECTIVE))
+    strands = strands < max(0.0, rng.uniform(-0.03, 0.03))
+    tissue.masked_fill_(~inside & (skin < -SKIN_MM) & strands, int(Tissue.CONNECTIVE))
     if plan.female:
         chest = plan.rib_cage_at([marks.z("T7")])[0]
         glands = rng.uniform(-0.6, 0.8)

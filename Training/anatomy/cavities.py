@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .fields import superellipse
 from .landmarks import Landmarks
 from .painter import Painter
 
@@ -50,7 +51,7 @@ def find_cavities(painter: Painter, marks: Landmarks, skin, fat, rng: np.random.
     wall = fat + float(rng.uniform(9, 17)) * plan.muscle
     lowest_rib = min(r.bone[:, 2].min() for r in plan.ribs)
     behind = (whole.x - spine_x).abs()
-    floor = spine_y - (4 + 14 * ((behind - 25) / 40.0).clamp(0, 1)) * s
+    floor = spine_y - (4 + 14 * ((behind - 20) / 50.0).clamp(0, 1)) * s + 4.0 * painter.noise(whole, 28.0, 1)
     costal = (marks.z("T12") + lowest_rib) / 2
     belly = (skin < -wall) & (whole.y > floor) & (whole.z < marks.z("T9")) & ((cage < 2) | (whole.z < costal))
     chest_part = (cage < -1.5) & (whole.z > costal - 25) & ~closed & (skin < -fat)
@@ -125,5 +126,7 @@ def _pelvic_limit(painter, marks):
     narrow = [hip_z - 45, hip_z - 20, hip_z + 10, hip_z + 55, hip_z + 90, 40, 70]
     width = painter.row(whole.z, narrow, np.array([18, 40, 50, 60, 85, 120, 400]) * s)
     front = painter.row(whole.z, narrow, [hip_y + 25, hip_y + 34, hip_y + 40, hip_y + 90, hip_y + 200, 400, 400])
-    bowl = (whole.x.abs() < width) & (whole.y > back) & (whole.y < front) & (whole.z > hip_z - 45)
+    middle, half = (front + back) / 2, ((front - back) / 2).clamp(min=5.0)
+    level = superellipse(whole.x, whole.y - middle, width, half, 2.6) + 0.08 * painter.noise(whole, 22.0, 2)
+    bowl = (level < 1) & (whole.z > hip_z - 45)
     return bowl | (whole.z > 60)

@@ -48,7 +48,8 @@ def _lung_findings(painter, marks, cavities, lungs, rng):
     spine_y = painter.row(whole.z, marks.spine[:, 2], marks.spine[:, 1])
     back = whole.y < spine_y - 5
     if rng.random() < 0.35:
-        tissue.masked_fill_(lungs & near_wall & back & (painter.noise(whole, 20.0, 2) > 0.2), int(Tissue.CONSOLIDATION))
+        dense = lungs & near_wall & back & (painter.noise(whole, 20.0, 2) > 0.2)
+        tissue.masked_fill_(dense, int(Tissue.CONSOLIDATION))
     if rng.random() < 0.15:
         level = spine_y + rng.uniform(-30, 5)
         one_side = whole.x * float(rng.choice([-1, 1])) > 0
@@ -97,7 +98,8 @@ def _heart(painter, marks, cavities, rng):
     turn = np.array([[c, 0, q], [0, 1, 0], [-q, 0, c]])  # the apex points to the left and down
 
     def part(offset, scale, tissue, waves=1.0):
-        painter.ellipsoid(center + turn @ (np.array(offset) * size), np.array(scale) * size, tissue, chest, waves, turn)
+        place = center + turn @ (np.array(offset) * size)
+        painter.ellipsoid(place, np.array(scale) * size, tissue, chest, waves, turn)
 
     part((0, 0, 0), (1.12, 1.12, 1.1), Tissue.FAT, 2.0)
     part((0.05, -0.05, 0.05), (0.95, 0.95, 0.95), Tissue.MYOCARDIUM, 1.5)

@@ -11,7 +11,7 @@ from .torso import smooth_line
 
 
 def paint_head_and_neck(painter: Painter, marks: Landmarks, inside, rng: np.random.Generator):
-    """Paint what lies in front of the cervical spine and in the skull. ``inside``: boolean (k, j, i), under the fat."""
+    """Paint what lies in front of the cervical spine and in the skull. ``inside``: boolean (k, j, i)."""
     _neck_muscles(painter, marks, inside, rng)
     _glands(painter, marks, inside, rng)
     _brain(painter, marks, rng)
@@ -28,17 +28,17 @@ def _neck_muscles(painter, marks, inside, rng):
     for arm, clavicle in zip(plan.arms, plan.clavicles):
         side = arm.side
         fat = rng.uniform(9, 17) * s
-        painter.tube([at("C3", side * 44, -6), at("C7", side * 50, -2), at("T2", side * 66, 14)], fat, Tissue.FAT, inside,
-                     waves=2.5)
+        beside = [at("C3", side * 44, -6), at("C7", side * 50, -2), at("T2", side * 66, 14)]
+        painter.tube(beside, fat, Tissue.FAT, inside, waves=2.5)
         painter.ellipsoid(arm.shoulder + np.array([-side * 34, 6, -62]) * s, np.array([17, 26, 46]) * s, Tissue.FAT,
                           inside, 3.5)
-        painter.tube([at("C2", side * 30, 0), at("C5", side * 30, 6), at("T1", side * 28, 14)], 9 * s, Tissue.FAT, inside,
-                     waves=1.5)
+        sheath = [at("C2", side * 30, 0), at("C5", side * 30, 6), at("T1", side * 28, 14)]
+        painter.tube(sheath, 9 * s, Tissue.FAT, inside, waves=1.5)
         muscles = [
             ([at("C1", side * 8, 3), at("C4", side * 8, 4), at("C6", side * 9, 4), at("T3", side * 8, 3)], 5.0,
              (1.4, 0.8, 1.0)),
-            ([at("C3", side * 24, -6), at("C5", side * 28, -5), at("C7", side * 36, -4), at("T1", side * 52, 6, -10)], 7.0,
-             (1, 1, 1)),
+            ([at("C3", side * 24, -6), at("C5", side * 28, -5), at("C7", side * 36, -4), at("T1", side * 52, 6, -10)],
+             7.0, (1, 1, 1)),
             ([head([side * 53, 4, -8]), at("C4", side * 44, 10), clavicle[2]], 8.0, (0.9, 1.3, 1.0)),
             ([head([side * 40, -20, 0]), at("C4", side * 42, -18), at("T1", side * 60, -40)], 8.0, (1, 1, 1)),
         ]
@@ -123,7 +123,8 @@ def _face(painter, marks, inside, rng):
     ear = ((y - 26).abs() < 3.5) & ((z - 8).abs() < 3.5) & (ax > 36)
     put(ear, Tissue.GAS)
     if rng.random() < 0.7:  # air between tongue and palate
-        put(((z + 21 - 0.01 * ax.square()).abs() < float(rng.uniform(0.8, 4))) & (ax < 20) & (y > 50) & (y < 96), Tissue.GAS)
+        gap = (z + 21 - 0.01 * ax.square()).abs() < float(rng.uniform(0.8, 4))
+        put(gap & (ax < 20) & (y > 50) & (y < 96), Tissue.GAS)
 
 
 def _pharynx_and_larynx(painter, marks, inside, rng):
@@ -132,13 +133,14 @@ def _pharynx_and_larynx(painter, marks, inside, rng):
     head = lambda point: plan.head.to_world(np.array(point) * plan.head.scale)
     wall = u(4.5, 8.5)
     depth, width = u(3.5, 8.5), u(1.4, 2.6)
-    line = smooth_line(np.array([head([0, 44, -2]), at("C2", 0, wall + 9), at("C3", 0, wall + 9), at("C4", 0, wall + 10),
-                                 at("C5", 0, wall + 10), at("C6", 0, wall + 9)]), 30)
+    before = {"C2": 9, "C3": 9, "C4": 10, "C5": 10, "C6": 9}
+    line = smooth_line([head([0, 44, -2]), *(at(name, 0, wall + more) for name, more in before.items())], 30)
     along = np.linspace(0, 1, 30)
     radius = depth * s * np.interp(along, [0, 0.3, 0.55, 0.75, 1], [1.2, 1.0, 1.1, 0.8, 1.0])
     painter.tube(line, radius + 3.5, Tissue.MUSCLE, inside, squash=(width, 1, 1))
     painter.tube(line, radius, Tissue.GAS, inside, waves=1.0, squash=(width, 1, 1))
-    painter.tube([at("C3", 0, wall + 20), at("C4", 0, wall + 14, -4)], 2.0, Tissue.CONNECTIVE, inside, squash=(3.5, 1, 1))
+    epiglottis = [at("C3", 0, wall + 20), at("C4", 0, wall + 14, -4)]
+    painter.tube(epiglottis, 2.0, Tissue.CONNECTIVE, inside, squash=(3.5, 1, 1))
     # Thyroid cartilage opens backwards, the cricoid is a ring; both calcify with age.
     patches = painter.noise(painter.whole, 6.0, 2) > u(-0.5, 1.5)
     larynx = at("C5", 0, wall + 14)

@@ -145,7 +145,7 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
         vertebrae.append(_plain(VertebraPlan,
             center=center, rotation=turn, name=name, value=VERSE_VALUES[name], width=width, depth=depth,
             height_anterior=anterior, height_posterior=posterior, concavity=min(wear["hollow"] * scale, 0.36 * height),
-            waist=rng.uniform(0.05, 0.12), disc_below=disc, canal_width=size.canal_width * scale * canal_spread[0],
+            waist=rng.uniform(0.04, 0.1), disc_below=disc, canal_width=size.canal_width * scale * canal_spread[0],
             canal_depth=size.canal_depth * scale * canal_spread[1],
             pedicle_width=size.pedicle_width * jitter(0.08), pedicle_height=size.pedicle_height * jitter(0.05),
             transverse_tip=transverse, spinous_tip=spinous, cortex=cortex * np.exp(rng.normal(0, 0.08)),

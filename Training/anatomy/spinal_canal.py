@@ -64,7 +64,8 @@ def _ligaments(painter, marks, rng):
     s = marks.plan.scale
     for upper, lower in zip(marks.plan.vertebrae[:-1], marks.plan.vertebrae[1:]):
         for side in (1, -1):
-            ends = [v.to_world([side * 0.25 * v.canal_width, v.canal_y - v.canal_depth * 0.6, 0]) for v in (upper, lower)]
+            ends = [v.to_world([side * 0.25 * v.canal_width, v.canal_y - v.canal_depth * 0.6, 0])
+                    for v in (upper, lower)]
             painter.tube(ends, rng.uniform(2.0, 4.0) * s, Tissue.CONNECTIVE)
         if rng.random() < 0.8:
             tips = [v.to_world(0.75 * v.spinous_tip + 0.25 * np.array([0, v.canal_y, 0])) for v in (upper, lower)]

@@ -59,7 +59,7 @@ def _paint_vertebra(canvas: BoneCanvas, plan: BodyPlan, v: VertebraPlan, draws, 
             body = torch.minimum(body, _bridge(q, v))
         body = body + 0.7 * rough
         distance = smooth_min(body, arch, 1.6)
-        label = torch.where((body < 0.4) & (body < arch + 3.0), VERTEBRAL_BODY, POSTERIOR_ELEMENTS).to(torch.uint8)
+        label = torch.where(body < 0.4, VERTEBRAL_BODY, POSTERIOR_ELEMENTS).to(torch.uint8)
     cortex = torch.where(torch.as_tensor(label, device=q[0].device) == VERTEBRAL_BODY, v.cortex, 1.9 * v.cortex)
     joined = v.bridge or v.disc_ossified
     canvas.put(box, distance, label, v.value, cortex, 0.05 if joined else 0.8 + 0.9 * draws[3], whole=True)

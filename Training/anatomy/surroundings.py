@@ -1,4 +1,4 @@
-"""What a scan shows around the body: couch, blankets, tubes and wires."""
+"""What a scan shows around the body: couch, head rest, blankets, tubes and wires."""
 
 import numpy as np
 
@@ -18,6 +18,8 @@ def paint_surroundings(painter: Painter, marks: Landmarks, skin, rng: np.random.
         _cloth(painter, skin, rng)
     if rng.random() < 0.85:
         _couch(painter, outside, lowest, rng)
+    if rng.random() < 0.6:
+        _head_rest(painter, marks, outside, rng)
     if rng.random() < 0.35:
         _wires(painter, marks, skin, outside, rng)
 
@@ -46,6 +48,19 @@ def _couch(painter, outside, lowest, rng):
         bottom = (lowest - whole.y - height + float(u(0, 0.0012)) * (whole.x - float(off)) ** 2).abs() < shell
     shells = (under.abs() < shell) | bottom
     painter.tissue.masked_fill_(shells & across & outside, int(Tissue.TABLE_SHELL))
+
+
+def _head_rest(painter, marks, outside, rng):
+    """A half pipe that holds the head."""
+    head, whole = marks.plan.head, painter.whole
+    center = head.to_world(head.vault_center)
+    if center[2] - 130 > float(whole.z.max()):
+        return
+    radius, shell = float(rng.uniform(105, 150)), float(rng.uniform(1.0, 2.5))
+    x, y = whole.x - float(center[0]), whole.y - float(center[1] - head.vault_axes[1] - 10 + radius)
+    pipe = ((x.square() + y.square()).sqrt() - radius).abs() < shell
+    reach = (y < float(rng.uniform(-80, 0))) & (whole.z > float(center[2] - rng.uniform(60, 130)))
+    painter.tissue.masked_fill_(pipe & reach & outside, int(Tissue.TABLE_SHELL))
 
 
 def _cloth(painter, skin, rng):

@@ -83,7 +83,7 @@ def _thoracic_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     b, h = v.depth / 2, v.height
     cw, cd, cy = v.canal_width / 2, v.canal_depth / 2, v.canal_y
     pw, ph, f = v.pedicle_width / 2, v.pedicle_height / 2, v.facet
-    low_level = {"T11": 0.75, "T12": 0.75, "T13": 0.75}.get(v.name, 1.0)
+    stout = {"T1": 0.84, "T2": 0.88, "T3": 0.93, "T11": 0.75, "T12": 0.75, "T13": 0.75}.get(v.name, 1.0)
     pedicle_z = h / 2 - ph + 0.5 * s
     back = cy - cd
     joint_x, joint_y = cw + 1.6 * s, cy - 0.45 * cd
@@ -99,7 +99,7 @@ def _thoracic_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     d = smooth_min(d, spine, 2.5)
     tx, ty, tz = v.transverse_tip
     transverse = capsule(ax, (joint_x + 1 * s, joint_y - 0.5 * s, 0.14 * h), (tx - 4 * s, ty + 1.5 * s, tz),
-                         5.4 * s * low_level, 5.6 * s * low_level, (1, 0.95, 1.2))
+                         5.4 * s * stout, 5.6 * s * stout, (1, 0.95, 1.2))
     d = smooth_min(d, transverse, 3.0)
     superior = capsule(ax, (joint_x + 1 * s, joint_y + 2 * s, 0.2 * h), (joint_x + 0.8 * s, joint_y + 0.5 * s,
                        h / 2 + v.disc_below * 0.8), 3.4 * s * f, 2.7 * s * f, (1.6, 0.8, 1))

@@ -29,8 +29,8 @@ def _aorta(painter, marks, inside, rng):
     width, winding = u(0.85, 1.35), u(-8, 8)
     at = lambda name, right, before, up=0.0: marks.at(name, right * s, before * s, up)
     root, fork = at("T7", -12, 62), at("L4", -3 + 0.4 * winding, 11)
-    rising = _line([root, at("T5", 16, 62), at("T4", 12, 48, 4), at("T4", -6, 26, 8), at("T4", -19, 6), at("T5", -22, 2)],
-                   26)
+    rising = _line([root, at("T5", 16, 62), at("T4", 12, 48, 4), at("T4", -6, 26, 8), at("T4", -19, 6),
+                    at("T5", -22, 2)], 26)
     falling = _line([at("T5", -22, 2), at("T7", -20, 5), at("T9", -15, 8), at("T11", -8 + winding, 11),
                      at("L1", -6 + winding, 12), at("L3", -6 - winding, 12), fork], 44)
     wide = np.linspace(15.5, 12.5, 26) * s * width
@@ -53,7 +53,8 @@ def _aorta(painter, marks, inside, rng):
     for v in marks.plan.vertebrae:
         if v.name[0] in "TL" and rng.random() < 0.8:
             for side in (1, -1):  # segmental arteries hug the waist of the bodies
-                rim = [marks.at(v.name, side * f * (v.width / 2 + 3), b) for f, b in ((0.1, 5), (0.9, -4), (1.05, -20))]
+                rim = [marks.at(v.name, side * share * (v.width / 2 + 3), before)
+                       for share, before in ((0.1, 5), (0.9, -4), (1.05, -20))]
                 painter.tube(rim, 1.1 * s, Tissue.ARTERY, inside)
     for line, radius in lines:
         painter.tube(line, radius, Tissue.ARTERY, inside)
@@ -71,8 +72,8 @@ def _neck_arteries(painter, marks, inside, rng):
         lines.append((_line(carotid, 30), np.linspace(4.2, 2.8, 30) * s * rng.uniform(0.8, 1.2)))
         shoulder = marks.plan.arms[0 if marks.plan.arms[0].side == side else 1].shoulder
         lines.append((_line([at("T3", side * 10, 24), at("T1", side * 28, 8), at("T1", side * 55, 0, 10),
-                             shoulder - np.array([side * 40, -8, 30]) * s, shoulder - np.array([side * 12, 0, 55]) * s], 20),
-                      np.linspace(5, 3.5, 20) * s))
+                             shoulder - np.array([side * 40, -8, 30]) * s,
+                             shoulder - np.array([side * 12, 0, 55]) * s], 20), np.linspace(5, 3.5, 20) * s))
         vertebral = [v.to_world([side * (v.width / 2 + 5.5 * s), 0, 0])
                      for v in marks.plan.vertebrae if v.name in ("C2", "C3", "C4", "C5", "C6")]
         painter.tube(_line([*vertebral, at("C7", side * 18, -2)], 24), 2.0 * s, Tissue.ARTERY, inside)
@@ -88,7 +89,8 @@ def _veins(painter, marks, inside, rng):
     low = at("L5", 12, 8)
     tube = lambda points, n, radius, squash=(1.0, 1.0, 1.0): painter.tube(
         _line(points, n), np.asarray(radius) * s * width, Tissue.VEIN, inside, squash=squash)
-    tube([at("T9", 24, 34), at("T10", 24, 28), at("T12", 22, 20), at("L2", 19, 12), at("L4", 16, 9), low], 36, 11, flat)
+    tube([at("T9", 24, 34), at("T10", 24, 28), at("T12", 22, 20), at("L2", 19, 12), at("L4", 16, 9), low],
+         36, 11, flat)
     tube([at("T7", 24, 48), at("T5", 24, 44), at("T3", 22, 38), at("T2", 20, 34)], 14, 9)
     tube([at("T3", 20, 36), at("T2", 0, 40), at("T1", -30, 22)], 12, 7)
     tube([at("T2", 20, 34), at("T1", 30, 20)], 5, 7)
@@ -104,8 +106,8 @@ def _veins(painter, marks, inside, rng):
               at("C1", side * 33, -8)], 24, size)
         tube([at("C6", side * 46, 10), at("C4", side * 50, 0), at("C2", side * 52, -15)], 12, u(1.2, 2.8))
     azygos = u(2.0, 4.5)
-    tube([at("T4", 22, 34, 6), at("T4", 16, 10, 8), at("T5", 8, 5), at("T8", 6, 5), at("T11", 8, 5), at("L1", 8, 3)], 30,
-         azygos)
+    tube([at("T4", 22, 34, 6), at("T4", 16, 10, 8), at("T5", 8, 5), at("T8", 6, 5), at("T11", 8, 5), at("L1", 8, 3)],
+         30, azygos)
     tube([at("T8", 2, 4), at("T8", -14, 1), at("T10", -14, 1), at("L1", -12, 0)], 16, azygos * 0.65)
     tube([at("L3", 6, 40), at("L2", 10, 32), at("L1", 14, 28), at("T12", 22, 34)], 14, 5.5)
     tube([at("L1", 12, 30), at("L1", -30, 32, 6), at("T12", -68, 12)], 12, 4)

@@ -54,7 +54,8 @@ class Account:
 
     def summary(self) -> str:
         """A few aligned lines for a terminal."""
-        found = self.result.report()["structures"]
+        result = self.result
+        found = result.report()["structures"]
         names = max((len(item["name"]) for item in found), default=0)
         structures = [f"{item['name']:<{names}}  {item['volume_ml']:8.1f} ml" for item in found]
         stages = [f"{stage} {seconds:.1f}" for stage, seconds in self.seconds.items() if seconds >= 0.05]
@@ -66,7 +67,7 @@ class Account:
             "Found": structures or ["no spine"],
             "Seconds": [f"{sum(self.seconds.values()):.1f} ({', '.join(stages)})"],
             "Memory": [peak],
-            "Model": [f"{self.result.model}, {self.result.windows} windows, {self.result.runtime} on {self.result.device}"],
+            "Model": [f"{result.model}, {result.windows} windows, {result.runtime} on {result.device}"],
             "Files": [str(path) for path in self.files],
         }
         lines = [

@@ -29,7 +29,7 @@ def describe(error: BaseException) -> str:
 
 
 def write_log(error: BaseException) -> str | None:
-    """Writes versions, the command line and the traceback to a file of its own; its path, or None where that fails too."""
+    """Writes versions, the command line and the traceback to a new file; its path, or None where that fails too."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="spinecontextseg-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"

@@ -44,13 +44,15 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser.add_argument("--structures", choices=("spine", "all"), default="spine",
                         help="spine: vertebrae and sacrum (default); all: also spinal canal and discs")  # fmt: skip
     parser.add_argument("--preview", metavar="P.png", type=Path, help="also write a picture of the result")
-    parser.add_argument("--report", metavar="R.json", type=Path, help="also write volumes, warnings, times and versions")
+    parser.add_argument("--report", metavar="R.json", type=Path,
+                        help="also write volumes, warnings, times and versions")  # fmt: skip
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="MODEL",
-                        help=f"a name that 'spinecontextseg models' lists, or a model's folder (default {DEFAULT_MODEL})")  # fmt: skip
+                        help="a name that 'spinecontextseg models' lists, or a model's folder"
+                        f" (default {DEFAULT_MODEL})")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
                         help="auto (default) takes a GPU where torch finds one")  # fmt: skip
     parser.add_argument("--runtime", choices=("auto", "torch", "openvino"), default="auto",
-                        help="what runs the network; auto (default): torch on a GPU, else OpenVINO, else torch")  # fmt: skip
+                        help="auto (default) takes torch on a GPU, else OpenVINO, else torch")  # fmt: skip
     parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads to use (default: all)")
     parser.add_argument("--force", action="store_true",
                         help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
