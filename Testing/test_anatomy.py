@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections import Counter
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,18 +11,35 @@ import torch
 from scipy import ndimage
 
 from Training.anatomy import generate as generation
-from Training.anatomy.fields import SmoothNoise, WorldGrid, capsule, ellipsoid, strut, triangle
+from Training.anatomy.fields import (
+    SmoothNoise,
+    WorldGrid,
+    capsule,
+    ellipsoid,
+    strut,
+    triangle,
+)
 from Training.anatomy.levels import LEVEL_SIZES, VERSE_VALUES
-from Training.anatomy.plan import REGIONS, draw_plan
+from Training.anatomy.plan import REGIONS, BodyPlan, draw_plan
 from Training.anatomy.posture import draw_level_names
 
 USUAL_SEED = 7
 BODY, ARCH, SACRUM, DISC, CANAL, RIB, OTHER = range(1, 8)
 
 
+class Painted(NamedTuple):
+    """A painted body: plan and uint8 arrays (k, j, i)."""
+
+    plan: BodyPlan
+    label: np.ndarray
+    level: np.ndarray
+    bone: np.ndarray
+    cortex: np.ndarray
+
+
 def painted(plan, spacing_mm):
     grid = WorldGrid.covering(plan.view_lo, plan.view_hi, spacing_mm)
-    return [t.numpy() for t in generation.skeleton_arrays(generation.paint_skeleton(plan, grid))]
+    return Painted(plan, *(t.numpy() for t in generation.skeleton_arrays(generation.paint_skeleton(plan, grid))))
 
 
 def around(plan, names, margin):
@@ -32,18 +51,18 @@ def around(plan, names, margin):
 
 @pytest.fixture(scope="module")
 def spine():
-    """Plan and arrays (label, level, bone, cortex) of one spine from skull base to coccyx at 2 mm."""
+    """One spine from skull base to coccyx at 2 mm."""
     plan = draw_plan(USUAL_SEED, "whole")
     centers = np.array([v.center for v in (*plan.vertebrae, *plan.sacrum)])
     plan = dataclasses.replace(plan, view_lo=centers.min(0) - [62, 75, 15], view_hi=centers.max(0) + [62, 35, 45])
-    return plan, painted(plan, 2.0)
+    return painted(plan, 2.0)
 
 
 @pytest.fixture(scope="module")
 def lumbar():
-    """Plan and arrays of L2 and L3 at 1 mm."""
+    """L2 and L3 at 1 mm."""
     plan = around(draw_plan(USUAL_SEED, "whole"), ["L2", "L3"], [52, 68, 24])
-    return plan, painted(plan, 1.0)
+    return painted(plan, 1.0)
 
 
 def local(plan, level, spacing_mm, mask, name):
@@ -90,20 +109,20 @@ def test_plans_stack_their_vertebrae():
     for seed in range(25):
         plan = draw_plan(seed)
         heights = [v.center[2] for v in plan.vertebrae]
-        assert all(a > b for a, b in zip(heights[:-1], heights[1:]))
+        assert all(a > b for a, b in pairwise(heights))
         assert [v.value for v in plan.vertebrae] == [VERSE_VALUES[v.name] for v in plan.vertebrae]
         for v in plan.vertebrae:
             assert np.allclose(v.rotation @ v.rotation.T, np.eye(3)) and np.linalg.det(v.rotation) > 0
 
 
 def test_levels_follow_one_another_from_top_to_bottom(spine):
-    plan, (label, level, bone, cortex) = spine
+    plan, level = spine.plan, spine.level
     heights = [np.where(level == v.value)[0].mean() for v in plan.vertebrae] + [np.where(level == 26)[0].mean()]
-    assert all(a > b for a, b in zip(heights[:-1], heights[1:]))
+    assert all(a > b for a, b in pairwise(heights))
 
 
 def test_classes_and_levels_agree(spine):
-    plan, (label, level, bone, cortex) = spine
+    plan, label, level, bone, cortex = spine.plan, spine.label, spine.level, spine.bone, spine.cortex
     values = {v.value for v in plan.vertebrae}
     assert set(np.unique(label)) == set(range(8))
     assert set(np.unique(level[(label == BODY) | (label == ARCH)])) == values
@@ -116,7 +135,7 @@ def test_classes_and_levels_agree(spine):
 
 
 def test_discs_lie_between_bodies_and_keep_them_apart(spine):
-    plan, (label, level, bone, cortex) = spine
+    plan, label, level = spine.plan, spine.label, spine.level
     for upper, lower in zip(plan.vertebrae[1:-1], plan.vertebrae[2:]):
         disc = level == 100 + upper.value
         if upper.disc_ossified or upper.bridge:
@@ -129,9 +148,9 @@ def test_discs_lie_between_bodies_and_keep_them_apart(spine):
 
 
 def test_canal_is_one_open_tube_from_skull_to_sacrum(spine):
-    plan, (label, level, bone, cortex) = spine
+    plan, label = spine.plan, spine.label
     canal = label == CANAL
-    parts, count = ndimage.label(canal)
+    parts, _ = ndimage.label(canal)
     sizes = np.bincount(parts.ravel())[1:]
     assert sizes.max() > 0.995 * sizes.sum()
     rows = np.where((parts == sizes.argmax() + 1).any((1, 2)))[0]
@@ -141,7 +160,7 @@ def test_canal_is_one_open_tube_from_skull_to_sacrum(spine):
 
 
 def test_posterior_elements_have_their_share(spine):
-    plan, (label, level, bone, cortex) = spine
+    plan, label, level = spine.plan, spine.label, spine.level
     for v in plan.vertebrae[2:]:
         body, arch = (((label == c) & (level == v.value)).sum() for c in (BODY, ARCH))
         low, high = {"C": (0.5, 2.0), "T": (0.4, 2.0), "L": (0.35, 1.0)}[v.name[0]]
@@ -149,15 +168,15 @@ def test_posterior_elements_have_their_share(spine):
 
 
 def test_each_vertebra_is_one_piece(spine):
-    plan, (label, level, bone, cortex) = spine
+    plan, level = spine.plan, spine.level
     for v in plan.vertebrae:
-        parts, count = ndimage.label(level == v.value, np.ones((3, 3, 3)))
+        parts, _ = ndimage.label(level == v.value, np.ones((3, 3, 3)))
         sizes = np.bincount(parts.ravel())[1:]
         assert sizes.max() > 0.97 * sizes.sum(), v.name
 
 
 def test_measured_sizes_are_those_of_the_plan_and_of_people(lumbar):
-    plan, (label, level, bone, cortex) = lumbar
+    plan, label, level = lumbar.plan, lumbar.label, lumbar.level
     v = plan.vertebra("L3")
     points = local(plan, level, 1.0, (label == BODY) & (level == v.value), "L3")
     middle = points[np.abs(points[:, 2]) < 2]
@@ -178,18 +197,18 @@ def test_measured_sizes_are_those_of_the_plan_and_of_people(lumbar):
 
 
 def test_spacing_does_not_change_the_anatomy(lumbar):
-    plan, (label, level, bone, cortex) = lumbar
-    label2, level2, bone2, cortex2 = painted(plan, 2.0)
-    k, j, i = label2.shape
-    assert (2 * k, 2 * j, 2 * i) == label.shape
+    plan, level, bone = lumbar.plan, lumbar.level, lumbar.bone
+    coarser = painted(plan, 2.0)
+    k, j, i = coarser.label.shape
+    assert (2 * k, 2 * j, 2 * i) == bone.shape
     coarse = bone.reshape(k, 2, j, 2, i, 2).mean((1, 3, 5))
-    assert np.corrcoef(coarse.ravel(), bone2.ravel())[0, 1] > 0.99
+    assert np.corrcoef(coarse.ravel(), coarser.bone.ravel())[0, 1] > 0.99
     for value in (VERSE_VALUES["L2"], VERSE_VALUES["L3"]):
-        assert (level == value).sum() == pytest.approx(8 * (level2 == value).sum(), rel=0.05)
+        assert (level == value).sum() == pytest.approx(8 * (coarser.level == value).sum(), rel=0.05)
 
 
 def test_neighbors_and_ribs_keep_their_joint_gaps(spine):
-    plan, (label, level, bone, cortex) = spine
+    label = spine.label
     vertebra = np.isin(label, (BODY, ARCH))
     rib = label == RIB
     near = ndimage.binary_dilation(vertebra, iterations=3) & rib
@@ -212,9 +231,9 @@ def cube():
 
 
 def test_distances_are_signed_millimeters(cube):
-    grid, box = cube
+    _, box = cube
     q = torch.broadcast_tensors(box.x, box.y, box.z)
-    at = lambda field, x, y, z: float(field[tuple(int(round((p + 9.75) / 0.5)) for p in (z, y, x))])
+    at = lambda field, x, y, z: float(field[tuple(round((p + 9.75) / 0.5) for p in (z, y, x))])
     rod = capsule(q, (-4, 0, 0), (4, 0, 0), 2.0)
     assert at(rod, 0.25, 5.25, 0.25) == pytest.approx(np.hypot(5.25, 0.25) - 2, abs=1e-4)
     assert at(rod, 8.25, 0.25, 0.25) == pytest.approx(np.linalg.norm([4.25, 0.25, 0.25]) - 2, abs=1e-4)

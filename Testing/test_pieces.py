@@ -1,45 +1,80 @@
-"""Small loose pieces go, a spine in several pieces stays, and so does what the border of the scan cuts."""
+"""Specks and what stands aside from the column go; a spine in several pieces stays, and so does what the border cuts."""
 
 import numpy as np
 from SpineContextSegLib.labels import BINARY_SPINE
-from SpineContextSegLib.pieces import LEAST_PIECE_ML, drop_specks
+from SpineContextSegLib.pieces import LEAST_PIECE_ML, keep_column
 
-VOXEL_ML = 0.008  # 2 mm
+SPACING = (2.0, 2.0, 2.0)
+VOXEL_ML = 0.008
+Box = tuple[slice, slice, slice]
+
+UPPER: Box = slice(60, 80), slice(20, 35), slice(50, 65)
+LOWER: Box = slice(10, 50), slice(22, 37), slice(48, 63)
 
 
-def probabilities_of(*boxes: tuple[slice, slice, slice]) -> dict[int, np.ndarray]:
-    array = np.zeros((60, 40, 40), np.uint8)
-    for box in boxes:
-        rim = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in box)
+def box(k: int, j: int, i: int, size: int) -> Box:
+    return slice(k, k + size), slice(j, j + size), slice(i, i + size)
+
+
+def probabilities_of(*boxes: Box) -> dict[int, np.ndarray]:
+    array = np.zeros((100, 60, 120), np.uint8)
+    for one in boxes:
+        rim = tuple(slice(max(0, s.start - 1), s.stop + 1) for s in one)
         array[rim] = 90
-    for box in boxes:
-        array[box] = 255
+    for one in boxes:
+        array[one] = 255
     return {1: array, 61: np.full(array.shape, 200, np.uint8)}
 
 
+def kept(*boxes: Box) -> tuple[dict[int, np.ndarray], int]:
+    found = probabilities_of(*boxes)
+    return found, keep_column(found, BINARY_SPINE, SPACING)
+
+
 def test_spine_in_two_pieces_stays_and_speck_goes_with_its_rim():
-    upper = slice(35, 55), slice(10, 25), slice(10, 25)
-    lower = slice(5, 25), slice(10, 25), slice(10, 25)
-    speck = slice(28, 32), slice(30, 34), slice(30, 34)
-    expected = probabilities_of(upper, lower)[1]
-    found = probabilities_of(upper, lower, speck)
-    assert drop_specks(found, BINARY_SPINE, VOXEL_ML) == 1
-    assert np.array_equal(found[1], expected)
+    found, dropped = kept(UPPER, LOWER, box(53, 40, 60, 4))
+    assert dropped == 1
+    assert np.array_equal(found[1], probabilities_of(UPPER, LOWER)[1])
     assert (found[61] == 200).all()
 
 
+def test_femoral_heads_below_the_column_go():
+    heads = box(0, 20, 6, 12), box(0, 20, 98, 12)
+    found, dropped = kept(UPPER, LOWER, *heads)
+    assert dropped == 2
+    assert np.array_equal(found[1], probabilities_of(UPPER, LOWER)[1])
+
+
+def test_humeral_head_beside_the_column_goes():
+    found, dropped = kept(UPPER, LOWER, box(65, 20, 100, 12))
+    assert dropped == 1 and np.array_equal(found[1], probabilities_of(UPPER, LOWER)[1])
+
+
+def test_column_leans_and_reaches_on_from_piece_to_piece():
+    """Each piece stands over the one below it, though the last lies 60 mm aside from the first."""
+    leaning = [(slice(20 * n, 20 * n + 14), slice(20, 35), slice(30 + 10 * n, 45 + 10 * n)) for n in range(4)]
+    assert kept(*leaning)[1] == 0
+
+
+def test_loose_spinous_process_stays():
+    assert kept(UPPER, LOWER, box(62, 5, 53, 8))[1] == 0
+
+
 def test_small_piece_at_the_border_stays():
-    cut = slice(0, 4), slice(10, 15), slice(10, 15)
-    found = probabilities_of(cut)
+    cut = slice(0, 4), slice(22, 27), slice(50, 55)
     assert 4 * 5 * 5 * VOXEL_ML < LEAST_PIECE_ML
-    assert drop_specks(found, BINARY_SPINE, VOXEL_ML) == 0
-    assert (found[1][cut] == 255).all()
+    found, dropped = kept(cut)
+    assert dropped == 0 and (found[1][cut] == 255).all()
 
 
 def test_sacrum_and_vertebra_count_as_one_piece():
     """Each alone would be a speck."""
-    found = probabilities_of((slice(20, 26), slice(10, 16), slice(10, 16)))
+    found = probabilities_of(box(20, 10, 10, 6))
     assert 6**3 * VOXEL_ML < LEAST_PIECE_ML
     found[26] = np.zeros_like(found[1])
     found[26][10:20, 10:16, 10:16] = 255
-    assert drop_specks(found, BINARY_SPINE, VOXEL_ML) == 0
+    assert keep_column(found, BINARY_SPINE, SPACING) == 0
+
+
+def test_nothing_found_is_no_fault():
+    assert kept()[1] == 0

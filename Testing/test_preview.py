@@ -122,7 +122,7 @@ def test_the_page_keeps_its_shape_for_any_scan(size_mm, tmp_path):
 
 
 @needs_scans
-@pytest.mark.parametrize("name", ["chest_scoliosis", "lumbar_crop"])
+@pytest.mark.parametrize("name", ["thorax_crop", "lumbar_crop"])
 def test_real_scans_have_a_picture(name, tmp_path):
     volume, labels = read_volume(ct(name))[0], read_labels(ct(f"{name}_labels"))
     known = np.where(labels.array == 255, 0, labels.array).astype(np.uint8)

@@ -1,44 +1,106 @@
-"""Connected pieces of what the network found: which are spine, which are specks."""
+"""Connected pieces of what the network found: which of them make up the spine, and which are something else."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
-# Half of a small cervical vertebra. A speck in a rib or the pelvis is smaller, a vertebra cut by the border may be so
-# too: therefore pieces at the border of the scan are kept.
+# Half of a small cervical vertebra. A speck in a rib or the pelvis is smaller; a vertebra cut by the border may be so
+# too, therefore pieces at the border of the scan may be of any size.
 LEAST_PIECE_ML = 2.0
+# How far to the side the middle of one piece may lie from that of its neighbor at the same height: a loose spinous
+# process lies 40 mm from the middle of its vertebra, the head of a femur or a humerus 80 mm and more from the spine.
+REACH_MM = 45.0
+# How much further for each mm of height between two pieces: a column leaning by 35 degrees.
+LEAN = 0.7
 HALF = 128  # of probabilities stored as 0..255
 
 
-def drop_specks(probabilities: dict[int, np.ndarray], spine_values: frozenset[int], voxel_ml: float) -> int:
-    """Set the spine's probabilities to zero, in place, where they belong to a small piece away from the border.
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A connected piece: its label among the components, and where its middle runs.
 
-    Never keeps only the largest piece: a spine falls apart where a fracture, a cut or a bad slice interrupts it.
+    heights: (n,) in mm, rising; middles: (n, 2) in mm along (j, i), of each plane of the piece.
+    """
+
+    label: int
+    voxels: int
+    at_border: bool
+    heights: np.ndarray
+    middles: np.ndarray
+
+
+def _apart(piece: Piece, column: list[Piece]) -> tuple[float, float]:
+    """Distance in mm upward or downward to the nearest planes of the column, and the least distance aside there."""
+    heights, middles = (np.concatenate([getattr(one, name) for one in column]) for name in ("heights", "middles"))
+    gaps = np.abs(piece.heights[:, None] - heights)
+    own, others = np.nonzero(gaps <= gaps.min() + 1e-6)
+    return float(gaps.min()), float(np.linalg.norm(piece.middles[own] - middles[others], axis=1).min())
+
+
+def keep_column(
+    probabilities: dict[int, np.ndarray], spine_values: frozenset[int], spacing_mm: tuple[float, float, float]
+) -> int:
+    """Set the spine's probabilities to zero, in place, in pieces that are specks or stand aside from the column.
+
+    The column grows from the largest piece. It may be in several: a fracture, a cut or a bad slice interrupts it.
 
     Args:
-        probabilities: label value -> uint8 (k, j, i), 0..255.
+        probabilities: label value -> uint8 (k, j, i), 0..255, k upward along the body.
         spine_values: the label values that make up the binary spine; other structures are left alone.
-        voxel_ml: volume of a voxel.
+        spacing_mm: along (i, j, k).
 
     Returns:
         How many pieces were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    components = sitk.ConnectedComponent(sitk.GetImageFromArray((spine >= HALF).astype(np.uint8)), True)
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(components)
-    small = [n for n in statistics.GetLabels() if statistics.GetNumberOfPixels(n) * voxel_ml < LEAST_PIECE_ML]
-    size = np.array(components.GetSize())
-    dropped = []
-    for label in small:
-        box = np.array(statistics.GetBoundingBox(label))
-        if (box[:3] > 0).all() and (box[:3] + box[3:] < size).all():
-            dropped.append(label)
+    solid = spine >= HALF
+    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(solid.astype(np.uint8)), True))
+    pieces = _pieces(components, spacing_mm)
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    candidates = [piece for piece in pieces if piece.at_border or piece.voxels * voxel_ml >= LEAST_PIECE_ML]
+    column, rest = candidates[:1], candidates[1:]
+    while rest:
+        # The nearest in height comes first: the pieces between two that lie far apart say where the column leads.
+        gap, aside, number = min((*_apart(piece, column), n) for n, piece in enumerate(rest))
+        piece = rest.pop(number)
+        if aside <= REACH_MM + LEAN * gap:
+            column.append(piece)
+    kept = {piece.label for piece in column}
+    dropped = [piece.label for piece in pieces if piece.label not in kept]
     if dropped:
         # One more voxel around each piece, or its rim of lower probabilities would leave a shell.
-        mask = np.isin(sitk.GetArrayViewFromImage(components), dropped).astype(np.uint8)
-        rim = sitk.GetArrayViewFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(mask), [1, 1, 1], sitk.sitkBox)) > 0
+        mask = np.isin(components, dropped).astype(np.uint8)
+        rim = sitk.BinaryDilate(sitk.GetImageFromArray(mask), [1, 1, 1], sitk.sitkBox)
+        lost = (sitk.GetArrayViewFromImage(rim) > 0) & ~(solid & (mask == 0))
         for value in spine_values & probabilities.keys():
-            probabilities[value][rim & ~((spine >= HALF) & (mask == 0))] = 0
+            probabilities[value][lost] = 0
     return len(dropped)
+
+
+def _pieces(components: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Piece]:
+    """All pieces in an array of component labels (k, j, i), the largest first."""
+    statistics = sitk.LabelShapeStatisticsImageFilter()
+    statistics.Execute(sitk.GetImageFromArray(components))
+    size = np.array(components.shape[::-1])
+    pieces = []
+    for label in statistics.GetLabels():
+        box = np.array(statistics.GetBoundingBox(label))
+        low, high = box[:3], box[:3] + box[3:]
+        part = components[tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))] == label
+        counts = part.sum((1, 2))
+        planes = np.flatnonzero(counts)
+        rows, columns = (np.arange(n) for n in part.shape[1:])
+        middles = np.stack([part.sum(2) @ rows, part.sum(1) @ columns], 1)[planes] / counts[planes, None]
+        pieces.append(
+            Piece(
+                label,
+                statistics.GetNumberOfPixels(label),
+                bool((low == 0).any() or (high == size).any()),
+                (low[2] + planes) * spacing_mm[2],
+                (middles + low[[1, 0]]) * np.array(spacing_mm)[[1, 0]],
+            )
+        )
+    return sorted(pieces, key=lambda piece: piece.voxels, reverse=True)

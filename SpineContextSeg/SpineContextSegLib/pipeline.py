@@ -14,11 +14,11 @@ from .checks import check_input, check_result
 from .labels import BINARY_SPINE, structure
 from .locate import body_region
 from .model import Model
-from .pieces import drop_specks
+from .pieces import keep_column
 from .resampling import labels_on_grid, ras_grid, resample_intensity
 from .runtime import Runtime
 from .sliding_window import sweep
-from .volume import Volume
+from .volume import Volume, count_labels
 
 AIR_HU = -1000.0
 Structures = Literal["spine", "all"]
@@ -109,7 +109,7 @@ def segment(
     with clock.stage("network"):
         probabilities, windows = _network(hu, model, runtime, values, progress, cancelled)
     with clock.stage("pieces"):
-        drop_specks(probabilities, BINARY_SPINE, grid.voxel_volume_mm3 / 1000)
+        keep_column(probabilities, BINARY_SPINE, tuple(grid.spacing_mm))
     with clock.stage("map back"):
         labels = Volume(labels_on_grid(probabilities, grid, volume.grid), volume.affine)
     with clock.stage("check result"):
@@ -145,6 +145,5 @@ def _network(
 
 
 def _volumes_ml(labels: Volume) -> dict[int, float]:
-    counts = np.bincount(labels.array.ravel(), minlength=256)
     voxel_ml = labels.grid.voxel_volume_mm3 / 1000
-    return {int(value): float(counts[value] * voxel_ml) for value in np.flatnonzero(counts) if value}
+    return {value: voxels * voxel_ml for value, voxels in count_labels(labels.array).items() if value}

@@ -15,7 +15,7 @@ from .labels import STRUCTURES, Structure, levels_known, structure
 from .metrics import bounding_box
 from .shading import render
 from .views import View, spine_views
-from .volume import Volume
+from .volume import Volume, count_labels
 
 # The bone window of radiology: level 400, width 1800 HU.
 WINDOW_HU = (-500.0, 1300.0)
@@ -46,8 +46,8 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     box = bounding_box(labels.array != 0)
     if box is not None:
         labels = Volume(labels.array[box], labels.grid.crop(box).affine)
-    present = np.flatnonzero(np.bincount(labels.array.ravel()))
-    known = levels_known(present.tolist())
+    present = set(count_labels(labels.array))
+    known = levels_known(present)
     found = [structure(value, levels_known=known) for value in STRUCTURES if value in present]
     sagittal, coronal, axial = spine_views(volume, labels)
 

@@ -173,8 +173,13 @@ def sliding_window(
 def _merged(probabilities: np.ndarray, merge: np.ndarray | None) -> np.ndarray:
     if merge is None:
         return probabilities
-    flat = probabilities.reshape(len(probabilities), -1)
-    return (np.asarray(merge, np.float32) @ flat).reshape(len(merge), *probabilities.shape[1:])
+    # Sums and no matrix product, which BLAS would spread over threads that wait for each other on a busy computer.
+    merged = np.zeros((len(merge), *probabilities.shape[1:]), np.float32)
+    for total, row in zip(merged, merge, strict=True):
+        for weight, probability in zip(row, probabilities, strict=True):
+            if weight:
+                total += weight * probability
+    return merged
 
 
 class _Slab:

@@ -1,1 +1,1 @@
-"""Generated human anatomy: a seed becomes a labelled body on a voxel grid, in RAS millimetres."""
+"""Generated human anatomy: a seed becomes a labeled body on a voxel grid, in RAS millimeters."""

@@ -12,9 +12,10 @@ RODS_AT_ONCE = 4
 class BoneCanvas:
     """Distance, class, level and cortical thickness of the bone nearest to each voxel.
 
-    Tensors on the grid, shape (k, j, i): distance float32 signed distance in mm to the nearest bone (FAR_MM where none
-    is near); label, level uint8; cortex float32 mm; disc_level uint8: level value of the disc whose envelope holds the
-    voxel, else 0; canal bool: inside the canal's envelope. Bones painted earlier win: whatever comes later keeps off them by the gap it asks for.
+    Tensors on the grid, shape (k, j, i): distance float32 signed distance in mm to the nearest bone (FAR_MM where
+    none is near); label, level uint8; cortex float32 mm; disc_level uint8: level value of the disc whose envelope
+    holds the voxel, else 0; canal bool: inside the canal's envelope. Bones painted earlier win: whatever comes later
+    keeps off them by the gap it asks for.
     """
 
     def __init__(self, grid: WorldGrid, seed: int):

@@ -40,7 +40,7 @@ class WorldGrid:
     @classmethod
     def covering(cls, lo, hi, spacing_mm: float, device="cpu") -> "WorldGrid":
         """The grid whose voxels fill the box from lo to hi (3,) in world mm."""
-        size = [max(1, int(round((b - a) / spacing_mm))) for a, b in zip(lo, hi)]
+        size = [max(1, round(float(b - a) / spacing_mm)) for a, b in zip(lo, hi)]
         origin = tuple(float(a) + spacing_mm / 2 for a in lo)
         return cls((size[2], size[1], size[0]), float(spacing_mm), origin, torch.device(device))
 
@@ -126,7 +126,8 @@ def capsule(q, a, b, radius_a: float, radius_b: float | None = None, squash=(1.0
     return distance - (radius_a + (radius_b - radius_a) * t)
 
 
-def strut(q, a, b, thick_a: float, thick_b: float, tall_a: float, tall_b: float, rounding: float = 1.0) -> torch.Tensor:
+def strut(q, a, b, thick_a: float, thick_b: float, tall_a: float, tall_b: float,
+          rounding: float = 1.0) -> torch.Tensor:
     """Distance to an upright bar from a to b (3,): half thickness across, half height along local z, both tapering."""
     x, y, z = q
     ax, ay, az = (float(v) for v in a)

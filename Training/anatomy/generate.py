@@ -1,4 +1,4 @@
-"""From a seed to a labelled body on a grid."""
+"""From a seed to a labeled body on a grid."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import torch
 from .canvas import BoneCanvas
 from .fields import WorldGrid
 from .head import paint_head
-from .pelvis import SACRUM_VALUE, paint_pelvis
+from .pelvis import paint_pelvis
 from .plan import BodyPlan, draw_plan
 from .soft_tissue import paint_soft_tissue
 from .spine import paint_spine

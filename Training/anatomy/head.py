@@ -1,5 +1,7 @@
 """Paints skull, lower jaw, teeth and hyoid, all class 7."""
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -23,8 +25,8 @@ def paint_head(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):
 
 
 def _head_box(canvas: BoneCanvas, head: HeadPlan, lo, hi):
-    corners = np.array([[x, y, z] for x in (lo[0], hi[0]) for y in (lo[1], hi[1]) for z in (lo[2], hi[2])]) * head.scale
-    world = head.to_world(corners)
+    corners = np.array(list(itertools.product(*zip(lo, hi))))
+    world = head.to_world(corners * head.scale)
     return canvas.grid.box(world.min(0), world.max(0))
 
 
@@ -57,7 +59,7 @@ def _paint_skull(canvas: BoneCanvas, plan: BodyPlan, head: HeadPlan, draws):
 
 def _brain_case(q, head: HeadPlan):
     """Distance to the outside of the brain case, its floor rising towards the front, in units of the head's scale."""
-    x, y, z = q
+    _, y, z = q
     vault = ellipsoid(q, head.vault_center / head.scale, head.vault_axes / head.scale)
     floor = -3.0 + 0.10 * y.clamp(min=0) + 0.55 * (y - 28).clamp(0, 55) - 0.05 * (y + 20).clamp(max=0)
     return _smooth_max(vault, (floor - z) * 0.9, 10.0)
@@ -86,7 +88,8 @@ def _base(q, head: HeadPlan, fine, coarse):
     cells = torch.maximum(torch.minimum(mastoid, petrous) + 2.0, 1.0 - 3.5 * (fine - 0.25))
     temporal = torch.maximum(torch.minimum(petrous, mastoid), -cells)
     temporal = torch.maximum(temporal, -capsule(ax, (62, 26, 8), (30, 24, 10), 3.5))
-    condyle = torch.minimum(ellipsoid(ax, (17.5, 11, -3.5), (6.8, 11.5, 6.0)), ellipsoid(ax, (20, 11, 1), (9, 13, 5.5)))
+    condyle = torch.minimum(ellipsoid(ax, (17.5, 11, -3.5), (6.8, 11.5, 6.0)),
+                            ellipsoid(ax, (20, 11, 1), (9, 13, 5.5)))
     d = torch.minimum(torch.minimum(clivus, temporal), condyle)
     return torch.maximum(d, -_foramen(q, head)), 1.6
 
@@ -98,7 +101,8 @@ def _face(q, head: HeadPlan, fine, coarse):
     layer = lambda solid, t: _shell(solid, t)
     orbit = capsule(ax, (15, 56, 27), (32, 92, 24), 4.0, 19.0, (1, 1, 0.9))
     orbit = torch.maximum(layer(orbit, -2.2), y - 98)
-    rim = torch.maximum((superellipse(x.abs() - 33, z - 24, 21.0, 18.5, 2.4) - 1).abs() * 17 - 3.6, (y - 96).abs() - 4.5)
+    rim = (superellipse(x.abs() - 33, z - 24, 21.0, 18.5, 2.4) - 1).abs() * 17 - 3.6
+    rim = torch.maximum(rim, (y - 96).abs() - 4.5)
     sinus = layer(ellipsoid(ax, (28, 76, -3), (15, 19, 17)), 1.8)
     nose = torch.maximum(superellipse(x, (z - 0.0), 13.0, 19.0, 3.0) * 13 - 13, (y - 78).abs() - 28)
     nasal = torch.maximum(layer(nose, 1.6), y - 104)
@@ -114,13 +118,14 @@ def _face(q, head: HeadPlan, fine, coarse):
     cheek = capsule(ax, (40, 84, 0), (54, 74, 6), 7.0, 5.5)
     arch = torch.minimum(capsule(ax, (54, 74, 6), (66, 54, 8), 4.4, 3.0, (0.7, 1, 1.4)),
                          capsule(ax, (66, 54, 8), (61, 28, 14), 3.0, 4.0, (0.7, 1, 1.4)))
-    pterygoid = torch.maximum(torch.maximum((x.abs() - 13 - 0.15 * (y - 46)).abs() - 1.3, (y - 50).abs() - 9), (z + 2).abs() - 20)
+    pterygoid = torch.maximum((x.abs() - 13 - 0.15 * (y - 46)).abs() - 1.3, (y - 50).abs() - 9)
+    pterygoid = torch.maximum(pterygoid, (z + 2).abs() - 20)
     alveolus = None
     for a, b in (((23, 62), (22, 78)), ((22, 78), (14, 96)), ((14, 96), (0, 103))):
         piece = capsule(ax, (*a, -22.0), (*b, -22.0), 6.6, 6.2, (1, 1, 1.2))
         alveolus = piece if alveolus is None else torch.minimum(alveolus, piece)
-    pieces = (orbit, rim, sinus, nasal, septum, turbinate, ethmoid, bridge, palate, sphenoid, brow, frontal, cheek, arch,
-              pterygoid, alveolus)
+    pieces = (orbit, rim, sinus, nasal, septum, turbinate, ethmoid, bridge, palate, sphenoid, brow, frontal, cheek,
+              arch, pterygoid, alveolus)
     d = pieces[0]
     for piece in pieces[1:]:
         d = torch.minimum(d, piece)
@@ -137,7 +142,8 @@ def _arc(points, n: int) -> np.ndarray:
 def _paint_teeth(canvas: BoneCanvas, head: HeadPlan, upper: bool, place=None):
     place = place or (lambda p: head.to_world(np.asarray(p) * head.scale))
     rng = np.random.default_rng(int(1000 * head.teeth) + upper)
-    line = _arc([(24, 62), (22, 80), (15, 97), (0, 103.5)] if upper else [(24, 64), (21, 80), (13, 95), (0, 100.5)], 15)
+    row = [(24, 62), (22, 80), (15, 97), (0, 103.5)] if upper else [(24, 64), (21, 80), (13, 95), (0, 100.5)]
+    line = _arc(row, 15)
     root, crown = (-20.0, -36.0) if upper else (-53.0, -38.0)
     for x, y in line:
         if rng.random() > head.teeth:
@@ -145,7 +151,8 @@ def _paint_teeth(canvas: BoneCanvas, head: HeadPlan, upper: bool, place=None):
         molar = y < 82
         radius = (4.6 if molar else 3.1) * head.scale
         middle = (root + 2 * crown) / 3
-        canvas.rods(place([(x, y, root), (x, y, middle)]), np.array([1.8, radius * 0.75]), OTHER_BONE, 0, 1.5, 1.0, rough_mm=0)
+        canvas.rods(place([(x, y, root), (x, y, middle)]), np.array([1.8, radius * 0.75]), OTHER_BONE, 0, 1.5, 1.0,
+                    rough_mm=0)
         canvas.rods(place([(x, y, middle), (x, y, crown)]), radius, OTHER_BONE, 0, 12.0, 1.0, rough_mm=0)
 
 
@@ -157,7 +164,7 @@ def _paint_jaw(canvas: BoneCanvas, plan: BodyPlan, head: HeadPlan):
         return head.to_world((hinge + (np.asarray(points, float) - hinge) @ turn.T) * head.scale)
 
     canvas.begin_bone()
-    paint = dict(label=OTHER_BONE, level=0, cortex=2.4, gap_mm=1.5)
+    paint = {"label": OTHER_BONE, "level": 0, "cortex": 2.4, "gap_mm": 1.5}
     k = head.scale
     for side in (1, -1):
         net = np.array([[(side * 49, 34, -48), (side * 48, 46, -56), (side * 45, 58, -60)],

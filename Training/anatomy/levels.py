@@ -11,7 +11,7 @@ class LevelSize(NamedTuple):
     disc: thickness of the disc below at its middle. canal_width, canal_depth: bony canal. pedicle_width,
     pedicle_height: narrowest pedicle section. span: tip to tip over both transverse processes. spinous: from the
     posterior wall of the body to the tip of the spinous process. droop: how far the spinous tip lies below the middle
-    of the body. back: how far the transverse tips lie behind the posterior wall of the body (negative: in front of it).
+    of the body. back: how far the transverse tips lie behind the posterior wall of the body (negative: before it).
     lordosis: anterior minus posterior height of the body.
     """
 
@@ -69,7 +69,8 @@ Disc thickness follows Kunkel et al., J Anat 219:375 (2011) (thoracic) and Gilad
 (cervical and lumbar). Droop and back are shaped by eye.
 """
 
-LEVEL_SIZES["T13"] = LevelSize(*((a + b) / 2 for a, b in zip(LEVEL_SIZES["T12"], LEVEL_SIZES["L1"])))._replace(span=50.0)
+_BETWEEN = ((a + b) / 2 for a, b in zip(LEVEL_SIZES["T12"], LEVEL_SIZES["L1"]))
+LEVEL_SIZES["T13"] = LevelSize(*_BETWEEN)._replace(span=50.0)
 LEVEL_SIZES["L6"] = LEVEL_SIZES["L5"]
 
 VERSE_VALUES = {name: i for i, name in enumerate(

@@ -55,14 +55,16 @@ def _segment(q, this: SacralPlan, below: SacralPlan | None, s: float, foramen: f
     for z_hole in (-half, half):
         if z_hole > 0 and this.name == "S1" or z_hole < 0 and this.name == "S5":
             continue
-        d = torch.maximum(d, -capsule((ax, y, z), (hole_x, 30, z_hole), (hole_x - 1.5 * s, -40, z_hole), 1.25 * foramen,
-                                      0.8 * foramen, (1.1, 1, 0.9)))
+        hole = capsule((ax, y, z), (hole_x, 30, z_hole), (hole_x - 1.5 * s, -40, z_hole), 1.25 * foramen,
+                       0.8 * foramen, (1.1, 1, 0.9))
+        d = torch.maximum(d, -hole)
     return d
 
 
 def _paint_sacrum(canvas: BoneCanvas, plan: BodyPlan, draws):
     s = plan.scale
-    points = np.array([seg.to_world(p) for seg in plan.sacrum for p in itertools.product((-68 * s, 68 * s), (-38, 22), (-12, 12))])
+    corners = list(itertools.product((-68 * s, 68 * s), (-38, 22), (-12, 12)))
+    points = np.concatenate([segment.to_world(corners) for segment in plan.sacrum])
     box = canvas.grid.box(points.min(0) - 6, points.max(0) + 6)
     if box is None:
         return
@@ -92,11 +94,13 @@ def _paint_hip_bone(canvas: BoneCanvas, plan: BodyPlan, leg: LegPlan, joint_mm: 
     mirror = np.array([leg.side, 1.0, 1.0])
     place = lambda points: plan.pelvis.to_world(np.asarray(points, float) * mirror * plan.pelvis_scale)
     s, cortex = plan.scale, plan.cortex * 1.7
-    paint = dict(label=OTHER_BONE, level=0, cortex=cortex, gap_mm=joint_mm)
-    rods = lambda points, radii, squash=(1.0, 1.0, 1.0): canvas.rods(
-        smooth_line(place(points), 4 * len(points)), np.interp(np.linspace(0, 1, 4 * len(points)),
-                                                              np.linspace(0, 1, len(radii)), radii) * s,
-        squash=squash, **paint)
+    paint = {"label": OTHER_BONE, "level": 0, "cortex": cortex, "gap_mm": joint_mm}
+
+    def rods(points, radii, squash=(1.0, 1.0, 1.0)):
+        along = np.linspace(0, 1, 4 * len(points))
+        radii = np.interp(along, np.linspace(0, 1, len(radii)), radii) * s
+        canvas.rods(smooth_line(place(points), len(along)), radii, squash=squash, **paint)
+
     canvas.begin_bone()
     low = [(38, -50, -54), (47, -33, -60), (55, -14, -66), (66, 4, -70), (80, 19, -72), (92, 36, -66), (100, 56, -54)]
     high = [(35, -55, -28), (50, -51, 0), (77, -37, 26), (106, -10, 38), (123, 20, 36), (130, 46, 16), (121, 68, -8)]
@@ -151,5 +155,5 @@ def _paint_femur(canvas: BoneCanvas, plan: BodyPlan, leg: LegPlan):
     canvas.rods([leg.hip, at(22, 15), at(42, 30)], [17 * s, 15.5 * s, 19 * s], OTHER_BONE, 0, thin, 1.5)
     canvas.rods([at(50, 12, -8), at(52, 26, -6), at(46, 50)], [11 * s, 16 * s, 17 * s], OTHER_BONE, 0, thin, 1.5)
     canvas.rods([at(26, 62, -12), at(34, 58, -6)], [7 * s, 11 * s], OTHER_BONE, 0, thin, 1.5)
-    canvas.rods([at(44, 45), at(42, 80), at(36, 160), at(20, 330)], [18 * s, 15 * s, 14 * s, 15 * s], OTHER_BONE, 0, thick,
-                1.5)
+    canvas.rods([at(44, 45), at(42, 80), at(36, 160), at(20, 330)], [18 * s, 15 * s, 14 * s, 15 * s], OTHER_BONE, 0,
+                thick, 1.5)

@@ -1,4 +1,4 @@
-"""The plan of one body: every number that shapes it, in world millimetres, before anything is painted.
+"""The plan of one body: every number that shapes it, in world millimeters, before anything is painted.
 
 World axes are RAS: x to the right, y to the front, z upwards. The origin is the middle of the upper endplate of S1.
 A local frame is a 3x3 rotation whose columns are the local right, anterior and superior axes in world coordinates.
@@ -103,8 +103,7 @@ class RibPlan:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """One arm. shoulder: middle of the humeral head; elbow, wrist: joints (3,) mm. scapula_frame: origin at the
-    shoulder socket."""
+    """One arm. side: +1 right, -1 left; shoulder: middle of the humeral head; elbow, wrist: joints (3,) mm."""
 
     side: int
     shoulder: np.ndarray
@@ -114,7 +113,7 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class LegPlan:
-    """One hip and thigh. hip: middle of the femoral head; knee (3,) mm; head_radius in mm."""
+    """One hip and thigh. side: +1 right, -1 left; hip: middle of the femoral head; knee (3,) mm; head_radius in mm."""
 
     side: int
     hip: np.ndarray
@@ -124,8 +123,12 @@ class LegPlan:
 
 @dataclass(frozen=True)
 class HeadPlan(Frame):
-    """Frame's origin: middle of the foramen magnum. vault_center is local; vault_axes: outer half axes (right,
-    anterior, superior) in mm. jaw_open: opening of the lower jaw in radians."""
+    """Frame's origin: middle of the foramen magnum.
+
+    vault_center: local point; vault_axes: outer half axes of the brain case (right, anterior, superior);
+    vault_thickness; foramen_axes: half axes (right, anterior), all mm. scale: size against the average head.
+    jaw_open: opening of the lower jaw in radians. teeth: share of the teeth that are left.
+    """
 
     vault_center: np.ndarray
     vault_axes: np.ndarray
@@ -195,7 +198,8 @@ class BodyPlan:
         The half axes run to the center lines of the ribs; heights outside the cage repeat its first or last section.
         """
         z = np.atleast_1d(np.asarray(z, float))
-        lateral = {s: np.array([r.bone[np.argmax(s * r.bone[:, 0])] for r in self.ribs if r.side == s]) for s in (1, -1)}
+        lateral = {side: np.array([r.bone[np.argmax(side * r.bone[:, 0])] for r in self.ribs if r.side == side])
+                   for side in (1, -1)}
         back = np.array([r.bone[np.argmin(r.bone[:, 1])] for r in self.ribs])
 
         def sampled(points, axis):
@@ -204,7 +208,8 @@ class BodyPlan:
 
         right, left = sampled(lateral[1], 0), sampled(lateral[-1], 0)
         y_back, y_front = sampled(back, 1), sampled(self.sternum, 1)
-        return np.stack([(right + left) / 2, (y_front + y_back) / 2, (right - left) / 2, (y_front - y_back) / 2], axis=1)
+        middle_x, middle_y = (right + left) / 2, (y_front + y_back) / 2
+        return np.stack([middle_x, middle_y, (right - left) / 2, (y_front - y_back) / 2], axis=1)
 
 
 REGIONS = ("neck", "chest", "abdomen", "pelvis", "trunk", "whole")
@@ -216,7 +221,8 @@ def draw_plan(seed: int, region: str | None = None) -> BodyPlan:
     The body depends on the seed alone, the scanned box on seed and region. region None draws one of the regions;
     raises ValueError for an unknown one.
     """
-    from . import posture, torso, view
+    from . import posture, torso, view  # they build the classes above
+
     if region is not None and region not in REGIONS:
         raise ValueError(f"region must be one of {', '.join(REGIONS)}")
     rng = np.random.default_rng([seed, 1])
@@ -232,7 +238,8 @@ def draw_plan(seed: int, region: str | None = None) -> BodyPlan:
     head = torso.draw_head(rng, vertebrae[0], scale)
     fat = float(np.exp(rng.uniform(np.log(5.0), np.log(45.0))))
     muscle = float(rng.uniform(0.7, 1.2))
-    body = dict(vertebrae=vertebrae, sacrum=sacrum, ribs=ribs, sternum=sternum, arms=arms, legs=legs, head=head)
+    body = {"vertebrae": vertebrae, "sacrum": sacrum, "ribs": ribs, "sternum": sternum, "arms": arms, "legs": legs,
+            "head": head}
     region, lo, hi = view.draw_view(np.random.default_rng([seed, 2]), region, body, scale, fat)
     return BodyPlan(seed=int(seed), region=region, female=female, scale=scale, width_scale=width_scale,
                     clavicles=clavicles, arms_up=arms_up, pelvis=pelvis, pelvis_scale=pelvis_scale, fat=fat,

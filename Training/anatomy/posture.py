@@ -29,20 +29,20 @@ def draw_level_names(rng) -> list[str]:
         lumbar = 6
     elif kind < 0.13:
         lumbar = 4
-    return [f"{region}{i}" for region, count in (("C", 7), ("T", thoracic), ("L", lumbar)) for i in range(1, count + 1)]
+    counts = {"C": 7, "T": thoracic, "L": lumbar}
+    return [f"{region}{i}" for region, count in counts.items() for i in range(1, count + 1)]
 
 
 def _draw_pitch(rng, names) -> tuple[np.ndarray, float]:
     """Forward tilt of each level from the bottom upwards, and the slope of the sacrum, in radians."""
     at = {name: i for i, name in enumerate(names[::-1])}
     n, uniform = len(names), rng.uniform
-    last_thoracic = max(i for name, i in at.items() if name == "T6") - 5
-    middle = (at["L1"] + 0) / 2
+    low_thoracic, middle = at["T6"] - 5, at["L1"] / 2
     kyphosis, lordosis, neck = uniform(0.4, 1.5), uniform(0.45, 1.3), uniform(-0.6, 1.3)
     slope = lordosis * uniform(30, 48)
     anchors = [(-0.8, slope), (0, lordosis * uniform(14, 24)), (middle * 0.55, lordosis * uniform(3, 10)),
                (middle, lordosis * -uniform(0, 8)), (at["L1"], -lordosis * uniform(10, 18)),
-               (last_thoracic, -kyphosis * uniform(8, 16)), (at["T8"], -kyphosis * uniform(2, 8)),
+               (low_thoracic, -kyphosis * uniform(8, 16)), (at["T8"], -kyphosis * uniform(2, 8)),
                (at["T5"], kyphosis * uniform(6, 14)), (at["T1"], 10 + kyphosis * uniform(14, 24)),
                (at["C6"], 6 + neck * uniform(4, 12)), (at["C4"], neck * uniform(-4, 8)),
                (at["C2"], -neck * uniform(2, 14)), (at["C1"], -neck * uniform(2, 14) + uniform(-6, 6))]
@@ -78,17 +78,17 @@ def _draw_scoliosis(rng, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_wear(rng, name: str, porosity: float, age_wear: float) -> dict:
     """Factors of one level: fracture (heights), disc height, osteophytes."""
-    wear = dict(front=1.0, back=1.0, hollow=rng.uniform(0.5, 1.9), disc=rng.uniform(0.85, 1.15), lip=0.0, bridge=False,
-                gas=False, ossified=False)
+    wear = {"front": 1.0, "back": 1.0, "hollow": rng.uniform(0.5, 1.9), "disc": rng.uniform(0.85, 1.15), "lip": 0.0,
+            "bridge": False, "gas": False, "ossified": False}
     thoracolumbar = name[0] in "TL" and name not in ("T1", "T2", "T3")
     if thoracolumbar and rng.random() < 0.01 + 0.12 * porosity**2:
         kind, loss = rng.choice(["wedge", "biconcave", "crush"], p=[0.55, 0.3, 0.15]), rng.uniform(0.15, 0.5)
         if kind == "wedge":
-            wear |= dict(front=1 - loss, back=1 - 0.2 * loss)
+            wear |= {"front": 1 - loss, "back": 1 - 0.2 * loss}
         elif kind == "biconcave":
             wear["hollow"] = 2 + 12 * loss
         else:
-            wear |= dict(front=1 - loss, back=1 - 0.8 * loss)
+            wear |= {"front": 1 - loss, "back": 1 - 0.8 * loss}
     if rng.random() < 0.6 * age_wear:
         wear["disc"] *= rng.uniform(0.3, 0.8)
         wear["gas"] = bool(rng.random() < 0.3)
@@ -98,7 +98,7 @@ def _draw_wear(rng, name: str, porosity: float, age_wear: float) -> dict:
     if name != "C1" and rng.random() < 0.12 * age_wear:
         wear["bridge"] = True
         wear["lip"] = max(wear["lip"], 3.0)
-    wear["ossified"] = bool(name not in ("C1",) and rng.random() < 0.012)
+    wear["ossified"] = bool(name != "C1" and rng.random() < 0.012)
     return wear
 
 
@@ -132,8 +132,8 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
                             -size.droop + rng.normal(0, 1.5)]) * scale
         if name == "C1":
             disc, anterior, posterior = size.disc * scale, size.height * scale, size.height * scale
-        sacralised = lowest and transitional
-        if sacralised:
+        sacralized = lowest and transitional
+        if sacralized:
             disc *= 0.5
             transverse += np.array([2.0, 0.0, -4.0]) * scale
         turn = rotation(pitch[i], roll[i], yaw[i])

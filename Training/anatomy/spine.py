@@ -7,7 +7,7 @@ import torch
 
 from . import vertebra as shapes
 from .canvas import BoneCanvas
-from .fields import smooth_min, superellipse
+from .fields import capsule, smooth_min, superellipse
 from .plan import BodyPlan, VertebraPlan
 
 VERTEBRAL_BODY, POSTERIOR_ELEMENTS = 1, 2
@@ -39,7 +39,8 @@ def _paint_vertebra(canvas: BoneCanvas, plan: BodyPlan, v: VertebraPlan, draws, 
     s = plan.scale
     side = max(abs(v.transverse_tip[0]) + 6 * s, v.width / 2 + 6)
     lo = [-side, v.spinous_tip[1] - 8, min(v.spinous_tip[2] - 0.4 * v.height, -v.height / 2 - v.disc_below) - 8 * s]
-    hi = [side, v.depth / 2 + 10 + v.osteophyte, v.height / 2 + max(v.disc_below, 4) + 6 * s + (10 if v.name == "C2" else 0)]
+    above = max(v.disc_below, 4) + 6 * s + (10 if v.name == "C2" else 0)
+    hi = [side, v.depth / 2 + 10 + v.osteophyte, v.height / 2 + above]
     box = _world_box(canvas, v, lo, hi)
     if box is None:
         return
@@ -67,7 +68,6 @@ def _paint_vertebra(canvas: BoneCanvas, plan: BodyPlan, v: VertebraPlan, draws, 
 
 def _bridge(q, v: VertebraPlan) -> torch.Tensor:
     """Distance to an osteophyte that spans the disc below at its front."""
-    from .fields import capsule
     x, y, z = q
     front = v.depth / 2
     low = -v.height / 2 - v.disc_below - 2.0
@@ -91,7 +91,7 @@ def _paint_disc(canvas: BoneCanvas, upper: VertebraPlan, lower):
     box = canvas.grid.box(corners.min(0), corners.max(0))
     if box is None:
         return
-    x, y, z = box.local(center, rotation)
+    x, y, _ = box.local(center, rotation)
     below_upper = box.local(top, upper.rotation)[2]
     above_lower = box.local(bottom, lower.rotation)[2]
     rho = superellipse(x, torch.where(y > 0, y, y * 0.9), a, b, 2.3)
@@ -125,7 +125,8 @@ def paint_canal(canvas: BoneCanvas, plan: BodyPlan):
         x, y, z = box.local(p, rotation)
         length = float(np.linalg.norm(r - p))
         t = (-z / length).clamp(0, 1)
-        rho = superellipse(x, y, widths[i] + (widths[i + 1] - widths[i]) * t, depths[i] + (depths[i + 1] - depths[i]) * t,
-                           2.2)
+        half_width = widths[i] + (widths[i + 1] - widths[i]) * t
+        half_depth = depths[i] + (depths[i + 1] - depths[i]) * t
+        rho = superellipse(x, y, half_width, half_depth, 2.2)
         overlap = 0.0 if i == 0 else 3.0
         canvas.canal[box.slices] |= (rho < 1) & (z < overlap) & (z > -length - 3.0)

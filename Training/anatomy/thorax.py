@@ -42,7 +42,8 @@ def _paint_sternum(canvas: BoneCanvas, plan: BodyPlan):
     along = np.linspace(0, 1, 16)
     half = np.interp(along, [0, 0.1, 0.24, 0.3, 0.55, 0.8, 0.88, 1], [22, 27, 18, 14, 16, 19, 10, 4]) * s
     line = smooth_line(plan.sternum, 16)
-    columns = [line + np.stack([k * half, -1.5 * abs(k) * np.ones(16), np.zeros(16)], axis=1) for k in (-1, -0.4, 0.4, 1)]
+    columns = [line + np.stack([k * half, np.full(16, -1.5 * abs(k)), np.zeros(16)], axis=1)
+               for k in (-1, -0.4, 0.4, 1)]
     thickness = np.interp(along, [0, 0.2, 0.85, 1], [12, 9.5, 9, 4.5])[None, :] * s * np.ones((4, 1))
     upper = np.stack(columns)[:, :5], thickness[:, :5]
     lower = np.stack(columns)[:, 5:], thickness[:, 5:]
@@ -64,8 +65,9 @@ def _paint_arm(canvas: BoneCanvas, plan: BodyPlan, arm: ArmPlan):
     aside = aside / np.linalg.norm(aside) * 11 * s
     canvas.begin_bone()
     for way in (-1, 1):
-        canvas.rods([arm.elbow + fore * 0.04 + way * aside, arm.elbow + fore * 0.5 + way * aside * 1.2, arm.wrist + way * aside],
-                    np.array([9.5, 7, 9]) * s, OTHER_BONE, 0, 2.8 * s, 2.0)
+        line = [arm.elbow + fore * 0.04 + way * aside, arm.elbow + fore * 0.5 + way * aside * 1.2,
+                arm.wrist + way * aside]
+        canvas.rods(line, np.array([9.5, 7, 9]) * s, OTHER_BONE, 0, 2.8 * s, 2.0)
 
 
 def _paint_scapula(canvas: BoneCanvas, plan: BodyPlan, arm: ArmPlan):
@@ -96,10 +98,10 @@ def _paint_scapula(canvas: BoneCanvas, plan: BodyPlan, arm: ArmPlan):
     thickness = np.full((10, 7), 2.8 * s)
     thickness[:, 0], thickness[:, -1] = 4.0 * s, 8.0 * s
     canvas.begin_bone()
-    paint = dict(label=OTHER_BONE, level=0, cortex=plan.cortex * 1.6, gap_mm=1.5)
+    paint = {"label": OTHER_BONE, "level": 0, "cortex": plan.cortex * 1.6, "gap_mm": 1.5}
     canvas.sheet(net, thickness, rough_mm=0.2, **paint)
-    canvas.rods([socket + np.array([-side * 6, 0, 0]) * s, socket + np.array([side * 1.0, 1.0, 0]) * s], np.array([11, 13]) * s,
-                squash=(0.7, 0.85, 1.3), **paint)
+    canvas.rods([socket + np.array([-side * 6, 0, 0]) * s, socket + np.array([side * 1.0, 1.0, 0]) * s],
+                np.array([11, 13]) * s, squash=(0.7, 0.85, 1.3), **paint)
     acromion = arm.shoulder + np.array([side * 8, -8, 33.0]) * s
     root = net[3, :, :] + np.array([0, -1.5, 0])
     blade = smooth_line([root[0], root[3], root[5] + np.array([0, -3, 6]) * s], 8)

@@ -1,5 +1,7 @@
 """Shapes of single vertebrae as signed distances in their local frame (x right, y anterior, z superior, mm)."""
 
+from itertools import pairwise
+
 import torch
 
 from .fields import capsule, ellipsoid, smooth_min, strut, superellipse
@@ -70,10 +72,10 @@ def _lumbar_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
                                                   6.5 * s, 3.0), 3.0)
     d = smooth_min(d, transverse, 3.0)
     top, low = h / 2 + v.disc_below * 0.55, -h / 2 - v.disc_below - 2 * s
-    superior = capsule(ax, (joint_x + 1.2 * s, joint_y + 3 * s, 0.1 * h), (joint_x + 2.8 * s * f, joint_y + 0.5 * s, top),
-                       6.0 * s * f, 5.2 * s * f, (0.95, 1.15, 1))
-    inferior = capsule(ax, (joint_x - 1.6 * s, back - 1.5 * s, -0.2 * h), (joint_x - 1.2 * s, back - 0.5 * s, low + 3 * s),
-                       5.2 * s, 5.4 * s * f, (1.05, 1.1, 1))
+    superior = capsule(ax, (joint_x + 1.2 * s, joint_y + 3 * s, 0.1 * h),
+                       (joint_x + 2.8 * s * f, joint_y + 0.5 * s, top), 6.0 * s * f, 5.2 * s * f, (0.95, 1.15, 1))
+    inferior = capsule(ax, (joint_x - 1.6 * s, back - 1.5 * s, -0.2 * h),
+                       (joint_x - 1.2 * s, back - 0.5 * s, low + 3 * s), 5.2 * s, 5.4 * s * f, (1.05, 1.1, 1))
     return smooth_min(d, torch.minimum(superior, inferior), 2.0)
 
 
@@ -194,13 +196,14 @@ def atlas(q, v: VertebraPlan, s: float) -> torch.Tensor:
     front = torch.minimum(capsule(ax, (0, front_y, 0), (9 * s, front_y - 1.5 * s, 0), 3.2 * s, 2.9 * s, (1, 1, 1.55)),
                           capsule(ax, (9 * s, front_y - 1.5 * s, 0), (mass_x - 2 * s, 2 * s, 0), 2.9 * s, 3.4 * s,
                                   (1, 1, 1.5)))
-    line = [(mass_x + 1 * s, cy + 0.35 * cd), (mass_x, cy - 0.35 * cd), (cw * 0.72, back - 0.2 * s), (0, back - 3.6 * s)]
+    line = [(mass_x + 1 * s, cy + 0.35 * cd), (mass_x, cy - 0.35 * cd), (cw * 0.72, back - 0.2 * s),
+            (0, back - 3.6 * s)]
     rear = None
-    for (x0, y0), (x1, y1) in zip(line[:-1], line[1:]):
+    for (x0, y0), (x1, y1) in pairwise(line):
         piece = capsule(ax, (x0, y0, 1.0), (x1, y1, 0.0), 2.9 * s, 2.9 * s, (1, 1, 1.5))
         rear = piece if rear is None else torch.minimum(rear, piece)
     d = smooth_min(d, torch.minimum(front, rear), 2.0)
-    tx, ty, tz = v.transverse_tip
+    tx, ty, _ = v.transverse_tip
     transverse = capsule(ax, (mass_x + 4 * s, -4 * s, -1 * s), (tx - 4 * s, ty - 2 * s, -2 * s), 4.4 * s, 4.6 * s,
                          (1, 1.1, 0.85))
     d = smooth_min(d, transverse, 2.5)

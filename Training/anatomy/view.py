@@ -35,7 +35,8 @@ def draw_view(rng, region: str | None, body: dict, scale: float, fat: float):
         half, behind, before = uniform(55, 110), uniform(70, 110), uniform(45, 120)
     elif region == "neck":
         half = uniform(85, 210)
-        behind = max(75.0, y - head.to_world(head.vault_center - np.array([0, head.vault_axes[1], 0]))[1]) + uniform(0, 40)
+        occiput = head.to_world(head.vault_center - np.array([0, head.vault_axes[1], 0]))
+        behind = max(75.0, y - occiput[1]) + uniform(0, 40)
         before = max(60.0, head.to_world(np.array([0, 95.0, -30.0]) * head.scale)[1] - y) + uniform(-10, 40)
     else:
         half = min(WIDEST_MM / 2, uniform(165, 215))
