@@ -79,6 +79,19 @@ def test_a_curved_spine_is_seen_as_a_whole():
     assert np.ptp(columns) * coronal.pixel_mm == pytest.approx(50, abs=4)
 
 
+def test_a_mistaken_piece_does_not_pull_the_views_off_the_spine():
+    grid = centered_grid((2.0, 2.0, 2.0), (160.0, 60.0, 160.0), center=CENTER)
+    offset = world_positions(grid) - CENTER
+    spine = (np.hypot(offset[..., 0] + 40, offset[..., 1]) < 8) & (offset[..., 2] % 30 < 20)  # vertebrae with gaps
+    mistake = np.linalg.norm(offset - (60, 10, -60), axis=-1) < 15
+    labels = Volume((spine | mistake).astype(np.uint8), grid.affine)
+    sagittal, coronal, axial = spine_views(Volume(spine * np.int16(900), grid.affine), labels)
+    assert sagittal.title == "Sagittal"
+    for view in (sagittal, coronal, axial):
+        assert (view.hu > 500).sum() == pytest.approx((view.labels > 0).sum(), rel=0.3)
+    assert (sagittal.labels > 0).any(axis=1).mean() == pytest.approx(2 / 3, abs=0.1)
+
+
 def test_nearest_labels_are_the_labels_on_their_own_grid():
     grid = GRIDS["sheared_oblique"]
     labels = Volume(np.random.default_rng(0).integers(0, 27, grid.shape).astype(np.uint8), grid.affine)
