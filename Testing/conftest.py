@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume

@@ -1,8 +1,9 @@
 """Model cards and networks for the tests: small windows, few filters, random weights that make a difference."""
 
 import torch
-from SpineContextSegLib.network import SpineContextResUNet
 from torch import nn
+
+from SpineContextSegLib.network import SpineContextResUNet
 
 CLASSES = ("background", "vertebral_body", "posterior_elements", "sacrum", "disc", "spinal_canal", "rib", "other_bone")
 ROI_SIZE = (32, 24, 16)

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from conftest import bone_threshold_state, model_card
+
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels, read_volume

@@ -14,6 +14,7 @@ import termios
 import time
 
 import pytest
+
 from SpineContextSegLib.commands.faults import describe
 from SpineContextSegLib.commands.interruption import Interruption
 from SpineContextSegLib.commands.outputs import Outputs

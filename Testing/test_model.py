@@ -8,11 +8,11 @@ import pytest
 import torch
 from model_cards import CLASSES, card_content, random_network, sigmoid_content
 from safetensors.torch import load_file, save_file
+
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import list_models, load_model, read_card, register_model, user_models_folder
 from SpineContextSegLib.runtime import choose_runtime
-
 from Training.export import export, main
 
 

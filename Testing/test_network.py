@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from model_cards import random_network
 from safetensors.torch import save_file
+from torch import nn
+
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm, load_checkpoint, network_from_state
-from torch import nn
 
 BLOCKS = {"enc1": (1, 16), "enc2": (16, 32), "enc3": (32, 64), "dec3": (128, 64), "dec2": (64, 32), "dec1": (32, 16)}
 

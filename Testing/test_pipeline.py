@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import BONE_THRESHOLD_HU, bone_threshold_state, model_card
+
 from SpineContextSegLib.errors import Cancelled, InputRefused
 from SpineContextSegLib.locate import body_region
 from SpineContextSegLib.model import load_model

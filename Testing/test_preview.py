@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 from geometry import GRIDS, SIZE_MM, centered_grid, world_positions
 from scans import ct, needs_scans
+
 from SpineContextSegLib.preview import write_preview
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.shading import render
@@ -85,10 +86,11 @@ def test_a_mistaken_piece_does_not_pull_the_views_off_the_spine():
     spine = (np.hypot(offset[..., 0] + 40, offset[..., 1]) < 8) & (offset[..., 2] % 30 < 20)  # vertebrae with gaps
     mistake = np.linalg.norm(offset - (60, 10, -60), axis=-1) < 15
     labels = Volume((spine | mistake).astype(np.uint8), grid.affine)
-    sagittal, coronal, axial = spine_views(Volume(spine * np.int16(900), grid.affine), labels)
+    sagittal, _, axial = spine_views(Volume(spine * np.int16(900), grid.affine), labels)
     assert sagittal.title == "Sagittal"
-    for view in (sagittal, coronal, axial):
-        assert (view.hu > 500).sum() == pytest.approx((view.labels > 0).sum(), rel=0.3)
+    for view in (sagittal, axial):  # the coronal view meets both
+        assert view.labels.any()
+        assert ((view.labels > 0) == (view.hu > 450)).mean() > 0.97
     assert (sagittal.labels > 0).any(axis=1).mean() == pytest.approx(2 / 3, abs=0.1)
 
 

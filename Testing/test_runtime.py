@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from model_cards import ROI_SIZE, card_content, random_network, sigmoid_content
+
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import load_model, register_model
 from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm
 from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
-
 from Training.export import export
 
 HAS_CUDA = torch.cuda.is_available()

@@ -9,12 +9,13 @@ import torch
 from model_cards import ROI_SIZE, card_content, random_network
 from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
+from torch import nn
+
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import Cancelled
 from SpineContextSegLib.network import fold_batch_norm
 from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
 from SpineContextSegLib.sliding_window import importance_map, sliding_window, sweep, window_starts
-from torch import nn
 
 PAD = -1.0
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from SpineContextSegLib.labels import BINARY_SPINE, DISCS, VERTEBRAE
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
@@ -20,7 +21,6 @@ from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, sample
 from Training.train import WEIGHTS_FILE, _parser, learning_rate, train
-
 
 STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
 

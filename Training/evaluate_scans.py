@@ -2,7 +2,8 @@
 
     python -m Training.evaluate_scans --model spinecontext-ct --output runs/evaluation SCAN.nii.gz ...
 
-The labels lie beside each scan as *_labels.nii.gz. Those in TotalSegmentator's numbering are recognized by --totalsegmentator.
+The labels lie beside each scan as *_labels.nii.gz, in VerSe's numbering or, for scans named by --totalsegmentator, in
+that of TotalSegmentator.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from tqdm import tqdm
+
 from SpineContextSegLib.evaluate import compare
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
@@ -20,7 +23,6 @@ from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.scores import Case, Evaluation
 from SpineContextSegLib.writing import write_segmentation
-from tqdm import tqdm
 
 from .real_patches import labels_of
 

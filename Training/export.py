@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
+from torch import Tensor, nn
+
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import Model, write_model
 from SpineContextSegLib.network import fold_batch_norm, load_checkpoint, network_from_state
 from SpineContextSegLib.runtime.openvino_runtime import import_openvino
-from torch import Tensor, nn
+from SpineContextSegLib.scores import BINARY
 
 ACTIVATIONS = {"softmax": lambda: nn.Softmax(dim=1), "sigmoid": nn.Sigmoid}
 
@@ -73,13 +76,25 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
         return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
 
 
+def _results(kind: str, scores: str) -> tuple[str, dict]:
+    """What the card says of one kind of scans: the figures of the binary spine, by scan."""
+    content = json.loads(Path(scores).read_text(encoding="utf-8"))
+    return kind, {
+        scan: {name: round(value, 4) for name, value in report["scores"][BINARY].items() if math.isfinite(value)}
+        for scan, report in content.items()
+    }
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m Training.export", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, required=True, help=".pth or .safetensors")
     parser.add_argument("--card", type=Path, required=True, help="the model card (JSON); its weights are filled in")
     parser.add_argument("--output", type=Path, required=True, help="the model's new folder")
+    parser.add_argument("--results", nargs="*", default=[], metavar="KIND=FILE",
+                        help="scores.json of Training.evaluate_scans; KIND: unseen, left_out or seen")  # fmt: skip
     options = parser.parse_args(arguments)
     card = json.loads(options.card.read_text(encoding="utf-8"))
+    card["results"] = dict(_results(*entry.split("=", 1)) for entry in options.results)
     export(load_checkpoint(options.checkpoint), card, options.output)
 
 

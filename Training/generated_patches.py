@@ -94,7 +94,7 @@ class GeneratedPatches:
         for path in new:
             with np.load(path) as file:
                 if float(file["spacing_mm"]) != self.spacing_mm:
-                    raise ValueError(f"{path} has voxels of {file['spacing_mm']} mm, this training wants {self.spacing_mm} mm")
+                    raise ValueError(f"{path} has voxels of {file['spacing_mm']} mm instead of {self.spacing_mm} mm")
                 arrays = {name: torch.from_numpy(file[name]).to(self.device) for name in _ARRAYS}
             self.add(path.name, StoredAnatomy(arrays))
         return len(new)

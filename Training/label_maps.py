@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
+
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.resampling import ras_grid
 from SpineContextSegLib.volume import Volume, to_sitk

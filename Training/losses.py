@@ -14,7 +14,7 @@ _LEAST_PROBABILITY = 1e-6
 
 
 def merged_probabilities(logits: Tensor, merge: Tensor) -> Tensor:
-    """Softmax of `logits` (n, classes, d, h, w), summed by `merge` (n, classes, classes): see `classes.merge_matrix`."""
+    """Softmax of `logits` (n, classes, d, h, w), summed by `merge` (n, classes, classes) of `classes.merge_matrix`."""
     return torch.einsum("ngc,ncdhw->ngdhw", merge, torch.softmax(logits.float(), 1))
 
 

@@ -1,6 +1,7 @@
-"""Make a CT of a generated body with its exact labels, such as the sample that ships with the project.
+r"""Make a CT of a generated body with its exact labels, such as the sample that ships with the project.
 
-    python -m Training.make_phantom --seed 1004 --region trunk --spacing 2 --output SpineContextSeg/SpineContextSegLib/sample
+    python -m Training.make_phantom --seed 1004 --region trunk --spacing 2 \
+        --output SpineContextSeg/SpineContextSegLib/sample
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from SpineContextSegLib.labels import CANAL as CANAL_VALUE
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
@@ -41,7 +43,9 @@ def verse_labels(anatomy: Anatomy) -> np.ndarray:
     return torch.where(label == CANAL, CANAL_VALUE, leveled).cpu().numpy().astype(np.uint8)
 
 
-def make_phantom(seed: int, region: str | None, spacing_mm: float, recipe: Recipe | None = None) -> tuple[Volume, Volume]:
+def make_phantom(
+    seed: int, region: str | None, spacing_mm: float, recipe: Recipe | None = None
+) -> tuple[Volume, Volume]:
     """CT (int16 HU) and labels (uint8) of body `seed`, stored as scanners do: i to the left, j to the back."""
     anatomy = generate(seed, spacing_mm, region=region)
     recipe = recipe or calm(draw_recipe(np.random.default_rng(seed)))

@@ -10,15 +10,18 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, SACRUM as SACRUM_VALUE
+from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS
+from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume, to_sitk
 
-from .classes import BACKGROUND, BODY, CANAL as CANAL_CLASS, DISC, IGNORED, SACRUM
+from .classes import BACKGROUND, BODY, DISC, IGNORED, SACRUM
+from .classes import CANAL as CANAL_CLASS
 from .sampling import AIR_HU, Deformation, outside, patch_coordinates, sample
 from .smoothing import blur, noise
 
+_BEYOND = 254  # no class
 _ON_SPINE = 0.7
 _JITTER_MM = 36.0
 
@@ -50,7 +53,7 @@ def labels_of(image: Path) -> Path:
 
 
 def load_real_scan(image: Path, spacing_mm: float) -> RealScan:
-    """Read a CT and the VerSe labels beside it (see `labels_of`) and bring both to a RAS-aligned grid, the CT as inference does it.
+    """Read a CT and its VerSe labels (see `labels_of`), both on a RAS-aligned grid, the CT as inference does it.
 
     A voxel of the coarser grid takes the label that weighs most around it, so thin arches survive.
     """
@@ -73,10 +76,9 @@ def _majority(labels: Volume, grid: Grid) -> np.ndarray:
         share = resample_intensity(Volume((labels.array == value).astype(np.float32), labels.affine), grid, 0.0)
         result[share > best] = value
         np.maximum(best, share, out=best)
-    outside_scan = sitk.GetArrayFromImage(
-        sitk.Resample(to_sitk(labels), to_sitk(Volume(result, grid.affine)), sitk.Transform(), sitk.sitkNearestNeighbor, 254.0)
-    )
-    result[outside_scan == 254] = IGNORED
+    reference = to_sitk(Volume(result, grid.affine))
+    nearest = sitk.Resample(to_sitk(labels), reference, sitk.Transform(), sitk.sitkNearestNeighbor, _BEYOND)
+    result[sitk.GetArrayViewFromImage(nearest) == _BEYOND] = IGNORED
     return result
 
 

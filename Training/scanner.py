@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from Training.anatomy.tissues import Tissue
 from Training.findings import add_bone_lesions, add_metal
 from Training.hounsfield import draw_phase, draw_tissue_hu, draw_tissue_texture
-from Training.anatomy.tissues import Tissue
 from Training.smoothing import along_axis, blur, noise, slice_matrices
 
 MINIMUM_HU = -1024.0

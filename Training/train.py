@@ -27,8 +27,8 @@ from SpineContextSegLib.network import SpineContextResUNet
 from . import checkpoint
 from .classes import merge_matrix
 from .generated_patches import GeneratedPatches
-from .losses import segmentation_loss
 from .label_maps import load_atlas
+from .losses import segmentation_loss
 from .real_patches import RealPatches, load_real_scan
 
 CARD = Path(__file__).parent / "cards" / "ct.json"
@@ -170,7 +170,7 @@ def _fill_pool(source: GeneratedPatches, arguments: argparse.Namespace, step: in
     if arguments.anatomies:
         source.take_up(arguments.anatomies)
         if not len(source):
-            raise SystemExit(f"{arguments.anatomies} holds no bodies; make some with python -m Training.make_anatomies.")
+            raise SystemExit(f"{arguments.anatomies} holds no bodies; Training.make_anatomies makes some.")
         return
     for _ in range(4 if not len(source) else 1):
         source.generate(arguments.seed + 100_000 + step + len(source))
@@ -181,7 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the run: checkpoint, weights, log")
     add("--anatomies", type=Path, help="folder of stored bodies; without it they are generated on the device")
-    add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), their VerSe labels beside them as *_labels.nii.gz")
+    add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), VerSe labels beside them as *_labels.nii.gz")
     add("--real-share", type=float, default=0.35, help="share of the patches that come from --real")
     add("--label-map", type=Path, help="SPL abdominal atlas (.nii.gz) to render as one more body")
     add("--label-map-spacing", type=float, nargs=3, default=(1.4, 1.4, 3.0), help="its true voxel size, mm")

@@ -15,6 +15,8 @@ LEAST_PIECE_ML = 2.0
 REACH_MM = 45.0
 # How much further for each mm of height between two pieces: a column leaning by 35 degrees.
 LEAN = 0.7
+# Canal and discs lie against bone; a gap of two voxels is blur.
+TOUCH_VOXELS = 2
 HALF = 128  # of probabilities stored as 0..255
 
 
@@ -43,21 +45,21 @@ def _apart(piece: Piece, column: list[Piece]) -> tuple[float, float]:
 def keep_column(
     probabilities: dict[int, np.ndarray], spine_values: frozenset[int], spacing_mm: tuple[float, float, float]
 ) -> int:
-    """Set the spine's probabilities to zero, in place, in pieces that are specks or stand aside from the column.
+    """Set probabilities to zero, in place, in pieces that are specks, stand aside from the column or don't touch it.
 
-    The column grows from the largest piece. It may be in several: a fracture, a cut or a bad slice interrupts it.
+    The column grows from the largest piece of bone. It may be in several: a fracture, a cut or a bad slice interrupts
+    it. Pieces of the other structures (canal, discs) stay where they touch it.
 
     Args:
         probabilities: label value -> uint8 (k, j, i), 0..255, k upward along the body.
-        spine_values: the label values that make up the binary spine; other structures are left alone.
+        spine_values: the label values that make up the binary spine.
         spacing_mm: along (i, j, k).
 
     Returns:
-        How many pieces were dropped.
+        How many pieces of the binary spine were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    solid = spine >= HALF
-    components = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(solid.astype(np.uint8)), True))
+    components = _components(spine >= HALF)
     pieces = _pieces(components, spacing_mm)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     candidates = [piece for piece in pieces if piece.at_border or piece.voxels * voxel_ml >= LEAST_PIECE_ML]
@@ -68,16 +70,30 @@ def keep_column(
         piece = rest.pop(number)
         if aside <= REACH_MM + LEAN * gap:
             column.append(piece)
-    kept = {piece.label for piece in column}
-    dropped = [piece.label for piece in pieces if piece.label not in kept]
-    if dropped:
-        # One more voxel around each piece, or its rim of lower probabilities would leave a shell.
-        mask = np.isin(components, dropped).astype(np.uint8)
-        rim = sitk.BinaryDilate(sitk.GetImageFromArray(mask), [1, 1, 1], sitk.sitkBox)
-        lost = (sitk.GetArrayViewFromImage(rim) > 0) & ~(solid & (mask == 0))
-        for value in spine_values & probabilities.keys():
-            probabilities[value][lost] = 0
-    return len(dropped)
+    kept = np.isin(components, [piece.label for piece in column])
+    _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
+    around = _dilated(kept, TOUCH_VOXELS)
+    for value in probabilities.keys() - spine_values:
+        others = _components(probabilities[value] >= HALF)
+        _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
+    return len(pieces) - len(column)
+
+
+def _components(mask: np.ndarray) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
+
+
+def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    return sitk.GetArrayFromImage(sitk.BinaryDilate(image, [voxels] * 3, sitk.sitkBox)) > 0
+
+
+def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
+    """Zero where `lost` and one voxel around, or the rim of lower probabilities would leave a shell."""
+    if lost.any():
+        rim = _dilated(lost, 1)
+        for array in arrays:
+            array[rim & (lost | (array < HALF))] = 0
 
 
 def _pieces(components: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Piece]:

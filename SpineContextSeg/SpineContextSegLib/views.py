@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 
 from .labels import BINARY_SPINE
 from .resampling import ras_grid, resample_intensity
@@ -19,6 +20,7 @@ _AXIAL_ASPECT = 1.4
 # Half a vertebra's height: keeps to the curve of the spine and not to the shape of a single level.
 _SMOOTHING_MM = 12.0
 _AXIAL_SEARCH_MM = 20.0
+_PIECE_STEP_MM, _BRIDGED_MM = 3.0, 15.0
 # Counted from the back, about 70 % of a vertebra's voxels lie behind the middle of its body.
 _BODY_QUANTILE = 0.7
 
@@ -57,7 +59,7 @@ def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:
     whole = ras_grid(volume.grid, spacing)
     _, rows, columns = around = _around(whole, labels.grid)
     grid = whole.crop(around)
-    mask = _spine(sample_labels(labels, grid))
+    mask = _spine(sample_labels(labels, grid), spacing)
     along_x, along_y = _course(mask.sum(1), 0.5, spacing), _course(mask.sum(2), _BODY_QUANTILE, spacing)
     titles = [
         name + (", follows the spine" if np.ptp(course) * spacing > 3.0 else "")
@@ -95,10 +97,20 @@ def sample_labels(labels: Volume, grid: Grid) -> np.ndarray:
     return out
 
 
-def _spine(labels: np.ndarray) -> np.ndarray:
-    """Mask of the binary spine, or of whatever is labeled where there is none."""
+def _spine(labels: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Mask of the largest piece of the binary spine, or of whatever is labeled where there is none.
+
+    Vertebrae with discs between them are one piece; a mistaken piece elsewhere must not pull the views off the spine.
+    """
     spine = (labels >= min(BINARY_SPINE)) & (labels <= max(BINARY_SPINE))
-    return spine if spine.any() else labels != 0
+    spine = spine if spine.any() else labels != 0
+    step = max(1, round(_PIECE_STEP_MM / spacing_mm))
+    coarse = sitk.GetImageFromArray(spine[::step, ::step, ::step].astype(np.uint8))
+    reach = [round(_BRIDGED_MM / 2 / (step * spacing_mm))] * 3
+    pieces = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.BinaryDilate(coarse, reach)))
+    sizes = np.bincount(pieces[sitk.GetArrayViewFromImage(coarse) > 0], minlength=2)
+    main = pieces == sizes.argmax()
+    return spine & main[np.ix_(*(np.arange(n) // step for n in spine.shape))]
 
 
 def _course(profile: np.ndarray, quantile: float, spacing_mm: float) -> np.ndarray:

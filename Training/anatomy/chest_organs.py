@@ -1,7 +1,6 @@
 """Lungs, airways, heart and mediastinum."""
 
 import numpy as np
-import torch
 
 from .cavities import Cavities
 from .landmarks import Landmarks

@@ -11,7 +11,7 @@ from .fields import capsule, smooth_min, superellipse
 from .plan import BodyPlan, VertebraPlan
 
 VERTEBRAL_BODY, POSTERIOR_ELEMENTS = 1, 2
-EXPONENTS = {"C": 2.6, "T": 2.25, "L": 2.45}
+EXPONENTS = {"C": 2.6, "T": 2.2, "L": 2.45}
 
 
 def _world_box(canvas: BoneCanvas, frame, lo, hi):

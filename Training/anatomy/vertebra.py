@@ -19,7 +19,9 @@ def body(q, v: VertebraPlan, exponent: float, grow_up: float = 0.0, grow_down: f
         half = half + torch.where(z > 0, grow_up, grow_down)
     along = (z.abs() / half).clamp(max=1)
     waist = v.waist * (1 - along**2)
-    rho = superellipse(x, torch.where(y > 0, y, y * 0.87), a * (1 - waist), b * (1 - 0.5 * waist), exponent)
+    heart = 0.15 if v.name[0] == "T" else 0.0
+    rho = superellipse(x / (1 - heart * (y / b).clamp(0, 1)), torch.where(y > 0, y, y * 0.87), a * (1 - waist),
+                       b * (1 - 0.5 * waist), exponent)
     side = (rho - 1) * min(a, b)
     if v.osteophyte:
         rim = ((along - 0.55) / 0.45).clamp(0, 1) ** 2 * ((y / b + 0.6) / 0.8).clamp(0, 1)
