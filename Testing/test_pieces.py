@@ -1,4 +1,4 @@
-"""Specks and what stands aside from the column go; a spine in several pieces stays, and so does what the border cuts."""
+"""Specks and what stands aside from the column go; a spine in pieces stays, and so does what the border cuts."""
 
 import numpy as np
 
