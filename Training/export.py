@@ -76,10 +76,10 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
         return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
 
 
-def _results(kind: str, scores: str) -> tuple[str, dict]:
-    """What the card says of one kind of scans: the figures of the binary spine, by scan."""
-    content = json.loads(Path(scores).read_text(encoding="utf-8"))
-    return kind, {
+def _spine_figures(scores: Path) -> dict[str, dict[str, float]]:
+    """Figures of the binary spine, by scan, from the scores.json of an evaluation."""
+    content = json.loads(scores.read_text(encoding="utf-8"))
+    return {
         scan: {name: round(value, 4) for name, value in report["scores"][BINARY].items() if math.isfinite(value)}
         for scan, report in content.items()
     }
@@ -94,7 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
                         help="scores.json of Training.evaluate_scans; KIND: unseen, left_out or seen")  # fmt: skip
     options = parser.parse_args(arguments)
     card = json.loads(options.card.read_text(encoding="utf-8"))
-    card["results"] = dict(_results(*entry.split("=", 1)) for entry in options.results)
+    card["results"] = {}
+    for kind, scores in (entry.split("=", 1) for entry in options.results):
+        card["results"].setdefault(kind, {}).update(_spine_figures(Path(scores)))
     export(load_checkpoint(options.checkpoint), card, options.output)
 
 
