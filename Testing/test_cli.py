@@ -150,7 +150,7 @@ def path_cases():
         "a link to the input": (["-o", "{}/symlink.nii.gz"], "same file"),
         "a hard link to the input": (["-o", "{}/hardlink.nii.gz"], "same file"),
         "a preview that is no picture": (["-o", "{}/out.nrrd", "--preview", "{}/out.pdf"], ".png"),
-        "a report that is no JSON": (["-o", "{}/out.nrrd", "--report", "{}/out.nrrd"], "same file"),
+        "a report that is no JSON": (["-o", "{}/out.nrrd", "--report", "{}/out.nrrd"], ".json"),
         "a report without its ending": (["-o", "{}/out.nrrd", "--report", "{}/report"], ".json"),
         "a preview in no folder": (["-o", "{}/out.nrrd", "--preview", "{}/none/p.png"], "create it"),
         "no such model": (["-o", "{}/out.nrrd", "--model", "nonsense"], "There is no model nonsense"),

@@ -137,7 +137,7 @@ class ModelCard:
             raise InputRefused(f"The model card lacks the field {error.args[0]}; add it.") from error
         except InputRefused:
             raise
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputRefused(f"The model card has a field of the wrong type ({error}); correct it.") from error
 
     def to_dict(self) -> dict:

@@ -93,7 +93,7 @@ def read_card(path: Path | Traversable) -> ModelCard:
     """Raises InputRefused when the file is no JSON or no card."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputRefused(f"The model card {path.name} can't be read as JSON ({error}); correct it.") from error
     if not isinstance(content, dict):
         raise InputRefused(f"The model card {path.name} must be a JSON object; correct it.")

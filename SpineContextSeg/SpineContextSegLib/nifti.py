@@ -8,6 +8,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,11 +22,13 @@ class NiftiHeader:
     """What a header states about place and size.
 
     voxel_offset: byte of the unpacked file where the voxels begin. bytes_per_voxel: in the file, before slope and
-    intercept are applied. sform, qform: 4x4 IJK -> RAS in mm, None where its code declares it void.
+    intercept are applied. number_type: of the voxels in the file, None for whole numbers. sform, qform: 4x4 IJK -> RAS
+    in mm, None where its code declares it void.
     """
 
     voxel_offset: int
     bytes_per_voxel: int
+    number_type: np.dtype | None
     sform: np.ndarray | None
     qform: np.ndarray | None
 
@@ -37,7 +40,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         InputRefused: the file is no NIfTI-1 file, or is damaged.
     """
     try:
-        with gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb") as file:
+        with _unpacked(path) as file:
             raw = file.read(HEADER_BYTES)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raw = b""
@@ -55,9 +58,36 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     return NiftiHeader(
         voxel_offset=max(int(offset) if np.isfinite(offset) else 0, HEADER_BYTES),
         bytes_per_voxel=struct.unpack_from(order + "h", raw, 72)[0] // 8,
+        number_type=_number_type(order, struct.unpack_from(order + "h", raw, 70)[0]),
         sform=sform if sform_code > 0 else None,
         qform=_qform(quaternion_and_offset, pixdim) if qform_code > 0 else None,
     )
+
+
+def non_finite_voxels(path: Path, header: NiftiHeader, shape: tuple[int, int, int]) -> np.ndarray | None:
+    """Mask (k, j, i) of the voxels that are NaN or infinite, None where there are none; ITK reads them as 0.
+
+    The file is whole, as `integrity.check_complete` says.
+    """
+    if header.number_type is None:
+        return None
+    with _unpacked(path) as file:
+        file.seek(header.voxel_offset)
+        planes = [
+            ~np.isfinite(np.frombuffer(file.read(shape[1] * shape[2] * header.bytes_per_voxel), header.number_type))
+            for _ in range(shape[0])
+        ]
+    mask = np.stack(planes).reshape(shape)
+    return mask if mask.any() else None
+
+
+def _unpacked(path: Path) -> BinaryIO:
+    return gzip.open(path) if path.name.lower().endswith(".gz") else open(path, "rb")
+
+
+def _number_type(order: str, datatype: int) -> np.dtype | None:
+    # DT_FLOAT32 and DT_FLOAT64.
+    return {16: np.dtype(order + "f4"), 64: np.dtype(order + "f8")}.get(datatype)
 
 
 def _qform(quaternion_and_offset: tuple[float, ...], pixdim: np.ndarray) -> np.ndarray:

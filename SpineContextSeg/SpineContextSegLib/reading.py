@@ -11,7 +11,7 @@ from .checks import MINIMUM_SLICES, check_geometry
 from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import InputRefused
 from .integrity import check_complete
-from .nifti import NiftiHeader, read_nifti_header
+from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .volume import Grid, Volume, from_sitk, lps_affine
 
 READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -99,6 +99,9 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
         volume = from_sitk(reader.Execute())
     except RuntimeError as error:
         raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
+    lost = non_finite_voxels(path, header, grid.shape) if header is not None else None
+    if lost is not None:
+        volume = Volume(np.where(lost, np.nan, volume.array), volume.affine)
     return volume, notes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -21,8 +22,15 @@ def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
     """
     if endings and not path.name.lower().endswith(endings):
         raise InputRefused(f"'{path.name}' must end with {' or '.join(endings)}: choose such a name.")
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+        path.exists()
+    except OSError as error:
+        raise InputRefused(f"'{path}' can't be the name of a file ({error.strerror}): choose another.") from error
+    if is_folder:
         raise InputRefused(f"'{path}' is a folder: give the name of a file to write.")
+    if path.name.lower() in endings:
+        raise InputRefused(f"'{path.name}' is an ending without a name: put one before it.")
     if not path.parent.is_dir():
         raise InputRefused(f"The folder '{path.parent}' does not exist: create it or write somewhere else.")
     try:
@@ -82,3 +90,12 @@ class Outputs:
         finally:
             for partial in self._staged.values():
                 partial.unlink(missing_ok=True)
+
+
+def print_if_possible(text: str) -> None:
+    """Print what is only said about finished work: a closed pipe or a full disk behind stdout doesn't undo it."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        # Else Python tries again at its end, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
 from .interruption import Interruption
-from .outputs import Outputs, check_distinct, check_target
+from .outputs import Outputs, check_distinct, check_target, print_if_possible
 from .progress import Bar
 
 if TYPE_CHECKING:
     from ..volume import Volume
 
 DEFAULT_MODEL = "spinecontext-ct"
+MOST_THREADS = 1024
 
 DESCRIPTION = """\
 Segment the spine in a CT. The labels come back on the scan's own grid, whatever its orientation and spacing.
@@ -39,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser = commands.add_parser(
         "segment", help="segment the spine in a CT", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
     )
-    parser.add_argument("input", metavar="INPUT", type=Path, help="the CT: a file or a DICOM folder")
+    parser.add_argument("input", metavar="INPUT", type=_named, help="the CT: a file or a DICOM folder")
     parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, required=True, help="the segmentation to write")
     parser.add_argument("--structures", choices=("spine", "all"), default="spine",
                         help="spine: vertebrae and sacrum (default); all: also spinal canal and discs")  # fmt: skip
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             outputs.stage(arguments.report).write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
     for sentence in notes + result.warnings:
         print(f"Warning: {sentence}", file=sys.stderr)
-    print(account.summary())
+    print_if_possible(account.summary())
 
 
 def _limit_threads(threads: int | None) -> None:
@@ -111,9 +112,16 @@ def _limit_threads(threads: int | None) -> None:
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
+def _named(text: str) -> Path:
+    # An empty name, as of a variable that isn't set, would mean the current folder.
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
     return int(text)
 
 
@@ -126,10 +134,12 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     paths = {name: path for name, path in named.items() if path is not None}
     if not arguments.input.exists():
         raise InputRefused(f"'{arguments.input}' does not exist: check the path.")
-    check_distinct(paths)
+    if not arguments.input.is_file() and not arguments.input.is_dir():
+        raise InputRefused(f"'{arguments.input}' is neither a file nor a folder: give the file of a CT.")
     for name, endings in (("output", WRITABLE_ENDINGS), ("report", (".json",)), ("preview", (".png",))):
         if name in paths:
             check_target(paths[name], endings)
+    check_distinct(paths)
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Volume, list[str]]:

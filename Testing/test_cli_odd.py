@@ -1,0 +1,80 @@
+"""Odd calls that a script or a shell makes by accident."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.cli import main
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+
+
+def answer(capsys, *arguments) -> tuple[int, list[str]]:
+    """Exit code and the lines on stderr."""
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as leaving:
+        code = leaving.code
+    return code, capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("lost, word", [(0.3, "hold no number"), (0.001, None)])
+def test_numbers_missing_in_a_nifti_are_noticed(sample_scan, tiny_model, tmp_path, capsys, lost, word):
+    """ITK alone would read them as 0 HU, water."""
+    hu = sample_scan.volume.array.astype(np.float32)
+    hu[np.random.default_rng(0).random(hu.shape) < lost] = np.nan
+    write_volume(Volume(hu, sample_scan.volume.affine), tmp_path / "scan.nii.gz")
+    code, lines = answer(
+        capsys, "segment", tmp_path / "scan.nii.gz", "-o", tmp_path / "out.nrrd", "--model", tiny_model, "--threads", 1
+    )
+    if word:
+        assert code == 2 and len(lines) == 1 and word in lines[0]
+    else:
+        assert code == 0 and any("hold no number" in line and "air" in line for line in lines)
+
+
+@pytest.mark.parametrize("case", ["empty input", "pipe", "ending only", "long name", "too many threads"])
+def test_slips_are_refused_with_one_line(case, sample_scan, tiny_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scan, output, threads = sample_scan.path, tmp_path / "out.nrrd", 1
+    if case == "empty input":
+        scan = ""
+    elif case == "pipe":
+        if not hasattr(os, "mkfifo"):
+            pytest.skip("this system has no named pipes")
+        scan = tmp_path / "pipe.nii.gz"
+        os.mkfifo(scan)
+    elif case == "ending only":
+        output = tmp_path / ".nrrd"
+    elif case == "long name":
+        output = tmp_path / ("a" * 300 + ".nrrd")
+    else:
+        threads = 10**20
+    code, lines = answer(capsys, "segment", scan, "-o", output, "--model", tiny_model, "--threads", threads)
+    assert code == 2 and len(lines) == 1
+    assert {path.name for path in tmp_path.iterdir()} <= {"pipe.nii.gz"}
+
+
+def run(command: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_closed_streams_do_no_harm():
+    program = f"'{sys.executable}' -m SpineContextSegLib.cli"
+    closed = run(f"{program} models >&-")
+    assert closed.returncode == 0 and closed.stderr == ""
+    assert run(f"{program} models 2>&-").returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_finished_work_counts_though_nobody_listens(sample_scan, tiny_model, tmp_path):
+    program = f"'{sys.executable}' -m SpineContextSegLib.cli"
+    output = tmp_path / "out.nrrd"
+    call = f"{program} segment '{sample_scan.path}' -o '{output}' --model '{tiny_model}' --threads 1"
+    done = run(f"({call}; echo $? >'{tmp_path}/code') | true")
+    assert (tmp_path / "code").read_text().strip() == "0"
+    assert output.exists() and "Traceback" not in done.stderr and "rror" not in done.stderr
