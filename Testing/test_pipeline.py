@@ -142,3 +142,18 @@ def test_body_region_leaves_out_air_and_nothing_else():
     hu[3, 3, 3] = 500
     assert body_region(hu, 2.0) == (slice(0, 40), slice(15, 45), slice(25, 55))
     assert body_region(np.full((9, 9, 9), -1000, np.int16), 2.0) == (slice(0, 9),) * 3
+
+
+def test_vertebrae_are_the_same_whatever_else_is_asked_for(sample_scan, tmp_path):
+    """A network that calls bone below 600 HU vertebra and above it disc; between two such voxels it is undecided."""
+    state = bone_threshold_state(2)
+    slope = float(state["final.weight"][1, 0])
+    state["final.weight"][4, 0] = 1.5 * slope
+    state["final.bias"][4] = state["final.bias"][1] - 0.5 * slope * 0.6
+    unsure = export(state, model_card("unsure", 2, (32, 32, 32), 2.0), tmp_path / "unsure")
+    spine, everything = (
+        segment(sample_scan.volume, unsure, choose_runtime(unsure, threads=1), structures=wanted).labels.array
+        for wanted in ("spine", "all")
+    )
+    assert (everything == 200).any() and (spine == 1).any() and not (spine == 200).any()
+    assert np.array_equal(spine == 1, everything == 1)

@@ -97,7 +97,6 @@ def segment(
         Cancelled: `cancelled` returned True.
     """
     card, clock = model.card, Stopwatch()
-    values = [value for value in card.structures if structures == "all" or value in BINARY_SPINE]
     with clock.stage("check"):
         warnings = check_input(volume, modality=card.modality[0], force=force)
     with clock.stage("resample"):
@@ -107,11 +106,14 @@ def segment(
         region = body_region(hu, float(min(card.spacing_mm)))
         hu, grid = hu[region], grid.crop(region)
     with clock.stage("network"):
-        probabilities, windows = _network(hu, model, runtime, values, progress, cancelled)
+        probabilities, windows = _network(hu, model, runtime, progress, cancelled)
     with clock.stage("pieces"):
         keep_column(probabilities, BINARY_SPINE, tuple(grid.spacing_mm))
     with clock.stage("map back"):
         labels = Volume(labels_on_grid(probabilities, grid, volume.grid), volume.affine)
+        if structures == "spine":
+            # Only now, so that a vertebra ends at its disc and looks the same whatever else is asked for.
+            labels.array[~np.isin(labels.array, list(BINARY_SPINE))] = 0
     with clock.stage("check result"):
         warnings += runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
@@ -120,10 +122,11 @@ def segment(
 
 
 def _network(
-    hu: np.ndarray, model: Model, runtime: Runtime, values: list[int], progress, cancelled
+    hu: np.ndarray, model: Model, runtime: Runtime, progress, cancelled
 ) -> tuple[dict[int, np.ndarray], int]:
     """HU (k, j, i) on the card's grid -> probability of each label value as uint8 0..255, and the number of windows."""
     card = model.card
+    values = list(card.structures)
     image = card.to_network_axes(hu)
     # Eight bits hold the place of a boundary to 1/255 of a voxel and keep memory apart from the number of classes.
     stored = np.zeros((len(values), *image.shape), np.uint8)
