@@ -14,7 +14,6 @@ from .volume import Grid, Volume, set_geometry, to_sitk
 
 # Over the length of a whole spine this angle (in radians) moves nothing by a tenth of a voxel.
 PARALLEL_TOLERANCE = 1e-4
-FULL = 255.0
 # Half of 255, less what float32 may lose, so that a tie counts as structure.
 HALF = 127.5 - 1e-3
 SLAB_VOXELS = 8_000_000

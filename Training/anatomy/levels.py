@@ -61,7 +61,8 @@ LEVEL_SIZES = {
 
 Body, canal, pedicle, span and spinous sizes follow Panjabi et al., "Cervical human vertebrae", Spine 16:861 (1991);
 "Thoracic human vertebrae", Spine 16:888 (1991); "Human lumbar vertebrae", Spine 17:299 (1992), smoothed along the
-column; the cervical widths include the uncinate processes. Against CT of the living (bodies with their cortical rim,
+column; the cervical widths include the uncinate processes. Against CT of the living (the scans at hand, tests among
+them, see Training/README.md; bodies with their cortical rim,
 canal between bony walls) the cadaver means were moved: bodies 5 to 25 % larger (their waist and hollows take some of
 that back), canals 8 % narrower. Spinous lengths are reaches along the body's own axis, shorter than Panjabi's oblique
 ones. C1's span and canal follow Doherty and Heggeness, "The quantitative anatomy of the atlas", Spine 19:2497 (1994).
