@@ -106,7 +106,7 @@ def train(arguments: argparse.Namespace) -> None:
     """Run the training that the command line describes."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
-    device, card = arguments.device, read_card(CARD)
+    device, card = arguments.device, read_card(arguments.card)
     size = (arguments.patch,) * 3
     spacing = card.spacing_mm[0]
 
@@ -180,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m Training.train", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the run: checkpoint, weights, log")
+    add("--card", type=Path, default=CARD, help="card of the network: spacing, intensities, classes, size")
     add("--anatomies", type=Path, help="folder of stored bodies; without it they are generated on the device")
     add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), VerSe labels beside them as *_labels.nii.gz")
     add("--real-share", type=float, default=0.35, help="share of the patches that come from --real")
