@@ -1,0 +1,39 @@
+"""Generated scans for evaluation: CT and labels share one grid, thick slices lie where they were averaged."""
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.labels import CANAL, VERTEBRAE
+from SpineContextSegLib.volume import Volume
+from Training.evaluate_generated import table
+from Training.generated_scans import _every, generated_scan
+
+
+def test_a_scan_and_its_labels_lie_on_one_grid_and_bone_is_dense():
+    scan = generated_scan(9_000_003)
+    assert scan.ct.grid.same_as(scan.labels.grid)
+    assert scan.slices == "2 to 4 mm" and scan.ct.grid.spacing_mm[2] == pytest.approx(3.0)
+    values = set(np.unique(scan.labels.array).tolist())
+    assert CANAL in values and values & VERTEBRAE
+    vertebrae = np.isin(scan.labels.array, list(VERTEBRAE))
+    assert np.median(scan.ct.array[vertebrae]) > np.median(scan.ct.array[scan.labels.array == CANAL]) + 50
+
+
+def test_every_nth_plane_keeps_its_place():
+    array = np.arange(10)[:, None, None] * np.ones((1, 2, 2), int)
+    affine = np.diag([1.5, 1.5, 1.5, 1.0])
+    affine[:3, 3] = 5, 6, 7
+    sparse = _every(Volume(array, affine), 3)
+    for k, value in enumerate(sparse.array[:, 0, 0]):
+        np.testing.assert_allclose(sparse.grid.world([0, 0, k]), Volume(array, affine).grid.world([0, 0, value]))
+
+
+def test_the_table_counts_failures_by_group():
+    entries = [
+        {"region": "neck", "slices": "up to 2 mm", "traits": ["metal", "curve"], "dice": {"Spine (binary)": 0.7}},
+        {"region": "chest", "slices": "up to 2 mm", "traits": ["plain"], "dice": {"Spine (binary)": 0.9}},
+    ]
+    lines = table(entries).splitlines()
+    assert "| **all**, binary spine | 2 | 0.800 | 0.141 | 0.800 | 0.710 | 0.700 | 1 |" in lines
+    assert "| finding: curve | 1 | 0.700 | 0.000 | 0.700 | 0.700 | 0.700 | 1 |" in lines
+    assert "| region: chest | 1 | 0.900 | 0.000 | 0.900 | 0.900 | 0.900 | 0 |" in lines

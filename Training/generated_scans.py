@@ -1,0 +1,78 @@
+"""A scan of a body that nobody trained on, with its exact labels, on the grid that such a scan would have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from SpineContextSegLib.volume import Volume
+
+from .anatomy.plan import BodyPlan, draw_plan
+from .make_phantom import make_phantom
+from .scanner import Recipe, draw_recipe
+
+# Fine enough that every network here resamples to a coarser or the same grid, and a body takes seconds.
+IN_PLANE_MM = 1.5
+# What counts as seen in a scan: loss of height of a body, and turn between two bodies in the frontal plane.
+_FRACTURE_RATIO = 0.82
+_CURVE_DEG = 20.0
+_LOW_DOSE_HU = 30.0
+
+
+@dataclass(frozen=True)
+class GeneratedScan:
+    """`ct` int16 HU and `labels` uint8 VerSe, both (k, j, i) on one grid; `traits` are words to group scans by."""
+
+    seed: int
+    region: str
+    slices: str
+    traits: tuple[str, ...]
+    ct: Volume
+    labels: Volume
+
+
+def generated_scan(seed: int) -> GeneratedScan:
+    """The scan of a seed: body, scanned region, contrast, noise, slices and findings are all drawn from it."""
+    plan = draw_plan(seed)
+    recipe = draw_recipe(np.random.default_rng([seed, 9]))
+    ct, labels = make_phantom(seed, plan.region, IN_PLANE_MM, recipe)
+    step = _planes_per_slice(recipe)
+    ct, labels = (_every(volume, step) for volume in (ct, labels))
+    slice_mm = step * IN_PLANE_MM
+    slices = "up to 2 mm" if slice_mm <= 2 else "2 to 4 mm" if slice_mm <= 4 else "over 4 mm"
+    return GeneratedScan(seed, plan.region, slices, _traits(plan, recipe, labels), ct, labels)
+
+
+def _planes_per_slice(recipe: Recipe) -> int:
+    """The scanner lays thick slices back on the fine grid; a real one stores only the slices."""
+    if recipe.slice_axis != 0 or not recipe.slice_thickness_mm:
+        return 1
+    return max(1, round(recipe.slice_spacing_mm / IN_PLANE_MM))
+
+
+def _every(volume: Volume, step: int) -> Volume:
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * (step // 2)
+    affine[:3, 2] *= step
+    return Volume(np.ascontiguousarray(volume.array[step // 2 :: step]), affine)
+
+
+def _traits(plan: BodyPlan, recipe: Recipe, labels: Volume) -> tuple[str, ...]:
+    seen = set(np.unique(labels.array).tolist())
+    vertebrae = [vertebra for vertebra in plan.vertebrae if vertebra.value in seen]
+    names = {vertebra.name for vertebra in plan.vertebrae}
+    fractured = any(
+        vertebra.height_anterior < _FRACTURE_RATIO * vertebra.height_posterior for vertebra in vertebrae[2:]
+    )
+    sideways = [np.degrees(np.arcsin(vertebra.rotation[0, 2])) for vertebra in vertebrae]
+    present = {
+        "metal": recipe.metal != "none",
+        "lesions": bool(recipe.lytic_lesions or recipe.sclerotic_lesions),
+        "fracture": fractured,
+        "curve": bool(sideways) and max(sideways) - min(sideways) > _CURVE_DEG,
+        "variant": bool({"T13", "L6"} & names) or "T12" not in names or "L5" not in names,
+        "low dose": recipe.noise_hu > _LOW_DOSE_HU or recipe.low_dose_streak_hu > _LOW_DOSE_HU,
+        "cropped": recipe.crop != "none",
+    }
+    return tuple(name for name, is_present in present.items() if is_present) or ("plain",)
