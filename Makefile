@@ -5,12 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DEMO := demo
+LIBRARIES := libEGL.so.1 libGL.so.1 libxkbcommon.so.0 libfontconfig.so.1 libdbus-1.so.3 libglib-2.0.so.0
+PACKAGES := python3-venv libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0
 
-.PHONY: help setup demo test system
+# Slicer 5.10 and later bring this Python. PLATFORM chooses among the systems that Slicer runs on.
+KIT := offline-kit
+KIT_PYTHON := 3.12
+PLATFORM := win_amd64 linux_x86_64 macosx_arm64
+TAGS_win_amd64 := win_amd64
+TAGS_linux_x86_64 := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
+TAGS_macosx_arm64 := macosx_11_0_arm64
+
+.PHONY: help setup demo test system offline-kit wheels-removed
 
 help:
 	@echo "make demo    segment the sample CT, compare with its truth, files in $(DEMO)/ (no torch needed)"
 	@echo "make test    all tests"
+	@echo "make offline-kit   the panel's packages for PCs without internet, in $(KIT)/ (PLATFORM=win_amd64 for one system)"
 	@echo "make setup   the environment .venv with everything that tests and training need"
 	@echo "make system  what Debian itself must provide (needs root)"
 
@@ -27,14 +38,31 @@ demo: $(VENV)/.base
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest
 
+# Qt, in which the tests show the panel of Slicer without a screen, links these and doesn't bring them.
 system:
-	@if $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+	@if $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
+			$(LIBRARIES) 2>/dev/null; then \
 		echo "make system: nothing is missing"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update && apt-get install --yes --no-install-recommends python3-venv; \
+		apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \
 	else \
-		echo "make system: skipped, needs root on Debian (apt-get install python3-venv)"; \
+		echo "make system: skipped, needs root on Debian (apt-get install $(PACKAGES))"; \
 	fi
+
+# The panel installs from this folder. Slicer's own numpy stays as it is, so none is kept here.
+offline-kit: $(PLATFORM:%=wheels-%)
+	@rm -f $(KIT)/numpy-*.whl
+	@cd $(KIT) && { sha256sum *.whl 2>/dev/null || shasum -a 256 *.whl; } >SHA256SUMS
+	@ls -sh $(KIT)
+	@echo "Copy the folder $(KIT) to the PC and choose it in the panel of SpineContextSeg."
+
+wheels-%: wheels-removed | $(BIN)/pip
+	$(BIN)/python -m pip download --quiet --only-binary :all: --implementation cp --python-version $(KIT_PYTHON) \
+		$(addprefix --platform ,$(TAGS_$*)) --requirement SpineContextSeg/Resources/requirements.txt --dest $(KIT)
+
+wheels-removed:
+	$(foreach system,$(PLATFORM),$(if $(TAGS_$(system)),,$(error there is no PLATFORM $(system), see the Makefile)))
+	@rm -f $(KIT)/*.whl $(KIT)/SHA256SUMS
 
 # pip is the last thing that venv makes: without python3-venv it stops before, and leaves a broken folder.
 $(BIN)/pip:

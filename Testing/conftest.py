@@ -12,6 +12,7 @@ import torch
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
+from Testing.slicer_env.fixtures import *  # noqa: F403
 from Training.export import export
 
 # The hand-set network calls everything above this "vertebral body".

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .errors import InputRefused
+from .errors import InputRefused, NotHounsfield
 from .volume import Grid, Volume
 
 SPACING_LIMITS_MM = (0.05, 20.0)
@@ -74,8 +74,8 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
         Warnings, one sentence each.
 
     Raises:
-        InputRefused: not 3D, fewer than 3 slices, absurd voxel size, more than 1 % NaN or infinite, constant, nothing
-            but air, or (unless forced) not HU-like.
+        InputRefused: not 3D, fewer than 3 slices, absurd voxel size, more than 1 % NaN or infinite, constant.
+        NotHounsfield: not HU-like or nothing but air, unless forced.
     """
     if volume.array.ndim != 3:
         raise InputRefused(
@@ -96,7 +96,7 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
     if modality == "CT":
         doubt = _doubt_about_hu(sample)
         if doubt and not force:
-            raise InputRefused(doubt)
+            raise NotHounsfield(doubt)
         if doubt:
             warnings.append(f"Continued against this check, so look at the result with care: {doubt}")
         cut = _cut_sides(volume)
@@ -173,7 +173,7 @@ def _doubt_about_hu(sample: np.ndarray) -> str | None:
         return "No body is in view, the image shows nothing but air: give a CT that shows the spine."
     return (
         f"The values ({sample.min():.4g} to {sample.max():.4g}) are not the Hounsfield units of a CT, as in an MR or "
-        "a rescaled picture: give the original CT, or use --force for a cone-beam CT."
+        "a rescaled picture: give the original CT."
     )
 
 

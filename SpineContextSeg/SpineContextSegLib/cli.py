@@ -16,7 +16,7 @@ from . import __version__
 from .commands import evaluate, models, phantom, segment
 from .commands.faults import describe, write_log
 from .commands.interruption import Interruption
-from .errors import Cancelled, InputRefused
+from .errors import Cancelled, InputRefused, NotHounsfield
 
 PROGRAM = "spinecontextseg"
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -70,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed.run(parsed, interruption)
             sys.stdout.flush()
             return DONE
+        except NotHounsfield as error:
+            _say(f"{error} For a cone-beam CT, use --force.")
+            return REFUSED
         except InputRefused as error:
             _say(error)
             return REFUSED

@@ -1,8 +1,12 @@
-"""The two ways a run ends early without being a fault of the program."""
+"""The ways a run ends early without being a fault of the program."""
 
 
 class InputRefused(ValueError):
     """The input can't be segmented; the message is one sentence that says what is wrong and what to do."""
+
+
+class NotHounsfield(InputRefused):
+    """The values don't look like Hounsfield units; `force=True` would let them pass, as for a cone-beam CT."""
 
 
 class Cancelled(Exception):

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import slicerio
-from slicerio.segmentation import terminology_entry_from_string
 
 from . import labels as label_table
 from .errors import InputRefused
@@ -75,6 +73,9 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
         KeyError: a value that no structure has.
         OSError: disk full or not writable; nothing is left behind.
     """
+    # Slicer's Python has no slicerio, and writes its segmentations itself.
+    import slicerio
+
     path = Path(path)
     check_output(path, labels.grid)
     present = count_labels(labels.array)
@@ -100,6 +101,8 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
 
 def _segments(values: Iterable[int], shape_kji: tuple[int, int, int]) -> list[dict]:
     """slicerio's description of every value, in the order of the label table."""
+    from slicerio.segmentation import terminology_entry_from_string
+
     values = set(values)
     levels_known = label_table.levels_known(values)
     order = {value: place for place, value in enumerate(label_table.STRUCTURES)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
+from ..threads import limit_threads
 from .interruption import Interruption
 from .outputs import Outputs, check_distinct, check_target, print_if_possible
 from .progress import Bar
@@ -62,7 +62,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
-    _limit_threads(arguments.threads)
+    limit_threads(arguments.threads)
     from ..memory import peak_memory_mb
     from ..model import load_model
     from ..pipeline import Stopwatch, segment
@@ -100,16 +100,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     for sentence in notes + result.warnings:
         print(f"Warning: {sentence}", file=sys.stderr)
     print_if_possible(account.summary())
-
-
-def _limit_threads(threads: int | None) -> None:
-    """Before the first import of numpy, whose linear algebra reads the environment once."""
-    if threads is None:
-        return
-    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), str(threads)))
-    import SimpleITK
-
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def _named(text: str) -> Path:

@@ -1,0 +1,222 @@
+"""What a segmentation holds after a run: the new labels, what of the old one stays, names and colors.
+
+The result is a vtkSegmentation of its own that shares no voxels with the old one, so that nothing has happened to the
+scene until it takes the old one's place. (It may share none: a vtkSegmentation that is deleted wipes its labelmaps.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import slicer
+
+from ..labels import STRUCTURES, Structure, structure
+from ..roi import Box, inside
+from ..volume import Grid, Volume, count_labels
+from .edits import changed_values, remember
+from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
+from .ours import VALUE_TAG, our_segments, segment_id_of, tag
+
+CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
+_TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
+_STATUS_TAG = slicer.vtkSlicerSegmentationsModuleLogic.GetStatusTagName()
+# Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
+_ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmType"
+_ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmName"
+_COLOR_TOLERANCE = 2e-3
+
+
+def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = None, box: Box | None = None):
+    """The vtkSegmentation that takes the place of `old`; `old` is left as it is.
+
+    Args:
+        labels, report, only, box: as `segmentations.write_result` gets them.
+        old: vtkSegmentation with binary labelmaps, None where there is no segmentation yet.
+
+    Raises:
+        KeyError: a label value that no structure has.
+        ValueError: nothing to write.
+    """
+    old = old or slicer.vtkSegmentation()
+    found = {value for value in count_labels(labels.array) if value}
+    if found - set(STRUCTURES):
+        raise KeyError(f"no structure has the label values {sorted(found - set(STRUCTURES))}")
+    wanted = found if only is None else found & only
+    if not wanted:
+        raise ValueError("none of the labels to be written was found")
+    ours = {value: old.GetSegment(segment_id) for value, segment_id in our_segments(old).items()}
+    redone = set(ours) if only is None else wanted & set(ours)
+    voxels = _Voxels(labels.grid, stays=set(ours) - redone)
+    _add_staying(voxels, {v: s for v, s in ours.items() if box is not None or v in voxels.stays}, box)
+    _add_new(voxels, labels.array.astype(np.uint8, copy=False), wanted, box)
+
+    content = slicer.vtkSegmentation()
+    content.CopyConversionParameters(old)
+    content.SetUUIDSegmentIDs(old.GetUUIDSegmentIDs())
+    _add_ours(content, voxels, old, report, wanted | redone)
+    _add_foreign(content, old)
+    # Where a person has worked outside of the box, the segment stays edited.
+    remember(content, wanted | redone if box is None else (wanted | redone) - changed_values(old))
+    if old.ContainsRepresentation(CLOSED_SURFACE):
+        content.CreateRepresentation(CLOSED_SURFACE)
+    return content
+
+
+@dataclass
+class _Voxels:
+    """Label values on the grid of the volume, and labelmaps of segments that can't lie in one array with the rest.
+
+    stays: values of segments that a run leaves as they are. shared: (k, j, i) uint8. apart: value -> its mask where
+    two segments that stay overlap. elsewhere: value -> labelmap on another lattice, and its label there.
+    """
+
+    grid: Grid
+    stays: set[int]
+    shared: np.ndarray | None = None
+    apart: dict[int, np.ndarray] = field(default_factory=dict)
+    elsewhere: dict[int, tuple[object, int]] = field(default_factory=dict)
+
+    def labelmaps(self) -> dict[int, tuple[object, int]]:
+        """Value -> labelmap and label there, of all segments; one that stays may have no voxels."""
+        together = labelmap_from(self.shared, self.grid)
+        found = {value: (together, value) for value in self.stays | set(count_labels(self.shared)) - {0}}
+        found |= {value: (labelmap_from(mask, self.grid), 1) for value, mask in self.apart.items()}
+        return found | self.elsewhere
+
+
+def _add_staying(voxels: _Voxels, staying: dict, box: Box | None) -> None:
+    """Puts segments of ours that a run leaves alone, or whose voxels outside of the box it leaves alone."""
+    if not staying:
+        return
+    voxels.shared = np.zeros(voxels.grid.shape, np.uint8)
+    within = None if box is None else inside(voxels.grid, box)
+    sharing: dict[object, dict[int, int]] = {}
+    for value, segment in staying.items():
+        if labelmap_of(segment) is not None:
+            sharing.setdefault(labelmap_of(segment), {})[segment.GetLabelValue()] = value
+    for image, values in sharing.items():
+        part = voxels_of(image)
+        place = place_in(voxels.grid, part)
+        if place is None:
+            whole = {label: value for label, value in values.items() if value in voxels.stays}
+            copy = copy_with(image, set(whole))
+            voxels.elsewhere |= {value: (copy, label) for label, value in whole.items()}
+            values = {label: value for label, value in values.items() if label not in whole}
+            if not values:
+                continue
+            part = on_grid(image, voxels.grid)
+            place = place_in(voxels.grid, part)
+        _put(voxels, part.array, place, values, None if within is None else within[place])
+
+
+def _put(voxels: _Voxels, labels: np.ndarray, place, values: dict[int, int], within: np.ndarray | None) -> None:
+    """Puts labels (k, j, i) at their place, apart where one that is there already would lose voxels."""
+    value_of = np.zeros(max(values) + 2, np.uint8)
+    value_of[list(values)] = list(values.values())
+    gives_way = np.array([value not in voxels.stays for value in range(256)])
+
+    def planes():
+        for k, plane in enumerate(labels):
+            kept = value_of.take(plane, mode="clip")
+            if within is not None:
+                kept[within[k] & gives_way[kept]] = 0
+            yield kept
+
+    shared = voxels.shared[place]
+    overlapping = {int(value) for there, kept in zip(shared, planes()) for value in np.unique(kept[there != 0])} - {0}
+    masks = {value: np.zeros(voxels.grid.shape, bool) for value in overlapping}
+    voxels.apart |= masks
+    for k, (there, kept) in enumerate(zip(shared, planes())):
+        for value, mask in masks.items():
+            mask[place][k] = kept == value
+            kept[kept == value] = 0
+        np.copyto(there, kept, where=kept != 0)
+
+
+def _add_new(voxels: _Voxels, labels: np.ndarray, wanted: set[int], box: Box | None) -> None:
+    """Puts new labels wherever no segment of ours stays."""
+    table = np.zeros(256, np.uint8)
+    table[list(wanted)] = list(wanted)
+    if voxels.shared is None:
+        voxels.shared = table[labels]
+        return
+    within = np.broadcast_to(True, labels.shape) if box is None else inside(voxels.grid, box)
+    for k, plane in enumerate(voxels.shared):
+        free = (plane == 0) & within[k]
+        for mask in voxels.apart.values():
+            free &= ~mask[k]
+        np.copyto(plane, table[labels[k]], where=free)
+        for value, mask in voxels.apart.items():
+            mask[k] |= plane == value
+            plane[plane == value] = 0
+
+
+def _add_ours(content, voxels: _Voxels, old, report: dict, refilled: set[int]) -> None:
+    """Adds segments in the order of the table of labels, all that share a lattice on one labelmap."""
+    ours = our_segments(old)
+    taken = set(old.GetSegmentIDs()) - set(ours.values())
+    labelmaps = voxels.labelmaps()
+    for value in STRUCTURES:
+        if value not in labelmaps:
+            continue
+        previous = old.GetSegment(ours[value]) if value in ours else None
+        if value in refilled:
+            segment = _described(structure(value, levels_known=report["levels_known"]), previous, report["model"])
+        else:
+            segment = _copy_of(previous)
+        image, label = labelmaps[value]
+        segment.SetLabelValue(label)
+        segment.AddRepresentation(BINARY_LABELMAP, image)
+        segment_id = ours.get(value, segment_id_of(value))
+        if segment_id in taken:
+            segment_id = old.GenerateUniqueSegmentID(segment_id)
+        content.AddSegment(segment, segment_id)
+
+
+def _add_foreign(content, old) -> None:
+    """Adds every segment that isn't ours, voxel for voxel, on copies of the labelmaps that they share."""
+    ours = set(our_segments(old).values())
+    foreign = {name: old.GetSegment(name) for name in old.GetSegmentIDs() if name not in ours}
+    copies: dict[object, object] = {}
+    for segment_id, segment in foreign.items():
+        image = segment.GetRepresentation(BINARY_LABELMAP)
+        if image not in copies:
+            sharing = {s.GetLabelValue() for s in foreign.values() if s.GetRepresentation(BINARY_LABELMAP) is image}
+            copies[image] = copy_with(image, sharing)
+        copy = _copy_of(segment)
+        copy.AddRepresentation(BINARY_LABELMAP, copies[image])
+        content.AddSegment(copy, segment_id)
+
+
+def _copy_of(segment):
+    """A vtkSegment with the same name, color, tags and label value, without voxels."""
+    copy = slicer.vtkSegment()
+    copy.DeepCopyMetadata(segment)
+    copy.SetNameAutoGenerated(segment.GetNameAutoGenerated())
+    copy.SetColorAutoGenerated(segment.GetColorAutoGenerated())
+    return copy
+
+
+def _described(item: Structure, previous, model: str):
+    """A vtkSegment without voxels that says what `item` says, but for what a person has changed in `previous`."""
+    if previous is None:
+        segment = slicer.vtkSegment()
+        segment.SetName(item.name)
+        segment.SetColor(item.color)
+        segment.SetTag(_TERMINOLOGY_TAG, item.terminology_entry)
+    else:
+        segment = _copy_of(previous)
+        written = [structure(item.value, levels_known=known) for known in (False, True)]
+        if segment.GetName() in {w.name for w in written}:
+            segment.SetName(item.name)
+        if any(np.allclose(segment.GetColor(), w.color, rtol=0, atol=_COLOR_TOLERANCE) for w in written):
+            segment.SetColor(item.color)
+        if tag(segment, _TERMINOLOGY_TAG) in {"", *(w.terminology_entry for w in written)}:
+            segment.SetTag(_TERMINOLOGY_TAG, item.terminology_entry)
+        # "Completed" was said of other voxels.
+        segment.RemoveTag(_STATUS_TAG)
+    segment.SetTag(VALUE_TAG, str(item.value))
+    segment.SetTag(_ALGORITHM_TYPE_TAG, "AUTOMATIC")
+    segment.SetTag(_ALGORITHM_NAME_TAG, f"SpineContextSeg, {model}")
+    return segment

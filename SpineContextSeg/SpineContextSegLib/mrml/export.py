@@ -1,0 +1,128 @@
+"""A segmentation node as files: what Segment Editor shows now, on the volume's grid, hand edits and all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputRefused
+from ..volume import Volume
+from ..writing import write_volume
+from .label_files import write_names, write_seg_nrrd
+from .placing import distinct, place, safe_name, staging_folder
+from .segment_voxels import merge, name_of, read_segments
+from .surfaces import copy_surfaces, name_groups
+from .volumes import volume_from_node
+
+LABEL_MAPS = ("nii.gz", "nrrd")
+SURFACES = ("stl", "obj")
+FORMATS = ("seg.nrrd", *LABEL_MAPS, *SURFACES)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """files: what was written, in the order of `FORMATS`. remarks: sentences for the user, most often none."""
+
+    files: list[Path]
+    remarks: list[str]
+
+
+def export_segmentation(
+    segmentation_node,
+    volume_node,
+    folder: str | Path,
+    *,
+    formats: Collection[str] = FORMATS,
+    name: str | None = None,
+) -> Exported:
+    """Writes the segmentation as it is now into `folder`; all files or none, and never over a file that is there.
+
+    Files are called `name` (default: the segmentation's), cleaned of what a disk refuses, with "_2" and so on where a
+    name is taken. What they hold:
+
+    - "seg.nrrd": every segment with name, color, terminology and tags, through Slicer's own writer; also those without
+      voxels. Segments that overlap lie in layers of their own. The first layer holds the values of the label maps.
+    - "nii.gz", "nrrd": one label map in VerSe's values (uint8, or uint16 where a value asks for it), and
+      `name.labels.csv`, a color table of Slicer's kind with value, name, color and codes of every segment in it.
+      Segments that are not ours have values from 300 on, in the order of the list. Where segments overlap, the one
+      further down the list is kept, as in Slicer's own export.
+    - "stl": one binary file per segment with voxels, `name_segment.stl`. "obj": one file with a group per such segment,
+      and its `.mtl` with the colors. In LPS, Slicer's default, which both state in their header.
+
+    Voxel files are in the volume's own coordinates, surfaces in those of the world, as in Slicer's own export; the two
+    differ where the nodes are under a transform. Neither the nodes nor the scene are changed.
+
+    Args:
+        segmentation_node: vtkMRMLSegmentationNode in the scene.
+        volume_node: the volume that it was made on; gives the grid.
+        folder: exists.
+        formats: of `FORMATS`.
+
+    Raises:
+        ValueError: an unknown format.
+        InputRefused: no voxels, no folder to write to, or nothing but NIfTI asked for on a sheared grid.
+        OSError: the disk took no more data; nothing is left behind.
+    """
+    folder, wanted = Path(folder), set(formats)
+    if wanted - set(FORMATS):
+        raise ValueError(f"unknown formats: {', '.join(sorted(wanted - set(FORMATS)))}")
+    grid = volume_from_node(volume_node).grid
+    remarks = []
+    if "nii.gz" in wanted and grid.is_sheared:
+        wanted.discard("nii.gz")
+        remarks.append(
+            "The volume's grid is sheared (tilted gantry), which NIfTI can't hold, so no .nii.gz was written: use "
+            ".seg.nrrd or .nrrd instead."
+        )
+        if not wanted:
+            raise InputRefused(remarks[0])
+    segments, not_fitting = read_segments(segmentation_node, volume_node, grid)
+    remarks += not_fitting
+    drawn = [item for item in segments if item.count]
+    if not drawn:
+        raise InputRefused("The segmentation has no voxels, so there is nothing to export: segment a volume first.")
+
+    stem = safe_name(name or segmentation_node.GetName() or "", "Segmentation")
+    # What follows the stem in the name of a file -> that file in the staging folder.
+    files: dict[str, Path] = {}
+    with staging_folder(folder) as staging:
+        if "seg.nrrd" in wanted:
+            files[".seg.nrrd"] = staging / "segmentation.seg.nrrd"
+            write_seg_nrrd(files[".seg.nrrd"], segmentation_node, segments, grid)
+        if wanted & set(LABEL_MAPS):
+            labels, overlapping = merge(drawn, grid)
+            if overlapping:
+                remarks.append(
+                    f"Segments overlap in {overlapping} voxels, where a label map holds the one further down the list: "
+                    ".seg.nrrd keeps them all."
+                )
+            for ending in LABEL_MAPS:
+                if ending in wanted:
+                    files[f".{ending}"] = staging / f"labels.{ending}"
+                    write_volume(Volume(labels, grid.affine), files[f".{ending}"])
+            files[".labels.csv"] = staging / "labels.csv"
+            write_names(files[".labels.csv"], drawn)
+        if wanted & set(SURFACES):
+            surfaces = copy_surfaces(segmentation_node, drawn, grid)
+            if "stl" in wanted:
+                names = distinct(safe_name(name_of(item), item.segment_id) for item in drawn)
+                files.update(zip((f"_{name}.stl" for name in names), surfaces.write_stl(staging)))
+            if "obj" in wanted:
+                files[".obj"], files[".mtl"] = surfaces.write_obj(staging)
+            if segmentation_node.GetParentTransformNode():
+                remarks.append(
+                    "The segmentation is under a transform: the surfaces are where the scene shows them, label maps "
+                    "and .seg.nrrd are in the volume's own coordinates."
+                )
+
+        def files_for(stem: str) -> dict[str, Path]:
+            # OBJ files name their MTL file, and many programs take a blank there for the end of the name.
+            return {(stem.replace(" ", "_") if rest == ".mtl" else stem) + rest: path for rest, path in files.items()}
+
+        def finish(stem: str) -> None:
+            if ".obj" in files:
+                material_file = next(name for name in files_for(stem) if name.endswith(".mtl"))
+                name_groups(files[".obj"], [name_of(item) for item in drawn], material_file)
+
+        return Exported(place(folder, stem, files_for, finish), remarks)

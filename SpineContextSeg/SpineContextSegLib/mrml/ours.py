@@ -1,0 +1,47 @@
+"""Which segments of a segmentation are ours, and which label value each of them stands for."""
+
+from __future__ import annotations
+
+import vtk
+
+from ..labels import STRUCTURES
+
+VALUE_TAG = "SpineContextSeg.Value"
+_ID_PREFIX = "SpineContextSeg_"
+
+
+def segment_id_of(value: int) -> str:
+    """The segment ID under which a label value is written, also by the command line."""
+    return f"{_ID_PREFIX}{value}"
+
+
+def our_values(segmentation_node) -> dict[int, str]:
+    """Label value -> segment ID of every segment that was written by this extension or its command line.
+
+    Renamed, recolored and edited segments are still ours; a duplicate that Slicer made of one is the user's.
+    """
+    return our_segments(segmentation_node.GetSegmentation())
+
+
+def our_segments(segmentation) -> dict[int, str]:
+    """As `our_values`, of a vtkSegmentation."""
+    found: dict[int, str] = {}
+    for segment_id in segmentation.GetSegmentIDs():
+        value = _value_of(segment_id, segmentation.GetSegment(segment_id))
+        # A duplicate has the tag of its original, but not its ID.
+        if value is not None and (value not in found or segment_id == segment_id_of(value)):
+            found[value] = segment_id
+    return found
+
+
+def tag(segment, name: str) -> str:
+    """The tag's text, "" where there is none."""
+    text = vtk.reference("")
+    return str(text) if segment.GetTag(name, text) else ""
+
+
+def _value_of(segment_id: str, segment) -> int | None:
+    # The command line's `.seg.nrrd` has no tags of ours, but the same IDs.
+    text = tag(segment, VALUE_TAG) or segment_id.removeprefix(_ID_PREFIX)
+    value = int(text) if text.isascii() and text.isdigit() else None
+    return value if value in STRUCTURES else None

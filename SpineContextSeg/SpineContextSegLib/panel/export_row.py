@@ -1,0 +1,71 @@
+"""The part of "Result" that writes files: folder, formats, button."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+from slicer.i18n import tr as _
+
+from ..errors import InputRefused
+from ..mrml.belonging import volume_of
+from ..mrml.export import export_segmentation
+from .notice import Notice
+
+
+class ExportRow:
+    """Exports the segmentation that is shown."""
+
+    def __init__(self, ui, notice: Notice, say: Callable[[str], None], chosen_formats: Callable[[], list[str]]) -> None:
+        """
+        Args:
+            ui: has `exportFolderEdit` and `exportButton`.
+            notice: for errors and remarks.
+            say: for the good end.
+            chosen_formats: tells the formats that are checked.
+        """
+        self._ui, self._notice, self._say, self._chosen_formats = ui, notice, say, chosen_formats
+        self._segmentation_node = None
+        ui.exportButton.connect("clicked(bool)", self._export)
+
+    def show(self, segmentation_node) -> None:
+        """Takes the segmentation that is shown, and suggests a folder where none was chosen."""
+        self._segmentation_node = segmentation_node
+        formats = self._chosen_formats()
+        self._ui.exportButton.enabled = bool(formats)
+        self._ui.exportButton.toolTip = (
+            _("Write the segmentation as it is now.") if formats else _("Check at least one format.")
+        )
+        if segmentation_node and not self._ui.exportFolderEdit.currentPath:
+            self._ui.exportFolderEdit.currentPath = str(_folder_of(volume_of(segmentation_node)))
+
+    def _export(self) -> None:
+        self._notice.clear()
+        try:
+            files, remarks = self._write()
+        except (InputRefused, OSError) as error:
+            self._notice.show([str(error)], heading=_("Not exported"))
+            return
+        self._ui.exportFolderEdit.addCurrentPathToHistory()
+        self._notice.show(remarks, heading=_("About the exported files"))
+        self._say(_("{count} files exported to '{folder}'.").format(count=len(files), folder=files[0].parent))
+
+    def _write(self) -> tuple[list[Path], list[str]]:
+        volume_node = volume_of(self._segmentation_node)
+        if volume_node is None:
+            raise InputRefused(_("The volume of this segmentation is not in the scene: load it again."))
+        folder = self._ui.exportFolderEdit.currentPath
+        if not folder:
+            raise InputRefused(_("No folder is chosen: choose where the files go."))
+        exported = export_segmentation(self._segmentation_node, volume_node, folder, formats=self._chosen_formats())
+        return exported.files, exported.remarks
+
+
+def _folder_of(volume_node) -> Path:
+    """Beside the volume's file, or the user's documents where it has none."""
+    storage_node = volume_node.GetStorageNode() if volume_node else None
+    name = storage_node.GetFullNameFromFileName() if storage_node else None
+    if name and Path(name).parent.is_dir():
+        return Path(name).parent
+    return Path(qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation))

@@ -1,0 +1,185 @@
+"""Which runtimes Slicer's Python has, and how it gets one: after asking, without changing what Slicer came with.
+
+Runtimes are looked up by their metadata and never imported: importing torch takes seconds and memory of the
+application, and Windows lets nobody replace a library that is in use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .kits import verify_kit
+from .pip_runs import InstallFailed, Pip, pip_run, slicer_pip
+
+if TYPE_CHECKING:
+    from ..card import ModelCard
+
+WORDS = {"openvino": "OpenVINO", "torch": "PyTorch"}
+REQUIREMENTS_FILE = Path(__file__).parents[2] / "Resources" / "requirements.txt"
+# Not in requirements.txt: which build of torch fits the graphics card is known to Slicer's PyTorch extension only.
+TORCH_MINIMUM = "2.4"
+# What one build of torch brings along, another one may have to replace.
+TORCH_FAMILY = ("torch", "torchvision", "triton", "nvidia-*")
+
+Ask = Callable[[str], bool]
+
+
+class InstallDeclined(InstallFailed):
+    """The user said no; nothing was changed."""
+
+
+def requirements() -> dict[str, str]:
+    """Package -> the least version of it that is needed.
+
+    Raises:
+        OSError: the file that lists them can't be read.
+    """
+    lines = map(str.strip, REQUIREMENTS_FILE.read_text(encoding="utf-8").splitlines())
+    listed = dict(line.split(">=") for line in lines if line and not line.startswith("#"))
+    return {**listed, "torch": TORCH_MINIMUM}
+
+
+def installed() -> dict[str, str | None]:
+    """Runtime -> its version, None where it isn't installed."""
+    return {name: _version(name) for name in WORDS}
+
+
+def usable(card: ModelCard) -> dict[str, str]:
+    """The runtimes that can run a model here -> short words for them, such as "OpenVINO 2025.3 (CPU)"."""
+    found = {}
+    if _is_there("openvino") and card.has_openvino:
+        found["openvino"] = f"OpenVINO {_version('openvino')} (CPU)"
+    if _is_there("torch") and _is_there("safetensors"):
+        found["torch"] = _torch_words(_version("torch"))
+    return found
+
+
+def missing(card: ModelCard) -> str | None:
+    """One sentence on what has to be installed before a model can run here, None where nothing is missing."""
+    if usable(card):
+        return None
+    if card.has_openvino:
+        return "Nothing is installed yet that could run the network: install OpenVINO."
+    if _is_there("torch"):
+        return f"PyTorch can't read the model {card.name} without the package safetensors: install it."
+    return f"The model {card.name} runs on PyTorch only: install PyTorch."
+
+
+def install_openvino(ask: Ask, folder: Path | None = None, *, pip: Pip = slicer_pip) -> None:
+    """Installs OpenVINO into Slicer's Python; does nothing where it is there.
+
+    Args:
+        ask: puts a question to the user, True = go ahead.
+        folder: what `make offline-kit` wrote; None takes the package from the internet.
+        pip: runs "pip install" with these arguments until it ends, and raises when it fails.
+
+    Raises:
+        InstallDeclined: the user said no.
+        InstallFailed: it didn't work; one sentence, and pip's own words in `log`.
+    """
+    if _is_there("openvino"):
+        return
+    if folder:
+        verify_kit(folder)
+    source = f"from the folder '{folder}'" if folder else "from the internet (up to 90 MB)"
+    _confirm(ask, f"OpenVINO runs the network on this computer's processor. Install it into Slicer {source}?")
+    _install("openvino", folder, pip)
+
+
+def install_torch(ask: Ask, folder: Path | None = None, *, pip: Pip = slicer_pip) -> None:
+    """Installs PyTorch through Slicer's PyTorch extension, and safetensors, which reads the weights for it.
+
+    Arguments and errors are those of `install_openvino`; from `folder` comes safetensors, PyTorch always comes from the
+    internet.
+    """
+    has_torch, has_safetensors = _is_there("torch"), _is_there("safetensors")
+    if has_torch and has_safetensors:
+        return
+    logic = None if has_torch else _pytorch_extension()
+    if folder:
+        verify_kit(folder)
+    if logic:
+        _confirm(
+            ask,
+            "PyTorch can use a graphics card. Install it into Slicer from the internet? Depending on the graphics card"
+            " it is 0.2 to 3 GB large and takes some minutes.",
+        )
+    else:
+        _confirm(ask, "PyTorch needs the small package safetensors to read the network's weights. Install it?")
+    if not has_safetensors:
+        _install("safetensors", folder, pip)
+    if logic:
+        # The extension would ask once more, in words of its own.
+        with pip_run("PyTorch", replaced=TORCH_FAMILY):
+            logic.installTorch(askConfirmation=False, torchVersionRequirement=f">={TORCH_MINIMUM}")
+        _expect("torch")
+
+
+def _install(package: str, folder: Path | None, pip: Pip) -> None:
+    # Wheels only: Slicer comes without the compilers that a source package may need.
+    arguments = [f"{package}>={requirements()[package]}", "--only-binary", ":all:"]
+    if folder:
+        arguments += ["--no-index", "--find-links", str(folder)]
+    with pip_run(WORDS.get(package, package), replaced=(package, f"{package}-*"), folder=folder):
+        pip(arguments)
+    _expect(package)
+
+
+def _confirm(ask: Ask, question: str) -> None:
+    if not ask(question):
+        raise InstallDeclined("Nothing was installed: without OpenVINO or PyTorch nothing can be segmented.")
+
+
+def _expect(package: str) -> None:
+    if not _is_there(package):
+        words = WORDS.get(package, package)
+        raise InstallFailed(f"{words} was installed but isn't found: restart Slicer and look again.")
+
+
+def _pytorch_extension() -> Any:
+    try:
+        from PyTorchUtils import PyTorchUtilsLogic
+    except ModuleNotFoundError as error:
+        if error.name != "PyTorchUtils":
+            raise
+        raise InstallFailed(
+            "PyTorch is installed through Slicer's PyTorch extension, which isn't there: install it in the Extensions"
+            " Manager, restart Slicer and try again."
+        ) from error
+    return PyTorchUtilsLogic()
+
+
+def _version(package: str) -> str | None:
+    # What pip has just installed is seen only once the cached contents of folders are given up.
+    importlib.invalidate_caches()
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _is_there(package: str) -> bool:
+    """Whether a package is installed in a version that suffices."""
+    version = _version(package)
+    return version is not None and _numbers(version) >= _numbers(requirements()[package])
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version.partition("+")[0])]
+
+
+def _torch_words(version: str) -> str:
+    public, _, build = version.partition("+")
+    if build == "cpu":
+        return f"PyTorch {public} (CPU)"
+    if build.startswith("cu"):
+        return f"PyTorch {public} (CUDA)"
+    on_apple_silicon = sys.platform == "darwin" and platform.machine() == "arm64"
+    return f"PyTorch {public} (Apple GPU)" if on_apple_silicon else f"PyTorch {public}"

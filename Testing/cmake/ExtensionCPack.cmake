@@ -1,0 +1,5 @@
+record(included cpack)
+record(project ${PROJECT_NAME})
+foreach(name HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS LICENSE_FILE README_FILE)
+  record(EXTENSION_${name} "${EXTENSION_${name}}")
+endforeach()

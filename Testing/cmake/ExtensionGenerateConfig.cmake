@@ -1,0 +1,1 @@
+record(included generate_config)

@@ -1,0 +1,32 @@
+set(recorded "${CMAKE_BINARY_DIR}/recorded.txt")
+file(WRITE "${recorded}" "")
+
+macro(record name)
+  foreach(value ${ARGN})
+    file(APPEND "${recorded}" "${name} ${value}\n")
+  endforeach()
+endmacro()
+
+# Refuses what Slicer's macro of this name refuses: unknown keywords, no name, files that aren't there.
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS;WITH_SUBDIR;VERBOSE" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MODULE_UNPARSED_ARGUMENTS OR NOT MODULE_NAME)
+    message(FATAL_ERROR "name '${MODULE_NAME}', not understood: ${MODULE_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(file ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
+    if(NOT EXISTS "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
+      message(FATAL_ERROR "${file} does not exist")
+    endif()
+  endforeach()
+  record(module ${MODULE_NAME})
+  record(script ${MODULE_SCRIPTS})
+  record(resource ${MODULE_RESOURCES})
+  record(generic_tests ${MODULE_WITH_GENERIC_TESTS})
+endmacro()
+
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(TEST "" "SCRIPT" "" ${ARGN})
+  record(unittest ${TEST_SCRIPT})
+endfunction()
+
+option(BUILD_TESTING "" ON)

@@ -1,0 +1,103 @@
+"""Imports go one way: the module uses panel and mrml, these use the engine, the engine knows nothing of Slicer."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = "SpineContextSegLib"
+PACKAGE = ROOT / "SpineContextSeg" / LIBRARY
+APPLICATION = ("slicer", "vtk", "vtkmodules", "qt", "ctk", "PythonQt", "PySide6", "trame", "trame_slicer")
+# What `pip install` brings to the command line, but Slicer's Python doesn't have.
+NOT_IN_SLICER = ("slicerio", "tqdm", "matplotlib")
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names that a file imports, at the top or inside functions, `from a import b` as a.b."""
+    package = [LIBRARY, *path.relative_to(PACKAGE).parts[:-1]] if path.is_relative_to(PACKAGE) else []
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def among(names: set[str], packages: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if any(f"{name}.".startswith(f"{package}.") for package in packages))
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+PANEL, MRML = files(PACKAGE / "panel"), files(PACKAGE / "mrml")
+ENGINE = [path for path in files(PACKAGE) if path not in PANEL + MRML]
+
+
+def cases(paths: list[Path]):
+    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(PACKAGE)))
+
+
+@cases(ENGINE)
+def test_the_engine_knows_nothing_of_slicer(path):
+    assert among(imported(path), (*APPLICATION, f"{LIBRARY}.panel", f"{LIBRARY}.mrml")) == []
+
+
+@cases(MRML)
+def test_mrml_knows_no_widgets(path):
+    assert among(imported(path), ("qt", "ctk", "PySide6", f"{LIBRARY}.panel")) == []
+
+
+@cases(PANEL)
+def test_the_panel_leaves_vtk_to_mrml(path):
+    assert among(imported(path), ("vtk", "vtkmodules")) == []
+
+
+@cases(PANEL + MRML)
+def test_slicers_process_loads_no_network(path):
+    """Inference belongs into the worker: a crash of it must not take the scene along."""
+    engine = [f"{LIBRARY}.{name}" for name in ("pipeline", "sliding_window", "network")]
+    engine += [f"{LIBRARY}.runtime.{path.stem}" for path in (PACKAGE / "runtime").glob("*_runtime.py")]
+    assert among(imported(path), ("torch", "openvino", *engine)) == []
+
+
+@cases(PANEL + MRML)
+def test_slicers_process_needs_only_what_slicer_has(path):
+    assert among(imported(path), (*NOT_IN_SLICER, "safetensors")) == []
+
+
+def test_the_process_class_knows_of_the_engine_only_the_worker():
+    used = among(imported(PACKAGE / "panel" / "worker_process.py"), (LIBRARY,))
+    assert used and all(name.startswith(f"{LIBRARY}.worker") for name in used)
+
+
+def test_training_and_tests_are_not_used_by_what_is_shipped():
+    for path in [*files(PACKAGE), ROOT / "SpineContextSeg" / "SpineContextSeg.py"]:
+        assert among(imported(path), ("Training", "Testing")) == [], path
+
+
+def test_training_knows_nothing_of_slicer():
+    for path in files(ROOT / "Training"):
+        assert among(imported(path), (*APPLICATION, f"{LIBRARY}.panel", f"{LIBRARY}.mrml")) == [], path
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("", ("torch", "openvino", "SimpleITK", *NOT_IN_SLICER)),
+        (".worker", ("torch", "openvino", *NOT_IN_SLICER)),
+        (".runtime", ("torch", "openvino", *NOT_IN_SLICER)),
+        (".pipeline", ("torch", *NOT_IN_SLICER)),
+    ],
+)
+def test_importing_stays_light(module, absent):
+    code = f"import sys, {LIBRARY}{module}; print(*[name for name in {absent!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []

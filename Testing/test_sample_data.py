@@ -1,0 +1,38 @@
+"""The samples in Slicer's Sample Data module; with SLICER_SOURCE set, in Slicer's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import slicer
+
+from SpineContextSegLib.panel import sample_data
+
+ICONS = Path(__file__).resolve().parents[1] / "SpineContextSeg" / "Resources" / "Icons"
+
+
+@pytest.fixture
+def listed(application):
+    """The samples under the module's heading, once registered."""
+    for _ in range(2):
+        sample_data.register(ICONS)
+    return slicer.modules.sampleDataSources[sample_data.CATEGORY]
+
+
+def test_every_sample_is_listed_once(listed):
+    names = [source.sampleName for source in listed]
+    assert names == ["SpineContextSegPhantom", "CTChest", "CTACardio", "CTAAbdomenPanoramix"]
+
+
+def test_the_phantom_comes_from_this_computer(listed):
+    phantom = listed[0]
+    assert phantom.uris == [sample_data.PHANTOM_FILE.as_uri()] and phantom.uris[0].startswith("file:///")
+    assert phantom.checksums == [f"SHA256:{sample_data.PHANTOM_SHA256}"]
+    assert phantom.fileNames[0].endswith(".nii.gz") and phantom.nodeNames == ["SpineContextSegPhantom"]
+    assert Path(phantom.thumbnailFileName).is_file()
+
+
+def test_the_others_are_slicers_own(listed):
+    general = {source.sampleName: source for source in slicer.modules.sampleDataSources["General"]}
+    assert all(source is general[source.sampleName] for source in listed[1:])
