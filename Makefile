@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DEMO := demo
 LIBRARIES := libEGL.so.1 libGL.so.1 libxkbcommon.so.0 libfontconfig.so.1 libdbus-1.so.3 libglib-2.0.so.0
-PACKAGES := python3-venv libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0
+PACKAGES := python3-venv cmake libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0
 
 # Slicer 5.10 and later bring this Python. PLATFORM chooses among the systems that Slicer runs on.
 KIT := offline-kit
@@ -38,9 +38,10 @@ demo: $(VENV)/.base
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest
 
-# Qt, in which the tests show the panel of Slicer without a screen, links these and doesn't bring them.
+# Qt, in which the tests show the panel of Slicer without a screen, links these libraries and doesn't bring them; cmake
+# reads the extension's lists as Slicer's build does.
 system:
-	@if $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
+	@if command -v cmake >/dev/null && $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
 			$(LIBRARIES) 2>/dev/null; then \
 		echo "make system: nothing is missing"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

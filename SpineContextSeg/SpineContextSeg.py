@@ -16,7 +16,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SpineContextSegLib.labels import BINARY_SPINE
-from SpineContextSegLib.mrml import belonging, edits, sequences, volumes
+from SpineContextSegLib.mrml import belonging, sequences, volumes
 from SpineContextSegLib.mrml.ours import our_values
 from SpineContextSegLib.panel import dialogs, editor, sample_data
 from SpineContextSegLib.panel.export_row import ExportRow
@@ -29,7 +29,6 @@ from SpineContextSegLib.panel.parameters import (
 from SpineContextSegLib.panel.run_view import RunView
 from SpineContextSegLib.panel.runs import DEFAULT_MODEL, RunEnd, RunOptions, SegmentationRun
 from SpineContextSegLib.panel.runtime_row import RuntimeRow
-from SpineContextSegLib.panel.sequence_runs import SequenceRun
 from SpineContextSegLib.panel.waiting import node_or_error, wait_for
 
 #
@@ -95,6 +94,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
         self.ui.editButton.connect("clicked(bool)", self.onEditButton)
@@ -122,6 +122,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._view.clear()
 
     def onSceneEndClose(self, caller, event) -> None:
+        """Also after a scene was read: its parameters name nodes that came after them."""
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -156,8 +157,11 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if not self._run:
                 self._view.clear()
             # A result must not replace that of another volume just because that one was shown before.
-            if belonging.volume_of(parameters.outputSegmentation) != self._volume:
+            isOther = belonging.volume_of(parameters.outputSegmentation) != self._volume
+            if isOther and not slicer.mrmlScene.IsImporting():
                 parameters.outputSegmentation = belonging.segmentation_of(self._volume)
+        if parameters.model != self._runtimeRow.model:
+            self._runtimeRow.refresh(parameters.model)
         self._update()
 
     def onModelChanged(self) -> None:
@@ -198,9 +202,10 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _start(self, force: bool = False) -> None:
         """Start a run with what is chosen in the panel."""
         parameters = self._parameterNode
-        options = run_options(parameters, force=force)
+        isSequence = sequences.frames_of(self._volume) is not None
+        options = run_options(parameters, force=force, is_sequence=isSequence)
         segmentationNode = parameters.outputSegmentation
-        if segmentationNode and edits.edited_values(segmentationNode) & options.only:
+        if options.would_lose_edits(segmentationNode):
             answer = dialogs.ask_about_edits(segmentationNode.GetName())
             if answer == "cancel":
                 return
@@ -208,7 +213,6 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._view.begin()
         self._run = self.logic.createRun(
             self._volume, options, segmentationNode,
-            allFrames=parameters.allFrames and sequences.frames_of(self._volume) is not None,
             onStatus=self._view.say, onProgress=self._view.progress, onEnd=self.onRunEnd,
         )  # fmt: skip
         self._run.start()
@@ -230,7 +234,9 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _update(self, caller=None, event=None) -> None:
         """Show what can be done now."""
         if not self._run:
-            self._view.show_idle(self._reasonNotToSegment())
+            self._view.show_idle(self._reasonNotToSegment() if self._parameterNode else None)
+        if not self._parameterNode:
+            return
         segmentationNode = self._parameterNode.outputSegmentation
         self.ui.segmentsTable.setSegmentationNode(segmentationNode)
         self.ui.show3DButton.setSegmentationNode(segmentationNode)
@@ -298,12 +304,13 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         """
         options = RunOptions(
             model=model, runtime=runtime, device=device, threads=threads, structures=structures, force=force,
-            only=None if only is None else frozenset(only), region=region, overwrite_edits=overwriteEdits,
+            only=None if only is None else frozenset(only), region=region, all_frames=allFrames,
+            overwrite_edits=overwriteEdits,
         )  # fmt: skip
 
         def create(ended):
             return self.createRun(
-                volumeNode, options, segmentationNode, allFrames=allFrames,
+                volumeNode, options, segmentationNode,
                 onStatus=lambda text: None, onProgress=onProgress, onEnd=ended,
             )  # fmt: skip
 
@@ -315,7 +322,7 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         onEnd(end)
         return node_or_error(end)
 
-    def createRun(self, volumeNode, options, segmentationNode=None, *, allFrames=False, onStatus, onProgress, onEnd):
+    def createRun(self, volumeNode, options, segmentationNode=None, *, onStatus, onProgress, onEnd):
         """Prepare a run without starting it; the panel and segment() share this."""
 
         def ended(end: RunEnd) -> None:
@@ -324,7 +331,7 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
                 editor.forget_undo(end.segmentation_node)
             onEnd(end)
 
-        run = (SequenceRun if allFrames else SegmentationRun)(
+        run = SegmentationRun(
             volumeNode, options, segmentation_node=segmentationNode, temporary_root=Path(slicer.app.temporaryPath),
             on_status=onStatus, on_progress=onProgress, on_end=ended,
         )  # fmt: skip

@@ -14,6 +14,7 @@ import os, subprocess, sys
 child = subprocess.Popen([{python!r}, *sys.argv[1:]])
 open({pid_file!r}, "w").write(str(child.pid))
 code = child.wait()
+open({code_file!r}, "w").write(str(code))
 if code < 0:
     print("error: the application has crashed", file=sys.stderr)
 sys.exit(1 if code < 0 else code)
@@ -48,11 +49,12 @@ class Launcher:
 
     def __init__(self, folder: Path, setup: str = "", inside: str = "") -> None:
         self.program = folder / "launcher"
-        self._pid_file = folder / "pid"
+        self._pid_file, self._code_file = folder / "pid", folder / "code"
         if inside:
             (folder / "sitecustomize.py").write_text(inside, encoding="utf-8")
             setup += f"\nos.environ['PYTHONPATH'] = {str(folder)!r}"
-        text = _LAUNCHER.format(python=sys.executable, setup=setup, pid_file=str(self._pid_file))
+        files = {"pid_file": str(self._pid_file), "code_file": str(self._code_file)}
+        text = _LAUNCHER.format(python=sys.executable, setup=setup, **files)
         self.program.write_text(text, encoding="utf-8")
         self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
 
@@ -60,3 +62,8 @@ class Launcher:
     def child(self) -> int:
         """Process id of the real Python that was started last."""
         return int(self._pid_file.read_text())
+
+    @property
+    def child_code(self) -> int | None:
+        """Exit code of the real Python; None where the launcher didn't live to see it."""
+        return int(self._code_file.read_text()) if self._code_file.exists() else None

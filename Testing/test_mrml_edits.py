@@ -84,6 +84,14 @@ def test_erased(node, volume):
     assert edited_values(node) == {22}
 
 
+def test_shortened_in_a_place_that_no_bounding_box_tells_of(node, volume):
+    shorter = blocks(20, 21, 22) == 22
+    k, j = np.argwhere(shorter)[0][:2]
+    shorter[k, j, np.flatnonzero(shorter[k, j])[-1]] = False
+    draw(node, THIRD, shorter, volume)
+    assert edited_values(node) == {22}
+
+
 def test_painted_over_a_neighbor(node, volume):
     """Segment Editor takes the voxels from the neighbor: both have changed."""
     edit(editor(node, volume), node, THIRD, voxel(*np.argwhere(blocks(20) == 20)[0]), volume)

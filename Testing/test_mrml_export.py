@@ -24,6 +24,8 @@ vtk = pytest.importorskip("vtk")
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
 from SpineContextSegLib.mrml.export import FORMATS, export_segmentation  # noqa: E402
+from SpineContextSegLib.mrml.segment_voxels import read_segments  # noqa: E402
+from SpineContextSegLib.mrml.surfaces import Surfaces, copy_surfaces  # noqa: E402
 from Testing.scene_nodes import (  # noqa: E402
     add_segmentation,
     add_transform,
@@ -177,9 +179,9 @@ def test_overlapping_foreign_segments(scene, tmp_path):
     masks, _, content = read_seg_nrrd(written(exported, ".seg.nrrd"))
     for segment_id, mask in {**ours, "lesion": first, "edema": second}.items():
         np.testing.assert_array_equal(masks[segment_id], mask)
-    layers = {s["id"]: (s["layer"], s["labelValue"]) for s in content["segments"]}
-    assert [layers[segment_id] for segment_id in OURS.values()] == [(0, value) for value in OURS]
-    assert len({layer for layer, _ in layers.values()}) == 3
+    layers = {s["id"]: s["layer"] for s in content["segments"]}
+    assert [layers[segment_id] for segment_id in OURS.values()] == [0, 0, 0]
+    assert len(set(layers.values())) == 3
 
     merged = read_image(written(exported, ".nrrd"))
     assert merged.array.dtype == np.uint16
@@ -193,6 +195,23 @@ def test_overlapping_foreign_segments(scene, tmp_path):
     claims = sum(mask.astype(int) for mask in (*ours.values(), first, second))
     both = int((claims - 1).clip(0).sum())
     assert len(exported.remarks) == 1 and f" {both} voxels" in exported.remarks[0]
+
+
+def test_foreign_segment_at_the_top_of_the_list_gives_way(scene, tmp_path):
+    volume = add_volume(SMALL)
+    node = add_segmentation(volume, blobs(SMALL.shape))
+    lesion = box(SMALL.shape, (2, 2, 2), (9, 9, 9))
+    draw(node, "lesion", lesion, volume)
+    node.GetSegmentation().SetSegmentIndex("lesion", 0)
+    exported = export_segmentation(node, volume, tmp_path, formats=VOXELS)
+    merged = read_image(written(exported, ".nrrd")).array
+    masks, _, content = read_seg_nrrd(written(exported, ".seg.nrrd"))
+    assert [s["id"] for s in content["segments"]] == ["lesion", *OURS.values()]
+    for value, segment_id in OURS.items():
+        np.testing.assert_array_equal(merged == value, mask_of(node, segment_id, volume))
+        np.testing.assert_array_equal(masks[segment_id], mask_of(node, segment_id, volume))
+    np.testing.assert_array_equal(merged == 300, lesion & ~np.isin(merged, list(OURS)))
+    np.testing.assert_array_equal(masks["lesion"], lesion)
 
 
 def test_the_label_map_is_the_one_that_slicer_exports(scene, tmp_path):
@@ -352,18 +371,18 @@ def test_single_voxel_has_a_surface(scene, parameters, tmp_path):
 def test_surface_that_slicer_already_shows_is_the_one_written(scene, tmp_path):
     volume = add_volume(SMALL)
     node = add_segmentation(volume, box(SMALL.shape, (2, 2, 2), (9, 12, 12)).astype(np.uint8))
-    node.GetSegmentation().SetConversionParameter("Smoothing factor", "0")
     node.CreateClosedSurfaceRepresentation()
-    shown = vtk.vtkPolyData()
-    node.GetClosedSurfaceRepresentation(OURS[1], shown)
-    draw(node, OURS[1], box(SMALL.shape, (2, 2, 2), (9, 12, 15)), volume)
-    node.GetClosedSurfaceRepresentation(OURS[1], shown)
+    node.GetSegmentation().SetConversionParameter("Smoothing factor", "0")
     exported = export_segmentation(node, volume, tmp_path, formats=["stl"])
-    points = read_surface(exported.files[0])
-    check_box(points, SMALL, (2, 2, 2), (9, 12, 15))
-    bounds = np.array(shown.GetBounds()).reshape(3, 2)
-    np.testing.assert_allclose(np.sort(points[:, 2])[[0, -1]], bounds[2], atol=1e-4)
-    np.testing.assert_allclose(np.sort(-points[:, 0])[[0, -1]], bounds[0], atol=1e-4)
+    surface = node.GetSegmentation().GetSegment(OURS[1]).GetRepresentation("Closed surface")
+    shown = vtk_to_numpy(surface.GetPoints().GetData())
+    np.testing.assert_allclose(
+        np.unique(np.round(read_surface(exported.files[0]), 3), axis=0),
+        np.unique(np.round(shown * (-1, -1, 1), 3) + 0.0, axis=0), atol=2e-3,
+    )  # fmt: skip
+    draw(node, OURS[1], box(SMALL.shape, (2, 2, 2), (9, 12, 15)), volume)
+    exported = export_segmentation(node, volume, tmp_path, formats=["stl"])
+    check_box(read_surface(exported.files[0]), SMALL, (2, 2, 2), (9, 12, 15))
 
 
 def matrix(linear, shift) -> np.ndarray:
@@ -423,17 +442,24 @@ def test_segment_drawn_on_a_finer_grid_comes_back_on_the_volume_s(scene, tmp_pat
     np.testing.assert_allclose(affine, SMALL.affine, atol=1e-9)
     np.testing.assert_array_equal(masks["lesion"], coarse)
     assert len(exported.remarks) == 1 and "'lesion'" in exported.remarks[0]
+    surface = vtk.vtkPolyData()
+    slicer.modules.segmentations.logic().GetSegmentClosedSurfaceRepresentation(node, "lesion", surface)
+    (path,) = export_segmentation(node, volume, tmp_path, formats=["stl"]).files
+    assert path.stat().st_size == 84 + 50 * surface.GetNumberOfPolys()
+    # On the volume's grid there would be a ninth of them.
+    assert surface.GetNumberOfPolys() > 5000
 
 
-def test_voxels_outside_the_volume_are_named(scene, tmp_path):
+@pytest.mark.parametrize("first, words", [(0, "reaches beyond"), (5, "another grid")])
+def test_voxels_outside_the_volume_are_named(scene, first, words, tmp_path):
+    """The volume is cut out of the one that was drawn on."""
     larger = centered_grid((2.0, 2.0, 3.0), (40.0, 36.0, 60.0), LPS)
-    node = add_segmentation(add_volume(larger, "larger"), box(larger.shape, (0, 4, 4), (12, 9, 9)).astype(np.uint8))
-    volume = add_volume(Grid((15, *larger.shape[1:]), larger.affine @ matrix(np.eye(3), (0, 0, 5))))
+    drawn = box(larger.shape, (0, 4, 4), (12, 9, 9))
+    node = add_segmentation(add_volume(larger, "larger"), drawn.astype(np.uint8))
+    volume = add_volume(larger.crop((slice(first, first + 8), slice(None), slice(None))))
     exported = export_segmentation(node, volume, tmp_path, formats=VOXELS)
-    np.testing.assert_array_equal(
-        read_image(written(exported, ".nrrd")).array, box((15, *larger.shape[1:]), (0, 4, 4), (7, 9, 9))
-    )
-    assert len(exported.remarks) == 1
+    np.testing.assert_array_equal(read_image(written(exported, ".nrrd")).array, drawn[first : first + 8])
+    assert len(exported.remarks) == 1 and words in exported.remarks[0]
 
 
 def test_segment_that_came_as_a_surface(scene, tmp_path):
@@ -619,20 +645,45 @@ def files_no_larger_than(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize(
-    "file_format, limit",
-    [("seg.nrrd", 700), ("nii.gz", 200), ("nrrd", 200), ("stl", 9000), ("obj", 200), ("obj", 9000)],
-)
-def test_full_disk_leaves_nothing_behind(scene, vtk_errors, file_format, limit, tmp_path):
+@pytest.mark.parametrize("lost", [1, 30, 0.5, 0.99])
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_full_disk_leaves_nothing_behind(scene, vtk_errors, file_format, lost, tmp_path):
+    """The last bytes count too: several writers notice nothing where only those are missing."""
+    volume = add_volume(SMALL)
+    node = add_segmentation(volume, np.random.default_rng(0).choice([0, 1, 26, 61], SMALL.shape).astype(np.uint8))
+    (tmp_path / "whole").mkdir()
+    whole = export_segmentation(node, volume, tmp_path / "whole", formats=[file_format])
+    largest = max(whole.files, key=lambda path: path.stat().st_size)
+    assert largest.name.endswith(file_format)
+    size = largest.stat().st_size
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "earlier").write_text("")
+    with files_no_larger_than(size - lost if lost >= 1 else int(size * (1 - lost))), pytest.raises(OSError) as raised:
+        export_segmentation(node, volume, tmp_path / "full", formats=[file_format])
+    assert "disk full" in str(raised.value) or raised.value.errno == errno.EFBIG
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["earlier"]
+    vtk_errors.take()
+
+
+@pytest.mark.parametrize("cut", ["surfaces_1.stl", "surfaces.obj", "surfaces.mtl"])
+def test_surface_file_that_lost_its_end(scene, cut, tmp_path):
+    """A disk that is full only for the last of the files."""
+
+    class CutOff(Surfaces):
+        def _export(self, folder, file_format):
+            super()._export(folder, file_format)
+            if (folder / cut).exists():
+                os.truncate(folder / cut, (folder / cut).stat().st_size - 1)
+
     volume = add_volume(SMALL)
     node = add_segmentation(volume, blobs(SMALL.shape))
-    (tmp_path / "earlier").write_text("")
-    with files_no_larger_than(limit), pytest.raises(OSError) as raised:
-        export_segmentation(node, volume, tmp_path, formats=[file_format])
-    assert "disk full" in str(raised.value) or raised.value.errno == errno.EFBIG
-    assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
-    vtk_errors.take()
-    assert export_segmentation(node, volume, tmp_path, formats=[file_format]).files
+    segments, _ = read_segments(node, volume, SMALL)
+    whole = copy_surfaces(node, segments, SMALL)
+    assert len(whole.write_stl(tmp_path)) == 3 and len(whole.write_obj(tmp_path)) == 2
+    broken = CutOff(whole.scene, whole.node, whole.polygons)
+    with pytest.raises(OSError, match="disk full"):
+        broken.write_stl(tmp_path)
+        broken.write_obj(tmp_path)
 
 
 @pytest.fixture

@@ -148,7 +148,8 @@ def test_a_segment_that_a_person_removed_is_not_forgotten(node, volume, with_box
     assert edited_values(node) == set() and 20 in our_values(node)
 
 
-def test_segments_on_a_finer_lattice_stay_there(node, volume):
+@pytest.mark.parametrize("part", [False, True], ids=["all", "a part that as many voxels of the volume could hold"])
+def test_segments_on_a_finer_lattice_stay_there(node, volume, part):
     """After "Specify geometry" in Segment Editor: voxels half as large, drawn upon."""
     segmentation = node.GetSegmentation()
     fine_affine = SMALL.affine @ np.diag([0.5, 0.5, 0.5, 1.0])
@@ -157,19 +158,29 @@ def test_segments_on_a_finer_lattice_stay_there(node, volume):
     fine.SetExtent([bound for n in SMALL.shape[::-1] for bound in (0, 2 * n - 1)])
     geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(fine)
     segmentation.SetConversionParameter("Reference image geometry", geometry)
+    if part:
+        fine.SetExtent(4, 15, 6, 13, 2, 11)
     image = segments(node)["SpineContextSeg_20"].GetRepresentation("Binary labelmap")
     moved = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, fine, moved)
     for segment in segments(node).values():
         segment.AddRepresentation("Binary labelmap", moved)
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    other.SetAndObserveSegmentation(segmentation)
     drawn = voxels_of(moved).array
-    drawn[10, 10, ::2] = 20
+    drawn[5, 5, ::2] = 20
     expected = drawn.copy()
+    assert np.isin((20, 21, 22), expected).all()
+    affine = voxels_of(moved).affine
     add_result(volume, NEW, segmentation_node=node, only={26})
+    # The last to hold the old voxels: they are wiped as it goes, and must not be the new ones.
+    slicer.mrmlScene.RemoveNode(other)
+    del other, segmentation
+    gc.collect()
     for value in (20, 21, 22):
         kept = voxels_of(segments(node)[f"SpineContextSeg_{value}"].GetRepresentation("Binary labelmap"))
         np.testing.assert_array_equal(kept.array == value, expected == value)
-        np.testing.assert_allclose(kept.affine, fine_affine, atol=1e-9)
+        np.testing.assert_allclose(kept.affine, affine, atol=1e-9)
     np.testing.assert_array_equal(mask_of(node, "SpineContextSeg_26", volume), NEW == 26)
     assert node.GetSegmentation().GetConversionParameter("Reference image geometry") == geometry, (
         "Slicer saves segments in this geometry: the coarser one would lose what was drawn"

@@ -175,6 +175,30 @@ def test_segments_of_others_stay_to_the_voxel(scene):
     assert tag(segments(node)["Tumor"], "Grade") == "II"
 
 
+@pytest.mark.parametrize("only", [None, {21}], ids=["whole", "chosen"])
+def test_old_voxels_that_another_node_shows_too(scene, only):
+    """As the data node of a sequence does: it keeps them, and when it goes it takes nothing of ours along."""
+    volume = add_volume(SMALL)
+    node = add_result(volume, blocks(20, 21))
+    logic = editor(node, volume)
+    for n, name in enumerate(("Implant", "Screw")):
+        node.GetSegmentation().AddEmptySegment(name, name)
+        edit(logic, node, name, blocks(0, 0, *[0] * n, 7) == 7, volume)
+    assert node.GetSegmentation().GetNumberOfLayers() == 1
+    del logic  # and with it the history, which holds the segmentation
+    other = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    other.SetAndObserveSegmentation(node.GetSegmentation())
+    add_result(volume, blocks(22, 0, 0, 21), segmentation_node=node, only=only)
+    np.testing.assert_array_equal(labels_in(other, volume), blocks(20, 21))
+    scene.RemoveNode(other)
+    del other
+    gc.collect()
+    expected = blocks(22, 0, 0, 21) if only is None else np.maximum(blocks(20), blocks(0, 0, 0, 21))
+    np.testing.assert_array_equal(labels_in(node, volume), expected)
+    np.testing.assert_array_equal(mask_of(node, "Implant", volume), blocks(0, 0, 7) == 7)
+    np.testing.assert_array_equal(mask_of(node, "Screw", volume), blocks(0, 0, 0, 7) == 7)
+
+
 def test_empty_segment_of_another_stays(scene):
     volume = add_volume(SMALL)
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")

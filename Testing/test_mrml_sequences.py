@@ -157,6 +157,7 @@ def test_frames_on_grids_of_their_own(scene):
     grids = [GRID, centered_grid((2.0, 2.0, 2.5), (40.0, 36.0, 50.0), LPS), stretched]
     volume = add_frames(3, grids)
     frames = frames_of(volume)
+    select_frame(frames, 2)
     node = write_frames(volume, [(n, labels_of(n, grid=grid), REPORT) for n, grid in enumerate(grids)])
     for number, grid in enumerate(grids):
         select_frame(frames, number)
@@ -181,6 +182,8 @@ def test_hand_edits_stay_with_their_frame(scene):
     volume = add_frames()
     frames = frames_of(volume)
     node = write_frames(volume, results())
+    kept = frames.browser.GetSequenceNode(node).GetNthDataNode(0)
+    assert node.GetSegmentation() is kept.GetSegmentation()
     select_frame(frames, 2)
     stroke = np.zeros(GRID.shape, bool)
     stroke[0:3, 10:14, 12:16] = True
@@ -204,6 +207,7 @@ def test_written_again_replaces(scene):
     node = write_frames(volume, results())
     select_frame(frames, 2)
     draw(node, "lesion", np.ones(GRID.shape, bool), volume)
+    node.SetAttribute("Reader", "A")
     moved = [(number, labels_of((number + 1) % 4, values=(1,)), REPORT) for number in range(4)]
     nodes = scene.GetNumberOfNodes()
     assert write_frames(volume, moved, segmentation_node=node) is node
@@ -214,6 +218,7 @@ def test_written_again_replaces(scene):
         assert set(our_values(node)) == {1}
         np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of((number + 1) % 4).array == 1)
         assert (node.GetSegmentation().GetSegment("lesion") is not None) == (number == 2)
+        assert (node.GetAttribute("Reader") == "A") == (number == 2)
 
 
 def test_only_some_segments_again(scene):

@@ -192,7 +192,7 @@ print(json.dumps([slicer.modules.SpineContextSegWidget.resourcePath("UI/SpineCon
 
 
 def test_the_packed_module_opens_its_panel(installed, slicer_core, qt_application):
-    """In a new process with the installed folder instead of the source folder; two fixtures skip where that can't be."""
+    """In a new process with the installed folder instead of the source folder; two fixtures skip where it can't be."""
     packages = Path(np.__file__).parents[1]
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", OPEN_PANEL, installed, packages, ROOT]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=120)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +145,39 @@ def test_nothing_goes_with_slicers_numpy(python, tmp_path):
     assert "constraint" in done["error"][2]
 
 
+@pytest.mark.parametrize(
+    "logged, words",
+    [
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
+        ("ERROR: Could not install packages due to an OSError: [WinError 5] Access is denied: 'c:\\\\x'", "be changed"),
+        ("confirming the ssl certificate: (Caused by SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_F"
+         "AILED] certificate verify failed: self-signed certificate", "PIP_CERT"),
+        ("Could not fetch URL https://x/: There was a problem confirming the ssl certificate: [SSL] - skipping\n"
+         "ERROR: No matching distribution found for openvino", "PIP_CERT"),
+        ("Max retries exceeded (Caused by ProxyError('Cannot connect to proxy.', OSError('407", "HTTPS_PROXY to"),
+        ("Could not fetch URL https://x/: connection error: [Errno -2] Name or service not known - skipping\n"
+         "ERROR: No matching distribution found for openvino", "the internet can't be reached"),
+        ("(Caused by NewConnectionError(': [Errno 11001] getaddrinfo failed'))", "the internet can't be reached"),
+        ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.", "the internet can't be reached"),
+        ("ERROR: Killed", "the details tell"),
+    ],
+)  # fmt: skip
+def test_what_else_pip_may_have_logged(logged, words):
+    """In the words of pip 23 or 26, on Linux or Windows."""
+    with pytest.raises(kits.InstallFailed, match=words) as failure:
+        with pip_runs.pip_run("OpenVINO", replaced=()):
+            Path(os.environ["PIP_LOG"]).write_text(f"2026-11-21T10:02:33,616 {logged}\n", encoding="utf-8")
+            raise subprocess.CalledProcessError(1, "pip install")
+    assert logged in failure.value.log and str(failure.value).startswith("OpenVINO could not be ")
+
+
+def test_no_room_for_temporary_files(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    with pytest.raises(kits.InstallFailed, match="no temporary file can be written"):
+        with pip_runs.pip_run("OpenVINO", replaced=()):
+            raise AssertionError("pip must not run")
+
+
 def test_the_user_says_no(python, kit):
     done = install(python, kit, answer="no")
     assert done["error"][0] == "InstallDeclined" and done["versions"]["openvino"] is None
@@ -153,7 +188,7 @@ def test_no_internet(python):
         nobody_listens.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}/simple"
         done = install(python, PIP_INDEX_URL=address)
-    assert "the internet can't be reached" in refusal(done) and "NewConnectionError" in done["error"][2]
+    assert "the internet can't be reached" in refusal(done) and "Connection refused" in done["error"][2]
 
 
 def test_a_proxy_that_is_not_there(python):

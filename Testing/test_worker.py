@@ -28,8 +28,10 @@ from SpineContextSegLib.worker import (
     worker_arguments,
     write_request,
 )
+from Testing.conftest import CLASSES, bone_threshold_state, model_card
 from Testing.launchers import Launcher, in_the_middle
 from Testing.processes import working_on
+from Training.export import export
 
 # As on a user's disk: spaces, a quote, letters outside the code page.
 AWKWARD_NAME = "Größe 'L' 脊柱"
@@ -105,13 +107,12 @@ def sheared(sample_scan) -> Volume:
     return Volume(sample_scan.volume.array, affine)
 
 
-@pytest.mark.parametrize("structures", ("spine", "all"))
-def test_labels_are_those_of_the_pipeline(sheared, tiny_model, folder, request_for, structures):
-    events, _, code = run(folder, sheared, request_for(tiny_model, structures=structures))
+def test_labels_are_those_of_the_pipeline(sheared, tiny_model, folder, request_for):
+    events, _, code = run(folder, sheared, request_for(tiny_model))
     assert code == DONE
     result = read_result(folder)
     model = load_model(tiny_model)
-    expected = segment(sheared, model, choose_runtime(model, "openvino", "cpu", 1), structures=structures)
+    expected = segment(sheared, model, choose_runtime(model, "openvino", "cpu", 1))
     assert np.count_nonzero(expected.labels.array) > 5000
     assert result.labels.array.dtype == np.uint8
     assert np.array_equal(result.labels.array, expected.labels.array)
@@ -119,12 +120,26 @@ def test_labels_are_those_of_the_pipeline(sheared, tiny_model, folder, request_f
     assert result.report["structures"] == expected.report()["structures"]
     assert result.report["warnings"] == expected.warnings
 
+    assert events[0]["event"] == "started"
     stages = [event["name"] for event in events if event["event"] == "stage"]
     assert stages == ["read", "load model", "segment"]
     counts = [(event["done"], event["total"]) for event in events if event["event"] == "progress"]
     assert counts == sorted(counts) and counts[-1] == (expected.windows, expected.windows)
     assert events[-1] == {"event": "done"}
     assert sorted(os.listdir(folder)) == ["labels.npy", "report.json", "request.json", "volume.npy"]
+
+
+@pytest.mark.parametrize(("structures", "found"), [("spine", [1]), ("all", [1, 200])])
+def test_structures_are_those_asked_for(sample_scan, folder, request_for, tmp_path, structures, found):
+    state = bone_threshold_state(2)
+    # Between 100 and 400 HU, as where bone and muscle share a voxel, it now says "disc".
+    disc = CLASSES.index("disc")
+    state["final.weight"][disc, 0], state["final.bias"][disc] = 200.0, -20.0
+    export(state, model_card("discs", 2, (32, 32, 32), 2.0), tmp_path / "discs")
+    run(folder, sample_scan.volume, request_for(tmp_path / "discs", structures=structures))
+    result = read_result(folder)
+    assert list(np.unique(result.labels.array)) == [0, *found]
+    assert [structure["value"] for structure in result.report["structures"]] == found
 
 
 def test_torch_answers_the_same_to_rounding(sample_scan, tiny_model, folder, request_for):
@@ -246,6 +261,10 @@ def _truncate(folder: Path) -> None:
     os.truncate(folder / "volume.npy", 5000)
 
 
+def _pickle(folder: Path) -> None:
+    np.save(folder / "volume.npy", np.load(folder / "volume.npy").astype(object), allow_pickle=True)
+
+
 @pytest.mark.parametrize(
     ("damage", "file"),
     [
@@ -258,7 +277,7 @@ def _truncate(folder: Path) -> None:
         (lambda folder: (folder / "volume.npy").write_bytes(b""), "volume.npy"),
         (_truncate, "volume.npy"),
         (_rewrite(lambda content: content.update(shape=[60, 70, 60])), "volume.npy"),
-        (lambda folder: np.save(folder / "volume.npy", np.array([{}]), allow_pickle=True), "volume.npy"),
+        (_pickle, "volume.npy"),
     ],
 )
 def test_a_damaged_request_fails_with_one_sentence(sample_scan, tiny_model, folder, request_for, damage, file):

@@ -34,6 +34,7 @@ CLEAR_SOFT_TISSUE_FRACTION = 0.6
 # Share of all voxels; a body fills more even in a scan of a whole room.
 BODY_FRACTION = 0.001
 
+NO_SPINE = "No spine was found: check that the scan shows the spine and is a CT in Hounsfield units."
 SPINE_VOLUME_ML = (1.0, 2500.0)
 SIDES = {(0, -1): "left", (0, 1): "right", (1, -1): "back", (1, 1): "front", (2, -1): "lower end", (2, 1): "upper end"}
 
@@ -110,7 +111,7 @@ def check_result(labels: Volume) -> list[str]:
     occupied = labels.array != 0
     voxels = int(np.count_nonzero(occupied))
     if voxels == 0:
-        return ["No spine was found: check that the scan shows the spine and is a CT in Hounsfield units."]
+        return [NO_SPINE]
     warnings = []
     milliliters = voxels * labels.grid.voxel_volume_mm3 / 1000.0
     low, high = SPINE_VOLUME_ML

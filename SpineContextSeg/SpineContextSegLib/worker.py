@@ -6,6 +6,7 @@ that pipe closes, also because the caller was killed, the process removes the fo
 
 Its stdout carries nothing but these lines; whatever else prints there goes to stderr:
 
+    {"event": "started", "pid": 4711}
     {"event": "stage", "name": "read" | "load model" | "segment"}
     {"event": "progress", "done": 3, "total": 27}
     {"event": "done"}
@@ -133,6 +134,7 @@ def main(arguments: Sequence[str]) -> int:
     caller = _Caller(Path(arguments[0]))
     # A native crash leaves its place in the code on stderr.
     faulthandler.enable()
+    caller.tell("started", pid=os.getpid())
     try:
         _segment(Path(arguments[0]), caller)
         caller.tell("done")

@@ -1,5 +1,8 @@
 """Runs the Slicer module outside desktop Slicer: the real Slicer core from PyPI, and stand-ins for what it lacks.
 
+Real: the scene and its nodes, every module logic, `slicer.util`, child processes, Qt itself. Stand-ins, in files of the
+same names: PythonQt's ways (`qt`), the widgets of CTK and Slicer, the application and its modules, the parameter node.
+
 `install` adds a finder at the end of Python's, so that a stand-in is used only where the real thing can't be imported
 (`qt`, `ctk`, `slicer.ScriptedLoadableModule`, ...). With SLICER_SOURCE set to a checkout of Slicer, Slicer's own files
 are taken instead where they are in Python.

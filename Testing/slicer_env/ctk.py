@@ -166,7 +166,7 @@ class ctkPathLineEdit(qt.QWidget):
         self._combo = qt.QComboBox()
         self._combo.editable = True
         self._combo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
-        self._combo.connect("editTextChanged(QString)", self._onText)
+        self._combo.connect("editTextChanged(QString)", self.currentPathChanged.emit)
         row.addWidget(self._combo)
         self._browseButton = qt.QToolButton()
         self._browseButton.text = "..."
@@ -183,9 +183,6 @@ class ctkPathLineEdit(qt.QWidget):
     showBrowseButton = Property(
         bool, lambda self: not self._browseButton.isHidden(), lambda self, shown: self._browseButton.setVisible(shown)
     )
-
-    def _onText(self, text: str) -> None:
-        self.currentPathChanged.emit(text)
 
     def setCurrentPath(self, path: str) -> None:
         self._combo.setEditText(path)

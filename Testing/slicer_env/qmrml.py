@@ -79,7 +79,7 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        self._settings, self._scene, self._shown = {}, None, ""
+        self._settings, self._scene, self._shown, self._requested = {}, None, "", ""
         self._sceneObservations, self._nodeObservations = Observations(self), Observations(self)
         row = qt.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -112,12 +112,17 @@ class qMRMLNodeComboBox(qt.QWidget):
         return self._scene
 
     def setMRMLScene(self, scene) -> None:
+        if scene is self._scene:
+            return
         self._sceneObservations.clear()
         self._scene = scene
         cls = slicer.vtkMRMLScene
-        events = (cls.NodeAddedEvent, cls.NodeRemovedEvent, cls.EndBatchProcessEvent, cls.EndCloseEvent)
+        events = (cls.NodeAddedEvent, cls.NodeRemovedEvent, cls.EndImportEvent, cls.EndCloseEvent)
         self._sceneObservations.observe(scene, events, "_list")
         self._list()
+        if self._requested:
+            self.setCurrentNodeID(self._requested)
+            self._requested = ""
 
     def _nodes(self) -> list:
         listed = []
@@ -132,8 +137,8 @@ class qMRMLNodeComboBox(qt.QWidget):
 
     def _list(self) -> None:
         """Lists the nodes again. A current node that is gone gives way to the last one, if there must be one."""
-        if self._scene is not None and self._scene.IsBatchProcessing():
-            return
+        if self._scene is not None and (self._scene.IsImporting() or self._scene.IsClosing()):
+            return  # as in Slicer: what is read isn't complete yet
         self._nodeObservations.clear()
         nodes = self._nodes()
         self._combo.blockSignals(True)
@@ -177,7 +182,10 @@ class qMRMLNodeComboBox(qt.QWidget):
         self.setCurrentNodeID(node.GetID() if node is not None else "")
 
     def setCurrentNodeID(self, node_id: str) -> None:
-        self._combo.currentIndex = self._combo.findData(node_id or "")
+        if self._scene is None:
+            self._requested = node_id
+        row = self._combo.findData(node_id or "")
+        self._combo.currentIndex = row if row >= 0 or not self.noneEnabled else 0
 
     currentNodeID = Property(str, lambda self: self._combo.currentData or "", setCurrentNodeID)
 

@@ -88,7 +88,7 @@ def _argument_count(signature: str, function) -> int:
         return given
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return given
-    return max(given, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters))
+    return min(given, sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters))
 
 
 class _Connections:

@@ -38,15 +38,15 @@ class qMRMLSegmentsTableView(qMRMLWidget):
         layout.addWidget(self._table)
 
     @staticmethod
-    def _column(column: int, name: str) -> Property:
+    def _column(column: int) -> Property:
         def write(self, shown):
             self._table.setColumnHidden(column, not shown)
 
         return Property(bool, lambda self: not self._table.isColumnHidden(column), write)
 
-    visibilityColumnVisible = _column(VISIBILITY, "visibility")
-    colorColumnVisible = _column(COLOR, "color")
-    opacityColumnVisible = _column(OPACITY, "opacity")
+    visibilityColumnVisible = _column(VISIBILITY)
+    colorColumnVisible = _column(COLOR)
+    opacityColumnVisible = _column(OPACITY)
     headerVisible = Property(
         bool,
         lambda self: not self._table.horizontalHeader().isHidden(),

@@ -20,7 +20,6 @@ from .ours import VALUE_TAG, our_segments, segment_id_of, tag
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 _TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
-_STATUS_TAG = slicer.vtkSlicerSegmentationsModuleLogic.GetStatusTagName()
 # Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
 _ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmType"
 _ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmName"
@@ -49,7 +48,7 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     redone = set(ours) if only is None else wanted & set(ours)
     voxels = _Voxels(labels.grid, stays=set(ours) - redone)
     _add_staying(voxels, {v: s for v, s in ours.items() if box is not None or v in voxels.stays}, box)
-    _add_new(voxels, labels.array.astype(np.uint8, copy=False), wanted, box)
+    _add_new(voxels, _chosen(labels.array, found, wanted), box)
 
     content = slicer.vtkSegmentation()
     content.CopyConversionParameters(old)
@@ -134,19 +133,26 @@ def _put(voxels: _Voxels, labels: np.ndarray, place, values: dict[int, int], wit
         np.copyto(there, kept, where=kept != 0)
 
 
-def _add_new(voxels: _Voxels, labels: np.ndarray, wanted: set[int], box: Box | None) -> None:
-    """Puts new labels wherever no segment of ours stays."""
-    table = np.zeros(256, np.uint8)
+def _chosen(labels: np.ndarray, found: set[int], wanted: set[int]) -> np.ndarray:
+    """The labels that are wanted, as uint8; no copy where that is all that were found."""
+    if wanted == found:
+        return labels.astype(np.uint8, copy=False)
+    table = np.zeros(max(found) + 1, np.uint8)
     table[list(wanted)] = list(wanted)
+    return table[labels]
+
+
+def _add_new(voxels: _Voxels, labels: np.ndarray, box: Box | None) -> None:
+    """Puts new labels wherever no segment of ours stays."""
     if voxels.shared is None:
-        voxels.shared = table[labels]
+        voxels.shared = labels
         return
     within = np.broadcast_to(True, labels.shape) if box is None else inside(voxels.grid, box)
     for k, plane in enumerate(voxels.shared):
         free = (plane == 0) & within[k]
         for mask in voxels.apart.values():
             free &= ~mask[k]
-        np.copyto(plane, table[labels[k]], where=free)
+        np.copyto(plane, labels[k], where=free)
         for value, mask in voxels.apart.items():
             mask[k] |= plane == value
             plane[plane == value] = 0
@@ -215,7 +221,7 @@ def _described(item: Structure, previous, model: str):
         if tag(segment, _TERMINOLOGY_TAG) in {"", *(w.terminology_entry for w in written)}:
             segment.SetTag(_TERMINOLOGY_TAG, item.terminology_entry)
         # "Completed" was said of other voxels.
-        segment.RemoveTag(_STATUS_TAG)
+        segment.RemoveTag(slicer.vtkSlicerSegmentationsModuleLogic.GetStatusTagName())
     segment.SetTag(VALUE_TAG, str(item.value))
     segment.SetTag(_ALGORITHM_TYPE_TAG, "AUTOMATIC")
     segment.SetTag(_ALGORITHM_NAME_TAG, f"SpineContextSeg, {model}")

@@ -42,7 +42,8 @@ def export_segmentation(
     name is taken. What they hold:
 
     - "seg.nrrd": every segment with name, color, terminology and tags, through Slicer's own writer; also those without
-      voxels. Segments that overlap lie in layers of their own. The first layer holds the values of the label maps.
+      voxels. One layer with the values of the label maps, but where segments overlap as many as they need, which Slicer
+      numbers in its own way.
     - "nii.gz", "nrrd": one label map in VerSe's values (uint8, or uint16 where a value asks for it), and
       `name.labels.csv`, a color table of Slicer's kind with value, name, color and codes of every segment in it.
       Segments that are not ours have values from 300 on, in the order of the list. Where segments overlap, the one

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import slicer
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 from ..errors import InputRefused
 from ..integrity import check_complete
 from ..volume import Grid
-from .labelmaps import BINARY_LABELMAP, labelmap_from
+from .labelmaps import BINARY_LABELMAP
 from .ours import tag
 from .placing import incomplete
 from .segment_voxels import SegmentVoxels, layers, name_of
@@ -34,7 +36,7 @@ def write_seg_nrrd(path: Path, segmentation_node, segments: list[SegmentVoxels],
     """
     images, voxel_bytes = {}, 0
     for array, members in layers(segments, grid):
-        image = labelmap_from(array, grid)
+        image = _image(array, grid)
         images.update({item.segment_id: image for item in members})
         voxel_bytes += array.nbytes
     # A scene of its own: no view, no selector and no subject hierarchy learns of the copy.
@@ -43,9 +45,8 @@ def write_seg_nrrd(path: Path, segmentation_node, segments: list[SegmentVoxels],
     copy = node.GetSegmentation()
     copy.SetSourceRepresentationName(BINARY_LABELMAP)
     copy.CopyConversionParameters(segmentation_node.GetSegmentation())
-    geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(
-        slicer.util.vtkMatrixFromArray(grid.affine), [bound for n in grid.shape[::-1] for bound in (0, n - 1)]
-    )
+    geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(next(iter(images.values())))
+    copy.SetConversionParameter(_REFERENCE_GEOMETRY, geometry)
     for item in segments:
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(item.segment)
@@ -84,3 +85,13 @@ def _codes(segment) -> list[str]:
     entry = tag(segment, slicer.vtkSegment.GetTerminologyEntryTagName())
     triplets = [(part.split("^") + [""] * 3)[:3] for part in entry.split("~")] + [[""] * 3] * _PARTS_OF_ENTRY
     return [text for position in _CODES.values() for text in triplets[position]]
+
+
+def _image(array: np.ndarray, grid: Grid):
+    """A vtkOrientedImageData with a copy of the voxels (k, j, i), uint8 or uint16, on the whole grid."""
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent([bound for n in grid.shape[::-1] for bound in (0, n - 1)])
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.affine))
+    kind = get_vtk_array_type(array.dtype)
+    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True, array_type=kind))
+    return image

@@ -89,12 +89,9 @@ def merge(segments: list[SegmentVoxels], grid: Grid) -> tuple[np.ndarray, int]:
 
 
 def layers(segments: list[SegmentVoxels], grid: Grid) -> list[tuple[np.ndarray, list[SegmentVoxels]]]:
-    """As few label maps (k, j, i) as first fit finds so that no segment covers another; one where nothing overlaps.
-
-    Segments of ours come first, so that the first map holds VerSe values.
-    """
+    """As few label maps (k, j, i) as first fit finds so that no segment covers another; one where nothing overlaps."""
     found: list[tuple[np.ndarray, list[SegmentVoxels]]] = []
-    for item in sorted(segments, key=lambda item: item.value):
+    for item in segments:
         for array, members in found:
             if not any(plane[source == item.label].any() for plane, source in _planes(array, item)):
                 break

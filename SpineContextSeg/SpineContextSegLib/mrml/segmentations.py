@@ -112,9 +112,7 @@ def _one_step(scene, segmentation_node, name: str):
     """The node to be changed, a new one if need be; whoever watches it or the scene hears of all changes at once."""
     scene.StartState(scene.BatchProcessState)
     try:
-        node = segmentation_node or scene.AddNewNodeByClass(
-            "vtkMRMLSegmentationNode", scene.GetUniqueNameByString(name)
-        )
+        node = segmentation_node or scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
         was_modifying = node.StartModify()
         try:
             node.CreateDefaultDisplayNodes()

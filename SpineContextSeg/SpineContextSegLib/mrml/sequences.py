@@ -128,7 +128,6 @@ def write_frames(
         # Else whatever a person draws would be gone at the next frame.
         frames.browser.SetSaveChanges(sequence, True)
         frames.browser.SetSelectedItemNumber(shown)
-        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(frames.browser)
     finally:
         scene.EndState(scene.BatchProcessState)
     return node

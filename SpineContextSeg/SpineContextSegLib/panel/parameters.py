@@ -102,7 +102,7 @@ def threads(left_free: int) -> int | None:
     return max(1, (os.cpu_count() or 1) - left_free) if left_free else None
 
 
-def run_options(parameters: SpineContextSegParameterNode, *, force: bool) -> RunOptions:
+def run_options(parameters: SpineContextSegParameterNode, *, force: bool, is_sequence: bool) -> RunOptions:
     """The options of a run from the parameter node of the module."""
     return RunOptions(
         model=parameters.model,
@@ -113,4 +113,5 @@ def run_options(parameters: SpineContextSegParameterNode, *, force: bool) -> Run
         force=force,
         only=chosen_values(parameters),
         region=parameters.region,
+        all_frames=parameters.allFrames and is_sequence,
     )

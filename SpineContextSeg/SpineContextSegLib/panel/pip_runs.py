@@ -17,8 +17,8 @@ from .kits import InstallFailed, why_unfit
 Pip = Callable[[list[str]], None]
 
 LOG_CHARACTERS = 20_000
-# What pip writes into its log -> what to tell, the first that is found. Trouble with the connection is reported below
-# trouble on this computer, as pip also logs connections that it got on a second attempt.
+# What pip (23 to 26) writes into its log -> what to tell, the first that is found. Trouble with a connection comes
+# late, as pip also logs the attempts after which it went on with another index or another try.
 _SIGNS = (
     (
         r"No space left on device|\[Errno 28\]|not enough space on the disk",
@@ -30,25 +30,25 @@ _SIGNS = (
         " once as the user who installed it.",
     ),
     (
-        r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError",
+        r"conflicting dependencies",
+        "{what} could not be installed, no version of it goes with the packages that Slicer has ({reason}): update"
+        " Slicer, or choose another runtime.",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|SSLError|problem confirming the ssl certificate",
         "{what} could not be downloaded, the certificate of the connection isn't trusted (as behind some proxies): set"
         " PIP_CERT to your network's certificate file, or install from a folder of wheels.",
     ),
     (
-        r"ProxyError|Tunnel connection failed|Proxy Authentication Required",
+        r"ProxyError|[Cc]annot connect to proxy|Tunnel connection failed|Proxy Authentication Required",
         "{what} could not be downloaded, the proxy refused: set HTTPS_PROXY to your network's proxy, or install from a"
         " folder of wheels.",
     ),
     (
-        r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|ConnectionResetError"
-        r"|ProtocolError|Max retries exceeded|getaddrinfo failed",
+        r"connection error: |NewConnectionError|ConnectTimeoutError|ReadTimeoutError|ConnectionResetError"
+        r"|IncompleteRead|not enough bytes were received|Max retries exceeded",
         "{what} could not be downloaded, the internet can't be reached: check the connection, set HTTPS_PROXY where"
         " there is a proxy, or install from a folder of wheels.",
-    ),
-    (
-        r"conflicting dependencies",
-        "{what} could not be installed, no version of it goes with the packages that Slicer has ({reason}): update"
-        " Slicer, or choose another runtime.",
     ),
     (
         r"No matching distribution found",
@@ -82,20 +82,31 @@ def pip_run(what: str, *, replaced: tuple[str, ...], folder: Path | None = None)
         folder: of wheels, where they come from one.
 
     Raises:
-        InstallFailed: when anything is raised inside.
+        InstallFailed: when anything is raised inside, or there is no room for temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="spinecontextseg-pip-", ignore_cleanup_errors=True) as temporary:
-        pins, log = Path(temporary, "constraints.txt"), Path(temporary, "pip.log")
-        pins.write_text(constraints(replaced), encoding="utf-8")
-        # As an address, since pip would split a path at its spaces.
-        options = {"PIP_CONSTRAINT": pins.as_uri(), "PIP_LOG": str(log), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        with _environment(options):
-            try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="spinecontextseg-pip-", ignore_cleanup_errors=True) as temporary:
+            pins, log = Path(temporary, "constraints.txt"), Path(temporary, "pip.log")
+            pins.write_text(constraints(replaced), encoding="utf-8")
+            # As an address, since pip would split a path at its spaces.
+            options = {"PIP_CONSTRAINT": pins.as_uri(), "PIP_LOG": str(log), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+            with _environment(options), _told_in_one_sentence(what, log, folder):
                 yield
-            except Exception as error:  # pip's callers raise all kinds of things
-                said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-                details = f"{said}\n{traceback.format_exc()}"[-LOG_CHARACTERS:]
-                raise InstallFailed(_sentence(what, said, folder), details) from error
+    except OSError as error:
+        raise InstallFailed(
+            f"{what} could not be installed, no temporary file can be written ({error.strerror}): make room and try"
+            " again."
+        ) from error
+
+
+@contextmanager
+def _told_in_one_sentence(what: str, log: Path, folder: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what runs pip raises all kinds of things
+        said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        details = f"{said}\n{traceback.format_exc()}"[-LOG_CHARACTERS:]
+        raise InstallFailed(_sentence(what, said, folder), details) from error
 
 
 def constraints(replaced: tuple[str, ...]) -> str:

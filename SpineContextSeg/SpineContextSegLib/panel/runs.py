@@ -1,4 +1,4 @@
-"""A run: volumes go out to a process, one after the other, their labels come back into the scene, nothing stays behind."""
+"""A run: volumes go to a process one by one, their labels come back into the scene, nothing stays behind."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..checks import NO_SPINE
 from ..commands.faults import describe
 from ..errors import InputRefused
 from ..labels import STRUCTURES
 from ..mrml import ours, regions
-from ..roi import Box
 from ..runtime import DEVICES, RUNTIMES
 from ..worker import Request
 from .handover import Handover
-from .tasks import Task
+from .tasks import FramesTask, Task, VolumeTask, edited_values
 from .watch import Watch
 from .words import TimeLeft, done_text, in_frames, progress_text, stage_text
 from .worker_process import Outcome, WorkerProcess
 
 if TYPE_CHECKING:
-    from slicer import vtkMRMLMarkupsROINode, vtkMRMLSegmentationNode
+    from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 DEFAULT_MODEL = "spinecontext-ct"
 FOLDER_PREFIX = "SpineContextSeg-"
@@ -44,6 +44,7 @@ class RunOptions:
         force: segment values that don't look like Hounsfield units.
         only: label values to write; every other segment stays as it is. None for all that the model finds.
         region: a markups ROI that limits the run, None for the whole volume.
+        all_frames: segment every frame of the sequence that the volume belongs to.
         overwrite_edits: replace our segments even where a person has edited them.
 
     Raises:
@@ -58,6 +59,7 @@ class RunOptions:
     force: bool = False
     only: frozenset[int] | None = None
     region: vtkMRMLMarkupsROINode | None = None
+    all_frames: bool = False
     overwrite_edits: bool = False
 
     def __post_init__(self):
@@ -75,6 +77,11 @@ class RunOptions:
         unknown = sorted(self.only - set(STRUCTURES)) if self.only else []
         if unknown:
             raise InputRefused(f"There is no structure with the label value {unknown[0]}; choose other values.")
+
+    def would_lose_edits(self, segmentation_node: vtkMRMLSegmentationNode | None) -> bool:
+        """Whether a run into this segmentation would overwrite what a person did there."""
+        edited = edited_values(segmentation_node, all_frames=self.all_frames)
+        return bool(edited if self.only is None else edited & self.only)
 
 
 @dataclass(frozen=True)
@@ -109,9 +116,10 @@ class SegmentationRun:
 
     def __init__(
         self,
-        make_task: Callable[[], Task],
+        volume_node: vtkMRMLScalarVolumeNode | None,
         options: RunOptions,
         *,
+        segmentation_node: vtkMRMLSegmentationNode | None = None,
         temporary_root: Path,
         on_status: Callable[[str], None],
         on_progress: Callable[[int, int, float | None], None],
@@ -119,14 +127,16 @@ class SegmentationRun:
     ) -> None:
         """
         Args:
-            make_task: tells what to segment, raises InputRefused where that can't be segmented.
+            volume_node: the CT; it is only read.
             options: what is asked.
+            segmentation_node: where the result goes; None makes a new one beside the volume.
             temporary_root: folder for the folder that the process works in.
             on_status: gets one line of words.
             on_progress: gets windows done, windows in total, and seconds left or None.
             on_end: gets how the run ended; called within `start` where it ends there.
         """
-        self._make_task, self._options, self._temporary_root = make_task, options, Path(temporary_root)
+        self.volume_node, self._segmentation_node = volume_node, segmentation_node
+        self._options, self._temporary_root = options, Path(temporary_root)
         self._on_status, self._on_progress, self._on_end = on_status, on_progress, on_end
         self._folder: Path | None = None
         self._process: WorkerProcess | None = None
@@ -169,12 +179,15 @@ class SegmentationRun:
             self._end(end)
 
     def _begin(self) -> None:
-        self._task = self._make_task()
+        region = self._options.region
+        make_task = FramesTask if self._options.all_frames else VolumeTask
+        self._task: Task = make_task(self.volume_node, self._segmentation_node)
+        self._box = None if region is None else regions.box_in_volume(region, self.volume_node)
         self._voxels_at_start = self._task.voxels()
         self._temporary_root.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=self._temporary_root))
         self._hand_over()
-        self._watch = Watch(self._task.volume_node, self._task.segmentation_node, self._stop)
+        self._watch = Watch(self.volume_node, self._segmentation_node, self._stop)
 
     def _hand_over(self) -> None:
         """Makes a process ready for the volume that is next."""
@@ -184,15 +197,11 @@ class SegmentationRun:
             model=options.model, runtime=options.runtime, device=options.device, threads=options.threads,
             structures=options.structures, force=options.force,
         )  # fmt: skip
-        handover = Handover.send(self._task.volume(number), self._box(), request, self._folder / str(number))
+        handover = Handover.send(self._task.volume(number), self._box, request, self._folder / str(number))
         self._handovers.append(handover)
         self._process = WorkerProcess(
             handover.folder, on_stage=self._on_stage, on_progress=self._count, on_end=self._on_process_end
         )
-
-    def _box(self) -> Box | None:
-        region = self._options.region
-        return None if region is None else regions.box_in_volume(region, self._task.volume_node)
 
     def _on_stage(self, name: str) -> None:
         # Once windows are counted, the count says more.
@@ -231,9 +240,11 @@ class SegmentationRun:
         warnings = _warnings(reports)
         found = set().union(*(handover.found for handover in self._handovers))
         if not (found if only is None else found & only):
-            return RunEnd("nothing_found", self._nothing_found(), warnings, reports=reports)
+            message = self._nothing_found(found)
+            others = [sentence for sentence in warnings if sentence != NO_SPINE]
+            return RunEnd("nothing_found", message, others, reports=reports)
         results = ((number, each.labels(), each.report) for number, each in enumerate(self._handovers))
-        node = self._task.write(results, self._target(warnings), only, self._box())
+        node = self._task.write(results, self._target(warnings), only, self._box)
         segmentation = node.GetSegmentation()
         names = [segmentation.GetSegment(segment_id).GetName() for segment_id in ours.our_values(node).values()]
         message = done_text(node.GetName(), names, time.monotonic() - self._started_at)
@@ -241,25 +252,24 @@ class SegmentationRun:
 
     def _target(self, warnings: list[str]) -> vtkMRMLSegmentationNode | None:
         """The node to write into, None for a new one; a warning says why it isn't the one that was asked for."""
-        node, options = self._task.segmentation_node, self._options
+        node, options = self._segmentation_node, self._options
         if node is None:
             return None
-        edited = self._task.edited_values()
         if self._task.voxels() != self._voxels_at_start:
             reason = "was edited during the run"
-        elif not options.overwrite_edits and (edited if options.only is None else edited & options.only):
+        elif not options.overwrite_edits and options.would_lose_edits(node):
             reason = "holds edits"
         else:
             return node
         warnings.append(f"'{node.GetName()}' {reason}, so the result went to a new segmentation.")
         return None
 
-    def _nothing_found(self) -> str:
-        if self._options.region is not None:
-            return "No spine was found inside the region: check its place, or segment the whole volume."
-        if self._options.only is not None:
+    def _nothing_found(self, found: set[int]) -> str:
+        if found:
             return "None of the chosen structures was found: choose others, or check that the scan shows them."
-        return "No spine was found: check that the scan shows the spine and is a CT in Hounsfield units."
+        if self._box is not None:
+            return "No spine was found inside the region: check its place, or segment the whole volume."
+        return NO_SPINE
 
     def _end(self, end: RunEnd) -> None:
         if self._watch is not None:

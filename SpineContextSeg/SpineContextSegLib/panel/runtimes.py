@@ -146,12 +146,11 @@ def _expect(package: str) -> None:
 def _pytorch_extension() -> Any:
     try:
         from PyTorchUtils import PyTorchUtilsLogic
-    except ModuleNotFoundError as error:
-        if error.name != "PyTorchUtils":
-            raise
+    except ImportError as error:
         raise InstallFailed(
-            "PyTorch is installed through Slicer's PyTorch extension, which isn't there: install it in the Extensions"
-            " Manager, restart Slicer and try again."
+            "PyTorch is installed through Slicer's PyTorch extension, which isn't there (or is broken): install it in"
+            " the Extensions Manager, restart Slicer and try again.",
+            str(error),
         ) from error
     return PyTorchUtilsLogic()
 

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
     Results = Iterable[tuple[int, Volume, dict]]
 
 
+def edited_values(segmentation_node: vtkMRMLSegmentationNode | None, *, all_frames: bool) -> set[int]:
+    """Label values of a segmentation that a person has edited, of the frame that is shown or of any."""
+    if segmentation_node is None:
+        return set()
+    if all_frames and sequences.edited_frames(segmentation_node):
+        # Which structure it was in one of many frames matters little.
+        return set(STRUCTURES)
+    return edits.edited_values(segmentation_node)
+
+
 class Task(Protocol):
-    """The scene's side of a run.
+    """The scene's side of a run; `count` is how many volumes there are to segment."""
 
-    Attributes:
-        volume_node, segmentation_node: the run ends when one of them is removed; the latter may be None.
-        count: how many volumes there are to segment.
-    """
-
-    volume_node: vtkMRMLScalarVolumeNode
-    segmentation_node: vtkMRMLSegmentationNode | None
     count: int
 
     def volume(self, number: int) -> Volume:
@@ -35,9 +38,6 @@ class Task(Protocol):
 
     def voxels(self) -> object:
         """Fingerprints of what the segmentation holds; equal as long as nobody draws in it."""
-
-    def edited_values(self) -> set[int]:
-        """Label values of the segmentation that a person has edited."""
 
     def write(
         self, results: Results, segmentation_node: vtkMRMLSegmentationNode | None, only: frozenset[int] | None,
@@ -58,21 +58,18 @@ class VolumeTask:
         for sentence in (volumes.refusal(volume_node), segmentations.output_refusal(segmentation_node)):
             if sentence:
                 raise InputRefused(sentence)
-        self.volume_node, self.segmentation_node = volume_node, segmentation_node
+        self._volume_node, self._segmentation_node = volume_node, segmentation_node
 
     def volume(self, number: int) -> Volume:
-        return volumes.volume_from_node(self.volume_node)
+        return volumes.volume_from_node(self._volume_node)
 
     def voxels(self) -> object:
-        return self.segmentation_node and edits.fingerprints(self.segmentation_node.GetSegmentation())
-
-    def edited_values(self) -> set[int]:
-        return edits.edited_values(self.segmentation_node) if self.segmentation_node else set()
+        return self._segmentation_node and edits.fingerprints(self._segmentation_node.GetSegmentation())
 
     def write(self, results, segmentation_node, only, box):
         ((_, labels, report),) = results
         return segmentations.write_result(
-            self.volume_node, labels, report, segmentation_node=segmentation_node, only=only, box=box
+            self._volume_node, labels, report, segmentation_node=segmentation_node, only=only, box=box
         )
 
 
@@ -98,18 +95,12 @@ class FramesTask(VolumeTask):
         return volumes.volume_from_node(self._frames.volume(number))
 
     def voxels(self) -> object:
-        shown = self.segmentation_node and sequences.frames_shown_by(self.segmentation_node)
+        shown = sequences.frames_of(self._segmentation_node)
         if not shown:
             return super().voxels()
         return [edits.fingerprints(shown.volume(number).GetSegmentation()) for number in range(shown.count)]
 
-    def edited_values(self) -> set[int]:
-        # Which structure it was in one of many frames matters little: any may be lost.
-        if self.segmentation_node and sequences.edited_frames(self.segmentation_node):
-            return set(STRUCTURES)
-        return super().edited_values()
-
     def write(self, results, segmentation_node, only, box):
         return sequences.write_frames(
-            self.volume_node, results, segmentation_node=segmentation_node, only=only, box=box
+            self._volume_node, results, segmentation_node=segmentation_node, only=only, box=box
         )

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import qt
 
 from ..errors import Cancelled, InputRefused
-from .runs import RunEnd
+from .runs import RunEnd, SegmentationRun
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLSegmentationNode
 
 
-class Run(Protocol):
-    """What `runs.SegmentationRun` and `sequence_runs.SequenceRun` have in common."""
-
-    def start(self) -> None: ...
-
-    def cancel(self, wait: bool = False, because: str | None = None) -> None: ...
-
-
-def wait_for(create: Callable[[Callable[[RunEnd], None]], Run]) -> RunEnd:
+def wait_for(create: Callable[[Callable[[RunEnd], None]], SegmentationRun]) -> RunEnd:
     """Starts the run that `create` makes of a callback for its end, and waits; events are processed meanwhile."""
     ends: list[RunEnd] = []
     loop = qt.QEventLoop()
@@ -37,8 +29,8 @@ def wait_for(create: Callable[[Callable[[RunEnd], None]], Run]) -> RunEnd:
     if not ends:
         loop.exec_()
     if not ends:
-        # The whole application was told to end, which leaves every loop.
-        run.cancel(wait=True, because="The application was closed, so the run was stopped.")
+        # The application was told to end, which leaves every loop.
+        run.cancel(wait=True)
     return ends[0]
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +20,8 @@ from ..worker import worker_arguments
 # Twice this is the longest that a cancelled process lives: to end by itself, then to be killed.
 GRACE_MS = 500
 LOG_BYTES = 20_000
+# On Windows, SIGTERM ends a process just as surely.
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 # Unbuffered, so that a crash doesn't take the last words with it.
 ENVIRONMENT = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
@@ -80,7 +85,7 @@ class WorkerProcess:
         self._on_stage, self._on_progress, self._on_end = on_stage, on_progress, on_end
         self._process: qt.QProcess | None = None
         self._cancelled = False
-        self._begun = False
+        self._worker_pid: int | None = None
         self._last_event: dict | None = None
         self._unread = b""
         self._errors = b""
@@ -101,7 +106,6 @@ class WorkerProcess:
         process = self._process = qt.QProcess()
         process.setProcessEnvironment(environment)
         process.connect("readyReadStandardOutput()", self._read_events)
-        process.connect("readyReadStandardError()", self._read_errors)
         process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
         process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
         process.start(self._python, self._arguments)
@@ -119,16 +123,22 @@ class WorkerProcess:
             return
         if not self._cancelled:
             self._cancelled = True
-            # The real Python ends at the end of its stdin. Killing would reach the launcher only.
+            # At the end of its stdin the worker tidies up and ends, the launcher then too.
             process.closeWriteChannel()
             self._grace.start()
         if wait and not process.waitForFinished(GRACE_MS):
-            process.kill()
+            self._kill()
             process.waitForFinished(GRACE_MS)
 
     def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+        """For a worker that doesn't come to it, as it loads a large library or waits for memory that is swapped out."""
+        if self._process is None:
+            return
+        if self._worker_pid is not None:
+            with suppress(OSError):
+                # No reused id: the launcher still lives, and it ends when it has taken note of the worker's end.
+                os.kill(self._worker_pid, KILL)
+        self._process.kill()
 
     def _read_events(self) -> None:
         self._unread += self._process.readAllStandardOutput().data()
@@ -139,21 +149,16 @@ class WorkerProcess:
     def _take(self, line: bytes) -> None:
         event = _event(line)
         if event is None:
-            self._keep_errors(line + b"\n")
+            self._errors += line + b"\n"
+        elif event["event"] == "started":
+            self._worker_pid = event["pid"]
         elif not self._cancelled:
-            self._begun = True
             if event["event"] == "stage":
                 self._on_stage(event["name"])
             elif event["event"] == "progress":
                 self._on_progress(event["done"], event["total"])
             else:
                 self._last_event = event
-
-    def _read_errors(self) -> None:
-        self._keep_errors(self._process.readAllStandardError().data())
-
-    def _keep_errors(self, text: bytes) -> None:
-        self._errors = (self._errors + text)[-LOG_BYTES:]
 
     def _on_error(self) -> None:
         # After any other error, `finished` follows.
@@ -163,8 +168,8 @@ class WorkerProcess:
 
     def _on_finished(self) -> None:
         try:
-            self._read_errors()
             self._read_events()
+            self._errors += self._process.readAllStandardError().data()
         finally:
             self._end(self._outcome())
 
@@ -174,13 +179,13 @@ class WorkerProcess:
             return Outcome("done")
         if event.get("event") == "refused":
             return Outcome("refused", event["message"], forcible=event["forcible"])
-        errors = self._errors.decode("utf-8", "backslashreplace")
+        errors = self._errors[-LOG_BYTES:].decode("utf-8", "backslashreplace")
         log = f"{event.get('log', '')}Exit code {self._process.exitCode()} of {self._python}\n{errors}"
         return Outcome("failed", event.get("message") or self._why_it_ended(), log)
 
     def _why_it_ended(self) -> str:
         """Exit codes don't tell: a launcher ends with 1, whatever happened to its child."""
-        if not self._begun:
+        if self._worker_pid is None:
             return NOT_BEGUN
         # What Python's faulthandler, which the worker turns on, writes at a crash on all systems.
         if b"Fatal Python error" in self._errors or b"Windows fatal exception" in self._errors:

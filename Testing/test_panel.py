@@ -1,0 +1,321 @@
+"""The panel, clicked: real user interface file, real scene, real process, real inference."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qt
+import slicer
+
+from SpineContextSegLib.model import FOLDER_VARIABLE
+from Testing.panel_use import User, labels_of
+from Testing.scene_nodes import add_segmentation, add_volume, draw, mask_of, oriented_image
+from Testing.test_runs import SACRUM, SEGMENT, add_sequence
+
+
+@pytest.fixture
+def models(monkeypatch, tiny_model, slow_model, tmp_path):
+    """Both test models among the user's own."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for model in (tiny_model, slow_model):
+        (folder / model.name).symlink_to(model)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+
+
+@pytest.fixture
+def user(models, panel, wait_until) -> User:
+    user = User(panel, wait_until)
+    user.parameters.model = "tiny"
+    yield user
+    user.assert_clean()
+
+
+@pytest.fixture
+def ct(user, sample_scan):
+    return add_volume(sample_scan.volume.grid, "CTChest", sample_scan.volume.array)
+
+
+def window():
+    return slicer.util.mainWindow()
+
+
+def test_without_a_volume_the_button_says_why(user, screenshot):
+    assert "No volume is selected" in user.reason()
+    assert not user.ui.progressBar.visible and not user.ui.resultCollapsibleButton.visible and not user.notice()
+    assert "Research use only" in user.ui.researchUseLabel.text
+    screenshot(window(), "panel-empty")
+
+
+def test_from_a_volume_to_a_segmentation(user, ct, screenshot):
+    assert user.ui.inputVolumeSelector.currentNode() is ct
+    assert user.ui.segmentButton.enabled and user.ui.statusLabel.text == "Ready."
+    screenshot(window(), "panel-idle")
+
+    user.click_segment()
+    assert user.is_running and user.ui.progressBar.visible
+    user.wait_for_end()
+
+    node = user.parameters.outputSegmentation
+    assert node.GetName() == "CTChest spine" and user.ui.outputSegmentationSelector.currentNode() is node
+    assert mask_of(node, SEGMENT, ct).any()
+    assert user.ui.resultCollapsibleButton.visible and user.ui.segmentsTable.segmentationNode() is node
+    assert user.ui.segmentsTable.displayedSegmentIDs() == [SEGMENT]
+    assert "Done in" in user.ui.statusLabel.text and "Vertebrae" in user.ui.statusLabel.text
+    assert not user.ui.progressBar.visible
+    assert "Please check" in user.notice() and "touches the lower end of the image" in user.notice()
+    screenshot(window(), "panel-done")
+
+
+def test_progress_is_counted_and_the_window_stays_alive(user, ct, screenshot):
+    user.parameters.model = "slow"
+    gaps, last = [], time.monotonic()
+
+    def tick():
+        nonlocal last
+        now = time.monotonic()
+        gaps.append(now - last)
+        last = now
+
+    timer = qt.QTimer()
+    timer.setInterval(10)
+    timer.connect("timeout()", tick)
+    timer.start()
+    user.click_segment()
+    user.wait_for_windows()
+    first = user.ui.progressBar.value
+    user.wait_until(lambda: user.ui.progressBar.value >= first + 2, 60)
+    assert "left" in user.ui.statusLabel.text and f" of {user.ui.progressBar.maximum}" in user.ui.statusLabel.text
+    timer.stop()
+    screenshot(window(), "panel-running")
+    user.ui.segmentButton.click()
+    user.wait_for_end()
+    assert max(gaps) < 0.25
+
+
+def test_cancel_takes_less_than_a_second(user, ct):
+    user.parameters.model = "slow"
+    user.click_segment()
+    user.wait_for_windows()
+    nodes = slicer.mrmlScene.GetNumberOfNodes()
+    clock = time.monotonic()
+    user.ui.segmentButton.click()
+    user.wait_for_end()
+    assert time.monotonic() - clock < 1.2
+    assert user.ui.statusLabel.text == "The run was cancelled, nothing was changed."
+    assert slicer.mrmlScene.GetNumberOfNodes() == nodes and not user.notice()
+    user.assert_clean()
+
+
+def test_a_second_run_goes_into_the_same_segmentation(user, ct):
+    node = user.segment()
+    fresh = labels_of(node, ct)
+    assert user.segment() is node
+    np.testing.assert_array_equal(labels_of(node, ct), fresh)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1
+
+
+def test_edits_are_kept_by_default(user, ct):
+    node = user.segment()
+    fresh = labels_of(node, ct)
+    draw(node, SEGMENT, np.zeros(fresh.shape, bool), ct)
+    new = user.segment()
+    assert new is not node and "holds edits" in user.notice()
+    assert not mask_of(node, SEGMENT, ct).any()
+    np.testing.assert_array_equal(labels_of(new, ct), fresh)
+
+
+@pytest.mark.parametrize("button", ["Keep edits", "Replace", "Cancel"])
+def test_edits_are_asked_about(user, ct, application, button, screenshot):
+    node = user.segment()
+    draw(node, SEGMENT, np.zeros(labels_of(node, ct).shape, bool), ct)
+    asked = []
+
+    def answer():
+        box = qt.QApplication.activeModalWidget()
+        asked.append(box.text)
+        assert box.defaultButton().text == "Keep edits"
+        screenshot(box, "question-edits")
+        next(each for each in box.buttons() if each.text.replace("&", "") == button).click()
+
+    application.setTestingEnabled(False)
+    qt.QTimer.singleShot(100, answer)
+    user.click_segment()
+    application.setTestingEnabled(True)
+    assert asked and node.GetName() in asked[0]
+    assert user.is_running == (button != "Cancel")
+    user.wait_for_end()
+    assert mask_of(node, SEGMENT, ct).any() == (button == "Replace")
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 + (button == "Keep edits")
+
+
+def test_only_checked_structures_are_written(user, ct):
+    by_hand = np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)
+    by_hand[10:20, 10:40, 10:40] = SACRUM
+    node = add_segmentation(ct, by_hand)
+    user.parameters.outputSegmentation = node
+    user.ui.sacrumCheckBox.click()
+    assert user.segment() is node
+    np.testing.assert_array_equal(mask_of(node, f"SpineContextSeg_{SACRUM}", ct), by_hand == SACRUM)
+
+    user.ui.vertebraeCheckBox.click()
+    assert "No structure is chosen" in user.reason()
+
+
+def test_another_volume_gets_another_segmentation(user, ct, sample_scan):
+    first = user.segment()
+    other = add_volume(sample_scan.volume.grid, "other", sample_scan.volume.array)
+    user.ui.inputVolumeSelector.setCurrentNode(other)
+    assert user.parameters.outputSegmentation is None and user.ui.statusLabel.text == "Ready."
+    second = user.segment()
+    assert second is not first and second.GetName() == "other spine"
+    user.ui.inputVolumeSelector.setCurrentNode(ct)
+    assert user.parameters.outputSegmentation is first
+
+
+def test_switching_the_volume_while_running(user, ct, sample_scan):
+    other = add_volume(sample_scan.volume.grid, "other", sample_scan.volume.array)
+    user.click_segment()
+    user.ui.inputVolumeSelector.setCurrentNode(other)
+    assert user.is_running
+    user.wait_for_end()
+    assert user.parameters.outputSegmentation is None and "CTChest spine" in user.ui.statusLabel.text
+    user.ui.inputVolumeSelector.setCurrentNode(ct)
+    assert user.parameters.outputSegmentation.GetName() == "CTChest spine"
+
+
+def test_a_run_goes_on_in_another_module(user, ct):
+    user.click_segment()
+    slicer.util.selectModule("SegmentEditor")
+    user.wait_for_end()
+    slicer.util.selectModule("SpineContextSeg")
+    assert user.parameters.outputSegmentation.GetName() == "CTChest spine"
+    assert user.ui.resultCollapsibleButton.visible and "Done in" in user.ui.statusLabel.text
+
+
+def test_edit_opens_segment_editor_with_a_clean_undo(user, ct):
+    node = user.segment()
+    user.ui.editButton.click()
+    assert slicer.util.selectedModule() == "SegmentEditor"
+    editor = slicer.modules.SegmentEditorWidget.editor
+    assert editor.segmentationNode() is node and editor.sourceVolumeNode() is ct
+    logic = editor.editorLogic()
+    assert not logic.CanUndo()
+
+    logic.SetCurrentSegmentID(SEGMENT)
+    mask = np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)
+    mask[:5] = 1
+    logic.SaveStateForUndo()
+    logic.ModifySegmentByLabelmap(node, SEGMENT, oriented_image(mask, ct), logic.ModificationModeAdd, False, False)
+    assert logic.CanUndo() and mask_of(node, SEGMENT, ct)[:5].all()
+
+    # Written again, the segmentation has no states to go back to.
+    slicer.util.selectModule("SpineContextSeg")
+    slicer.modules.SpineContextSegWidget.logic.segment(ct, node, model="tiny", overwriteEdits=True)
+    assert not mask_of(node, SEGMENT, ct)[:5].all() and not logic.CanUndo()
+    assert editor.segmentationNode() is node and editor.sourceVolumeNode() is ct
+
+
+def test_show_3d(user, ct):
+    user.ui.show3DCheckBox.click()
+    node = user.segment()
+    assert node.GetSegmentation().ContainsRepresentation("Closed surface") and user.ui.show3DButton.checked
+    user.ui.show3DButton.click()
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+
+
+def test_a_new_region_is_as_large_as_the_volume(user, ct):
+    region = user.ui.regionSelector.addNode()
+    bounds, of_volume = [0.0] * 6, [0.0] * 6
+    region.GetRASBounds(bounds)
+    ct.GetRASBounds(of_volume)
+    np.testing.assert_allclose(bounds, of_volume, atol=1e-6)
+    assert user.parameters.region is region
+    region.SetSize(60.0, 60.0, 30.0)
+    node = user.segment()
+    low, high = bounds[4] + (bounds[5] - bounds[4]) / 2 - 15, bounds[4] + (bounds[5] - bounds[4]) / 2 + 15
+    found = [0.0] * 6
+    node.GetRASBounds(found)
+    assert low - 3 <= found[4] and found[5] <= high + 3
+
+
+def test_a_sequence_can_be_segmented_whole(user, sample_scan):
+    assert not user.ui.allFramesCheckBox.isVisibleTo(user.ui.advancedCollapsibleButton)
+    volume_node, browser = add_sequence(sample_scan, (0, 4))
+    user.ui.inputVolumeSelector.setCurrentNode(volume_node)
+    user.ui.advancedCollapsibleButton.collapsed = False
+    assert user.ui.allFramesCheckBox.visible
+    user.ui.allFramesCheckBox.click()
+    node = user.segment()
+    masks = []
+    for number in range(2):
+        browser.SetSelectedItemNumber(number)
+        masks.append(mask_of(node, SEGMENT, volume_node))
+    assert masks[0].any() and masks[1].any() and (masks[0] != masks[1]).any()
+
+
+def test_export(user, ct, tmp_path, screenshot):
+    user.segment()
+    folder = tmp_path / "Вывод"
+    folder.mkdir()
+    user.ui.exportFolderEdit.currentPath = str(folder)
+    user.ui.exportNrrdCheckBox.click()
+    user.ui.exportButton.click()
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "CTChest spine.labels.csv", "CTChest spine.nrrd", "CTChest spine.seg.nrrd",
+    ]  # fmt: skip
+    assert user.ui.statusLabel.text == f"3 files exported to '{folder}'."
+
+    user.ui.exportFolderEdit.currentPath = str(tmp_path / "none")
+    user.ui.exportButton.click()
+    assert "does not exist" in user.notice()
+    screenshot(window(), "panel-export-refused")
+
+    user.ui.exportNrrdCheckBox.click()
+    user.ui.exportSegNrrdCheckBox.click()
+    assert not user.ui.exportButton.enabled and "format" in user.ui.exportButton.toolTip
+
+
+def test_export_begins_beside_the_file_of_the_volume(user, sample_scan):
+    volume_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
+    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(sample_scan.path))
+    assert storage.ReadData(volume_node)
+    volume_node.SetAndObserveStorageNodeID(storage.GetID())
+    user.ui.inputVolumeSelector.setCurrentNode(volume_node)
+    user.segment()
+    assert Path(user.ui.exportFolderEdit.currentPath) == sample_scan.path.parent
+
+
+def test_choices_are_saved_with_the_scene(user, ct, tmp_path):
+    node = user.segment()
+    user.parameters.discs = True
+    user.parameters.threadsLeftFree = 3
+    file = str(tmp_path / "scène.mrb")
+    assert slicer.mrmlScene.WriteToMRB(file)
+    slicer.mrmlScene.Clear(False)
+    assert user.parameters.inputVolume is None and not user.ui.discsCheckBox.checked
+
+    assert slicer.mrmlScene.ReadFromMRB(file)
+    slicer.app.processEvents()
+    assert user.ui.discsCheckBox.checked and user.ui.threadsLeftFreeSpinBox.value == 3
+    assert user.ui.inputVolumeSelector.currentNode().GetName() == ct.GetName()
+    assert user.ui.outputSegmentationSelector.currentNode().GetName() == node.GetName()
+    assert user.ui.modelComboBox.currentText == "tiny"
+    # Read back, it is still what a run wrote: nothing to ask about, and the run goes into it.
+    again = user.segment()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and not user.notice().count("edits")
+    assert mask_of(again, SEGMENT, user.parameters.inputVolume).any()
+
+
+def test_advanced_shows_what_is_installed(user, ct, screenshot):
+    user.ui.advancedCollapsibleButton.collapsed = False
+    assert "OpenVINO" in user.ui.installedRuntimesLabel.text
+    assert not user.ui.installOpenVINOButton.visible
+    assert [user.ui.runtimeComboBox.itemText(n) for n in range(3)] == ["Automatic", "OpenVINO", "PyTorch"]
+    user.ui.modelComboBox.setCurrentText("spinecontext-ct")
+    assert user.parameters.model == "spinecontext-ct"
+    screenshot(window(), "panel-advanced")
