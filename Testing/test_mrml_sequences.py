@@ -234,6 +234,18 @@ def test_only_some_segments_again(scene):
         np.testing.assert_array_equal(shown(node, SACRUM, volume), sacrum)
 
 
+def test_frame_in_which_nothing_was_found_stays_as_it_was(scene):
+    volume = add_frames()
+    node = write_frames(volume, results())
+    again = [(number, labels_of(3 - number, values=(1, 26) if number else ()), REPORT) for number in range(4)]
+    write_frames(volume, again, segmentation_node=node)
+    assert edited_frames(node) == []
+    for number in range(4):
+        select_frame(frames_of(volume), number)
+        expected = labels_of(3 - number if number else 0).array
+        np.testing.assert_array_equal(shown(node, SPINE, volume), expected == 1)
+
+
 def test_segmentation_of_one_frame_becomes_one_of_all(scene):
     volume = add_frames()
     select_frame(frames_of(volume), 1)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputRefused
-from ..volume import Volume
+from ..volume import Grid, Volume
 from ..writing import write_volume
 from .label_files import write_names, write_seg_nrrd
 from .placing import distinct, place, safe_name, staging_folder
-from .segment_voxels import merge, name_of, read_segments
+from .segment_voxels import SegmentVoxels, merge, name_of, read_segments
 from .surfaces import copy_surfaces, name_groups
 from .volumes import volume_from_node
 
@@ -85,45 +85,64 @@ def export_segmentation(
         raise InputRefused("The segmentation has no voxels, so there is nothing to export: segment a volume first.")
 
     stem = safe_name(name or segmentation_node.GetName() or "", "Segmentation")
-    # What follows the stem in the name of a file -> that file in the staging folder.
-    files: dict[str, Path] = {}
     with staging_folder(folder) as staging:
+        # What follows the stem in the name of a file -> that file in the staging folder.
+        files: dict[str, Path] = {}
         if "seg.nrrd" in wanted:
             files[".seg.nrrd"] = staging / "segmentation.seg.nrrd"
             write_seg_nrrd(files[".seg.nrrd"], segmentation_node, segments, grid)
         if wanted & set(LABEL_MAPS):
-            labels, overlapping = merge(drawn, grid)
-            if overlapping:
-                remarks.append(
-                    f"Segments overlap in {overlapping} voxels, where a label map holds the one further down the list: "
-                    ".seg.nrrd keeps them all."
-                )
-            for ending in LABEL_MAPS:
-                if ending in wanted:
-                    files[f".{ending}"] = staging / f"labels.{ending}"
-                    write_volume(Volume(labels, grid.affine), files[f".{ending}"])
-            files[".labels.csv"] = staging / "labels.csv"
-            write_names(files[".labels.csv"], drawn)
+            remarks += _write_label_maps(files, staging, wanted, drawn, grid)
         if wanted & set(SURFACES):
-            surfaces = copy_surfaces(segmentation_node, drawn, grid)
-            if "stl" in wanted:
-                names = distinct(safe_name(name_of(item), item.segment_id) for item in drawn)
-                files.update(zip((f"_{name}.stl" for name in names), surfaces.write_stl(staging)))
-            if "obj" in wanted:
-                files[".obj"], files[".mtl"] = surfaces.write_obj(staging)
-            if segmentation_node.GetParentTransformNode():
-                remarks.append(
-                    "The segmentation is under a transform: the surfaces are where the scene shows them, label maps "
-                    "and .seg.nrrd are in the volume's own coordinates."
-                )
-
-        def files_for(stem: str) -> dict[str, Path]:
-            # OBJ files name their MTL file, and many programs take a blank there for the end of the name.
-            return {(stem.replace(" ", "_") if rest == ".mtl" else stem) + rest: path for rest, path in files.items()}
+            remarks += _write_surfaces(files, staging, wanted, drawn, grid, segmentation_node)
 
         def finish(stem: str) -> None:
             if ".obj" in files:
-                material_file = next(name for name in files_for(stem) if name.endswith(".mtl"))
-                name_groups(files[".obj"], [name_of(item) for item in drawn], material_file)
+                name_groups(files[".obj"], [name_of(item) for item in drawn], _file_name(stem, ".mtl"))
+
+        def files_for(stem: str) -> dict[str, Path]:
+            return {_file_name(stem, rest): path for rest, path in files.items()}
 
         return Exported(place(folder, stem, files_for, finish), remarks)
+
+
+def _file_name(stem: str, rest: str) -> str:
+    # OBJ files name their MTL file, and many programs take a blank there for the end of the name.
+    return (stem.replace(" ", "_") if rest == ".mtl" else stem) + rest
+
+
+def _write_label_maps(
+    files: dict[str, Path], staging: Path, wanted: set[str], drawn: list[SegmentVoxels], grid: Grid
+) -> list[str]:
+    """Adds to `files`; remarks for the user."""
+    labels, overlapping = merge(drawn, grid)
+    for ending in LABEL_MAPS:
+        if ending in wanted:
+            files[f".{ending}"] = staging / f"labels.{ending}"
+            write_volume(Volume(labels, grid.affine), files[f".{ending}"])
+    files[".labels.csv"] = staging / "labels.csv"
+    write_names(files[".labels.csv"], drawn)
+    if not overlapping:
+        return []
+    return [
+        f"Segments overlap in {overlapping} voxels, where a label map holds the one further down the list: .seg.nrrd "
+        "keeps them all."
+    ]
+
+
+def _write_surfaces(
+    files: dict[str, Path], staging: Path, wanted: set[str], drawn: list[SegmentVoxels], grid: Grid, segmentation_node
+) -> list[str]:
+    """Adds to `files`; remarks for the user."""
+    surfaces = copy_surfaces(segmentation_node, drawn, grid)
+    if "stl" in wanted:
+        names = distinct(safe_name(name_of(item), item.segment_id) for item in drawn)
+        files.update(zip((f"_{name}.stl" for name in names), surfaces.write_stl(staging)))
+    if "obj" in wanted:
+        files[".obj"], files[".mtl"] = surfaces.write_obj(staging)
+    if segmentation_node.GetParentTransformNode() is None:
+        return []
+    return [
+        "The segmentation is under a transform: the surfaces are where the scene shows them, label maps and .seg.nrrd "
+        "are in the volume's own coordinates."
+    ]

@@ -23,6 +23,8 @@ from .ours import our_segments
 from .segmentations import output_refusal, write_result
 from .volumes import volume_from_node
 
+_REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+
 
 @dataclass(frozen=True, eq=False)
 class Frames:
@@ -74,7 +76,8 @@ def write_frames(
     """Puts the labels of all frames into one segmentation node that changes with the volume; all of it or nothing.
 
     Every frame gets the same list of segments, without voxels where a frame doesn't show one. Written again into the
-    same node, each frame is updated as `segmentations.write_result` updates a node.
+    same node, each frame is updated as `segmentations.write_result` updates a node; a frame in which nothing to be
+    written was found stays as it was.
 
     Args:
         volume_node: what `frames_of` knows.
@@ -115,7 +118,7 @@ def write_frames(
         raise ValueError("none of the labels to be written was found in any frame")
     written = _complete(contents)
 
-    scene, shown = volume_node.GetScene(), frames.browser.GetSelectedItemNumber()
+    scene, selected = volume_node.GetScene(), frames.browser.GetSelectedItemNumber()
     scene.StartState(scene.BatchProcessState)
     try:
         # The node is made for a frame that shows something, on the grid of that frame.
@@ -127,7 +130,7 @@ def write_frames(
         _fill(sequence, frames, contents, written, like=node)
         # Else whatever a person draws would be gone at the next frame.
         frames.browser.SetSaveChanges(sequence, True)
-        frames.browser.SetSelectedItemNumber(shown)
+        frames.browser.SetSelectedItemNumber(selected)
     finally:
         scene.EndState(scene.BatchProcessState)
     return node
@@ -238,6 +241,3 @@ def _fill(sequence, frames: Frames, contents: dict[int, object], written: list[i
             sequence.SetDataNodeAtValue(frame, index_value)
     finally:
         sequence.EndModify(was_modifying)
-
-
-_REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()

@@ -17,12 +17,12 @@ import slicer
 import vtk
 
 from ..volume import Grid
+from .composition import CLOSED_SURFACE
 from .labelmaps import BINARY_LABELMAP, labelmap_from
 from .placing import incomplete
 from .segment_voxels import SegmentVoxels
 
 _NAME = "surfaces"
-_CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 _JOINT_SMOOTHING = "Joint smoothing"
 _STL_HEADER_BYTES = 84
 _STL_TRIANGLE_BYTES = 50
@@ -88,7 +88,7 @@ def copy_surfaces(segmentation_node, segments: list[SegmentVoxels], grid: Grid) 
     """
     scene = slicer.vtkMRMLScene()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", _NAME)
-    node.GetSegmentation().SetSourceRepresentationName(_CLOSED_SURFACE)
+    node.GetSegmentation().SetSourceRepresentationName(CLOSED_SURFACE)
     node.CreateDefaultDisplayNodes()
     polygons = []
     for number, item in enumerate(segments):
@@ -96,7 +96,7 @@ def copy_surfaces(segmentation_node, segments: list[SegmentVoxels], grid: Grid) 
         copy = slicer.vtkSegment()
         copy.SetName(str(number))
         copy.SetColor(item.segment.GetColor())
-        copy.AddRepresentation(_CLOSED_SURFACE, surface)
+        copy.AddRepresentation(CLOSED_SURFACE, surface)
         node.GetSegmentation().AddSegment(copy, copy.GetName())
         polygons.append(surface.GetNumberOfPolys())
     return Surfaces(scene, node, polygons)
@@ -107,7 +107,7 @@ def _surface(segmentation_node, item: SegmentVoxels, grid: Grid):
     logic = slicer.modules.segmentations.logic()
     segmentation = segmentation_node.GetSegmentation()
     joint = segmentation.GetConversionParameter(_JOINT_SMOOTHING) == "1"
-    if joint or not item.exact or segmentation.ContainsRepresentation(_CLOSED_SURFACE):
+    if joint or not item.exact or segmentation.ContainsRepresentation(CLOSED_SURFACE):
         surface = vtk.vtkPolyData()
         logic.GetSegmentClosedSurfaceRepresentation(segmentation_node, item.segment_id, surface, True)
         # With VTK 9.6 joint smoothing yields points without polygons.
@@ -125,8 +125,8 @@ def _surface(segmentation_node, item: SegmentVoxels, grid: Grid):
     temporary.CopyConversionParameters(segmentation)
     temporary.SetConversionParameter(_JOINT_SMOOTHING, "0")
     temporary.AddSegment(alone, item.segment_id)
-    temporary.CreateRepresentation(_CLOSED_SURFACE)
-    surface = alone.GetRepresentation(_CLOSED_SURFACE)
+    temporary.CreateRepresentation(CLOSED_SURFACE)
+    surface = alone.GetRepresentation(CLOSED_SURFACE)
     logic.ApplyParentTransformToPolyData(segmentation_node, surface)
     return surface
 

@@ -135,8 +135,8 @@ class WorkerProcess:
         if self._process is None:
             return
         if self._worker_pid is not None:
+            # It may have ended just now. Its id isn't another's yet: the launcher, which waits for it, still lives.
             with suppress(OSError):
-                # No reused id: the launcher still lives, and it ends when it has taken note of the worker's end.
                 os.kill(self._worker_pid, KILL)
         self._process.kill()
 
