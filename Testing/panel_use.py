@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pytest
 import slicer
 
+from SpineContextSegLib.model import FOLDER_VARIABLE
 from SpineContextSegLib.mrml.ours import our_values
 from SpineContextSegLib.panel.runs import FOLDER_PREFIX
 from Testing.processes import working_on
-from Testing.scene_nodes import mask_of
+from Testing.scene_nodes import add_volume, mask_of
+
+# The fixtures, for `from Testing.panel_use import *`.
+__all__ = ["ct", "models", "user"]
 
 
 @dataclass
 class User:
     """Looks at the panel and clicks on it; waits where a person would."""
 
-    panel: object
     wait_until: object
 
     @property
@@ -37,8 +42,13 @@ class User:
         assert not self.is_running and self.ui.segmentButton.enabled, self.ui.statusLabel.text
         self.ui.segmentButton.click()
 
+    def start_slow_run(self) -> None:
+        """Clicks, and waits until a network works that has much to do."""
+        self.parameters.model = "slow"
+        self.click_segment()
+        self.wait_for_windows()
+
     def wait_for_windows(self) -> None:
-        """Until the network works."""
         self.wait_until(lambda: self.ui.progressBar.maximum > 0 and "Window" in self.ui.statusLabel.text, 60)
 
     def wait_for_end(self) -> None:
@@ -62,8 +72,6 @@ class User:
 
     def assert_clean(self) -> None:
         """No process, no folder."""
-        from pathlib import Path
-
         folder = Path(slicer.app.temporaryPath)
         assert not working_on(folder)
         assert not list(folder.glob(f"{FOLDER_PREFIX}*"))
@@ -75,3 +83,28 @@ def labels_of(node, volume_node) -> np.ndarray:
     for value, segment_id in our_values(node).items():
         labels[mask_of(node, segment_id, volume_node)] = value
     return labels
+
+
+@pytest.fixture
+def models(monkeypatch, tiny_model, slow_model, tmp_path) -> None:
+    """The test models among the user's own, as "tiny" and "slow"."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for model in (tiny_model, slow_model):
+        (folder / model.name).symlink_to(model)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+
+
+@pytest.fixture
+def user(models, panel, wait_until) -> User:
+    """Somebody before the panel, with the quick model chosen; nothing may be left of what he does."""
+    user = User(wait_until)
+    user.parameters.model = "tiny"
+    yield user
+    user.assert_clean()
+
+
+@pytest.fixture
+def ct(user, sample_scan):
+    """The sample scan in the scene, and so in the panel."""
+    return add_volume(sample_scan.volume.grid, "CTChest", sample_scan.volume.array)

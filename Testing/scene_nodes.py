@@ -5,8 +5,9 @@ import slicer
 import vtk
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
-from SpineContextSegLib.labels import structure
-from SpineContextSegLib.volume import Grid
+from SpineContextSegLib.mrml.segmentations import write_result
+from SpineContextSegLib.mrml.volumes import volume_from_node
+from SpineContextSegLib.volume import Grid, Volume
 
 
 def add_volume(grid: Grid, name: str = "CT", array: np.ndarray | None = None):
@@ -18,21 +19,15 @@ def add_volume(grid: Grid, name: str = "CT", array: np.ndarray | None = None):
 
 
 def add_segmentation(volume_node, labels: np.ndarray, name: str = "CT spine"):
-    """A segmentation in one shared layer with ids, names and tags of ours, on the volume's grid."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
-    node.CreateDefaultDisplayNodes()
-    image = oriented_image(labels, volume_node)
-    for value in (int(v) for v in np.unique(labels) if v):
-        item = structure(value, levels_known=False)
-        segment = slicer.vtkSegment()
-        segment.SetName(item.name)
-        segment.SetColor(*item.color)
-        segment.SetTag("SpineContextSeg.Value", str(value))
-        segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), item.terminology_entry)
-        segment.SetLabelValue(value)
-        segment.AddRepresentation("Binary labelmap", image)
-        node.GetSegmentation().AddSegment(segment, f"SpineContextSeg_{value}")
+    """A segmentation as a run leaves it, with the labels (k, j, i) on the volume's grid; without any, an empty node."""
+    if labels.any():
+        result = Volume(labels, volume_from_node(volume_node).affine)
+        node = write_result(volume_node, result, {"levels_known": False, "model": "tiny 0"})
+    else:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+        node.CreateDefaultDisplayNodes()
+    node.SetName(name)
     return node
 
 

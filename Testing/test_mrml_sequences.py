@@ -12,12 +12,7 @@ slicer = pytest.importorskip("slicer")
 from SpineContextSegLib.mrml.edits import is_edited  # noqa: E402
 from SpineContextSegLib.mrml.ours import our_values  # noqa: E402
 from SpineContextSegLib.mrml.segmentations import write_result  # noqa: E402
-from SpineContextSegLib.mrml.sequences import (  # noqa: E402
-    edited_frames,
-    frames_of,
-    select_frame,
-    write_frames,
-)
+from SpineContextSegLib.mrml.sequences import edited_frames, frames_of, select_frame, write_frames  # noqa: E402
 from SpineContextSegLib.mrml.volumes import volume_from_node  # noqa: E402
 from Testing.scene_nodes import add_transform, add_volume, draw, mask_of, paint  # noqa: E402
 
@@ -55,10 +50,6 @@ def results(count=4, **options):
     return [(number, labels_of(number, **options), REPORT) for number in range(count)]
 
 
-def shown(node, segment_id, volume) -> np.ndarray:
-    return mask_of(node, segment_id, volume)
-
-
 def test_frames_of_a_volume(scene):
     volume = add_frames()
     frames = frames_of(volume)
@@ -84,7 +75,7 @@ def test_two_browsers(scene):
     node = write_frames(second, results(2))
     assert frames_of(first).browser.GetSequenceNode(node) is None
     select_frame(frames_of(first), 2)
-    np.testing.assert_array_equal(shown(node, SPINE, second), labels_of(1).array == 1)
+    np.testing.assert_array_equal(mask_of(node, SPINE, second), labels_of(1).array == 1)
     with pytest.raises(InputRefused, match="another sequence"):
         write_frames(first, results(4), segmentation_node=node)
 
@@ -111,7 +102,7 @@ def test_volume_with_fewer_frames_than_its_browser(scene):
     for item, number in enumerate((0, 0, 1, 1)):
         browser.SetSelectedItemNumber(item)
         assert frames.current == number
-        np.testing.assert_array_equal(shown(node, SPINE, frames.volume_node), labels_of(number).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, frames.volume_node), labels_of(number).array == 1)
 
 
 @pytest.mark.parametrize("index_values", [("0", "0.5", "1", "1.5"), ("expiration", "50 %", "10 %", "inspiration")])
@@ -121,13 +112,13 @@ def test_playing_changes_volume_and_segmentation(scene, index_values):
     select_frame(frames, 1)
     node = write_frames(volume, reversed(results()))
     assert frames.current == 1
-    np.testing.assert_array_equal(shown(node, SACRUM, volume), labels_of(1).array == 26)
+    np.testing.assert_array_equal(mask_of(node, SACRUM, volume), labels_of(1).array == 26)
     browser = frames.browser
     for number in (0, 1, 2, 3):
         browser.SelectFirstItem() if number == 0 else browser.SelectNextItem()
         assert slicer.util.arrayFromVolume(volume).max() == 100 * number
         for value, segment_id in {1: SPINE, 26: SACRUM}.items():
-            np.testing.assert_array_equal(shown(node, segment_id, volume), labels_of(number).array == value)
+            np.testing.assert_array_equal(mask_of(node, segment_id, volume), labels_of(number).array == value)
         assert not is_edited(node)
         assert node.GetName() == "CT-Sequence spine"
     assert browser.GetProxyNode(browser.GetSequenceNode(node)) is node
@@ -162,7 +153,7 @@ def test_frames_on_grids_of_their_own(scene):
     for number, grid in enumerate(grids):
         select_frame(frames, number)
         assert volume_from_node(volume).grid.same_as(grid)
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(number, grid=grid).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(number, grid=grid).array == 1)
 
 
 def test_every_frame_lists_the_same_segments(scene):
@@ -174,7 +165,7 @@ def test_every_frame_lists_the_same_segments(scene):
         assert our_values(node) == {1: SPINE, 26: SACRUM, 61: CANAL}
         assert list(node.GetSegmentation().GetSegmentIDs()) == [SPINE, SACRUM, CANAL]
         for value, segment_id in our_values(node).items():
-            assert shown(node, segment_id, volume).any() == (value in values)
+            assert mask_of(node, segment_id, volume).any() == (value in values)
         assert not is_edited(node)
 
 
@@ -189,12 +180,12 @@ def test_hand_edits_stay_with_their_frame(scene):
     stroke[0:3, 10:14, 12:16] = True
     paint(node, SPINE, stroke, volume)
     expected = (labels_of(2).array == 1) | stroke
-    np.testing.assert_array_equal(shown(node, SPINE, volume), expected)
+    np.testing.assert_array_equal(mask_of(node, SPINE, volume), expected)
     for number in (0, 3):
         select_frame(frames, number)
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(number).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(number).array == 1)
     select_frame(frames, 2)
-    np.testing.assert_array_equal(shown(node, SPINE, volume), expected)
+    np.testing.assert_array_equal(mask_of(node, SPINE, volume), expected)
     assert edited_frames(node) == [2]
     select_frame(frames, 1)
     node.GetSegmentation().RemoveSegment(SACRUM)
@@ -216,7 +207,7 @@ def test_written_again_replaces(scene):
     for number in range(4):
         select_frame(frames, number)
         assert set(our_values(node)) == {1}
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of((number + 1) % 4).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of((number + 1) % 4).array == 1)
         assert (node.GetSegmentation().GetSegment("lesion") is not None) == (number == 2)
         assert (node.GetAttribute("Reader") == "A") == (number == 2)
 
@@ -229,9 +220,9 @@ def test_only_some_segments_again(scene):
     write_frames(volume, again, segmentation_node=node, only={26})
     for number in range(4):
         select_frame(frames_of(volume), number)
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(number).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(number).array == 1)
         sacrum = labels_of(3 - number if number else 0).array == 26
-        np.testing.assert_array_equal(shown(node, SACRUM, volume), sacrum)
+        np.testing.assert_array_equal(mask_of(node, SACRUM, volume), sacrum)
 
 
 def test_frame_in_which_nothing_was_found_stays_as_it_was(scene):
@@ -243,7 +234,7 @@ def test_frame_in_which_nothing_was_found_stays_as_it_was(scene):
     for number in range(4):
         select_frame(frames_of(volume), number)
         expected = labels_of(3 - number if number else 0).array
-        np.testing.assert_array_equal(shown(node, SPINE, volume), expected == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), expected == 1)
 
 
 def test_segmentation_of_one_frame_becomes_one_of_all(scene):
@@ -254,10 +245,10 @@ def test_segmentation_of_one_frame_becomes_one_of_all(scene):
     lesion[0:2, 0:4, 0:4] = True
     draw(node, "lesion", lesion, volume)
     assert write_frames(volume, results(), segmentation_node=node) is node
-    np.testing.assert_array_equal(shown(node, "lesion", volume), lesion)
+    np.testing.assert_array_equal(mask_of(node, "lesion", volume), lesion)
     select_frame(frames_of(volume), 3)
     assert node.GetSegmentation().GetSegment("lesion") is None
-    np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(3).array == 1)
+    np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(3).array == 1)
 
 
 def content(scene):
@@ -292,7 +283,7 @@ def test_all_or_nothing(scene, exists):
     assert frames_of(volume).current == 2
     if exists:
         assert edited_frames(node) == []
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(2).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(2).array == 1)
 
 
 def test_sequence_that_is_gone(scene):
@@ -315,14 +306,14 @@ def test_removing_one_part_leaves_the_rest_usable(scene, removed):
     if removed == "volume":
         # The browser makes another node to show the volume.
         volume = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")[0]
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(3).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(3).array == 1)
     if removed == "browser":
         assert edited_frames(node) == []
-        np.testing.assert_array_equal(shown(node, SPINE, volume), labels_of(0).array == 1)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), labels_of(0).array == 1)
         return
     again = write_frames(volume, results(), segmentation_node=None if removed == "segmentation" else node)
     select_frame(frames_of(volume), 1)
-    np.testing.assert_array_equal(shown(again, SPINE, volume), labels_of(1).array == 1)
+    np.testing.assert_array_equal(mask_of(again, SPINE, volume), labels_of(1).array == 1)
 
 
 def test_scene_saved_and_loaded(scene, tmp_path):
@@ -347,6 +338,6 @@ def test_scene_saved_and_loaded(scene, tmp_path):
         select_frame(frames, number)
         assert slicer.util.arrayFromVolume(volume).max() == 100 * number
         expected = (labels_of(number).array == 1) | (stroke if number == 2 else False)
-        np.testing.assert_array_equal(shown(node, SPINE, volume), expected)
+        np.testing.assert_array_equal(mask_of(node, SPINE, volume), expected)
     write_frames(volume, results(), segmentation_node=node)
     assert edited_frames(node) == []

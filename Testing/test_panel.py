@@ -10,33 +10,10 @@ import pytest
 import qt
 import slicer
 
-from SpineContextSegLib.model import FOLDER_VARIABLE
-from Testing.panel_use import User, labels_of
+from Testing.panel_use import *  # noqa: F403
+from Testing.panel_use import labels_of
 from Testing.scene_nodes import add_segmentation, add_volume, draw, mask_of, oriented_image
 from Testing.test_runs import SACRUM, SEGMENT, add_sequence
-
-
-@pytest.fixture
-def models(monkeypatch, tiny_model, slow_model, tmp_path):
-    """Both test models among the user's own."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    for model in (tiny_model, slow_model):
-        (folder / model.name).symlink_to(model)
-    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
-
-
-@pytest.fixture
-def user(models, panel, wait_until) -> User:
-    user = User(panel, wait_until)
-    user.parameters.model = "tiny"
-    yield user
-    user.assert_clean()
-
-
-@pytest.fixture
-def ct(user, sample_scan):
-    return add_volume(sample_scan.volume.grid, "CTChest", sample_scan.volume.array)
 
 
 def window():
@@ -71,7 +48,6 @@ def test_from_a_volume_to_a_segmentation(user, ct, screenshot):
 
 
 def test_progress_is_counted_and_the_window_stays_alive(user, ct, screenshot):
-    user.parameters.model = "slow"
     gaps, last = [], time.monotonic()
 
     def tick():
@@ -84,8 +60,7 @@ def test_progress_is_counted_and_the_window_stays_alive(user, ct, screenshot):
     timer.setInterval(10)
     timer.connect("timeout()", tick)
     timer.start()
-    user.click_segment()
-    user.wait_for_windows()
+    user.start_slow_run()
     first = user.ui.progressBar.value
     user.wait_until(lambda: user.ui.progressBar.value >= first + 2, 60)
     assert "left" in user.ui.statusLabel.text and f" of {user.ui.progressBar.maximum}" in user.ui.statusLabel.text
@@ -97,9 +72,7 @@ def test_progress_is_counted_and_the_window_stays_alive(user, ct, screenshot):
 
 
 def test_cancel_takes_less_than_a_second(user, ct):
-    user.parameters.model = "slow"
-    user.click_segment()
-    user.wait_for_windows()
+    user.start_slow_run()
     nodes = slicer.mrmlScene.GetNumberOfNodes()
     clock = time.monotonic()
     user.ui.segmentButton.click()

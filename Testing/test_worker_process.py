@@ -17,11 +17,9 @@ from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.volume import Volume
-from SpineContextSegLib.worker import CALLER_GONE, Request, read_result, write_request
-from Testing.launchers import Launcher, in_the_middle
+from SpineContextSegLib.worker import CALLER_GONE, read_result, write_request
 from Testing.processes import working_on
-
-AWKWARD_NAME = "Größe 'L' 脊柱"
+from Testing.workers import AWKWARD_NAME, Launcher, in_the_middle, is_one_sentence, request_for
 
 
 class Run:
@@ -60,8 +58,7 @@ def hand_over(application, sample_scan, tmp_path):
         folder = tmp_path / AWKWARD_NAME / f"request {len(folders)}"
         folder.mkdir(parents=True)
         folders.append(folder)
-        usual = dict(runtime="openvino", device="cpu", threads=1, structures="spine", force=False)
-        write_request(folder, volume or sample_scan.volume, Request(model=str(model), **(usual | options)))
+        write_request(folder, volume or sample_scan.volume, request_for(model, **options))
         return folder
 
     yield make
@@ -88,10 +85,6 @@ def run_of(wait_until):
 @pytest.fixture
 def launcher(tmp_path) -> Launcher:
     return Launcher(tmp_path)
-
-
-def is_one_sentence(text: str) -> bool:
-    return text.endswith(".") and "\n" not in text and text.count(". ") == 0 and "Something went wrong" not in text
 
 
 # --- the way through ------------------------------------------------------------------------------------------------
@@ -123,10 +116,10 @@ def test_without_slicers_launcher_the_running_python_is_taken(tiny_model, hand_o
 
 
 def test_runs_in_a_row_and_side_by_side(tiny_model, hand_over, run_of, launcher, wait_until):
-    assert run_of(hand_over(tiny_model), launcher.program).outcome.kind == "done"
-    pair = [run_of(hand_over(tiny_model), launcher.program, wait=False) for _ in range(2)]
-    wait_until(lambda: all(run.outcomes for run in pair), 60)
-    assert [run.outcome.kind for run in pair] == ["done", "done"]
+    runs = [run_of(hand_over(tiny_model), launcher.program)]
+    runs += [run_of(hand_over(tiny_model), launcher.program, wait=False) for _ in range(2)]
+    wait_until(lambda: all(run.outcomes for run in runs), 60)
+    assert [run.outcome.kind for run in runs] == ["done"] * 3
 
 
 def test_the_event_loop_keeps_turning(slow_model, hand_over, run_of, wait_until):
@@ -214,13 +207,10 @@ def test_a_native_crash_is_one_sentence_and_its_place_in_the_log(slow_model, han
     assert "Fatal Python error" in outcome.log and "sliding_window.py" in outcome.log
 
 
-@pytest.mark.parametrize("program", ("/no/such/python", "a directory", "no executable"))
-def test_a_python_that_cannot_be_started(tiny_model, hand_over, run_of, tmp_path, program):
-    if program == "a directory":
-        program = str(tmp_path)
-    elif program == "no executable":
-        program = str(tmp_path / "notes.txt")
-        Path(program).write_text("buy milk")
+@pytest.mark.parametrize("name", ("missing", "", "notes.txt"))
+def test_a_python_that_cannot_be_started(tiny_model, hand_over, run_of, tmp_path, name):
+    (tmp_path / "notes.txt").write_text("buy milk")
+    program = str(tmp_path / name)
     outcome = run_of(hand_over(tiny_model), program).outcome
     assert outcome.kind == "failed" and is_one_sentence(outcome.message)
     assert program in outcome.message and program in outcome.log
@@ -306,11 +296,16 @@ def test_cancel_wins_over_a_result_whose_process_still_lives(tiny_model, hand_ov
     assert run.outcome.kind == "cancelled"
 
 
-@pytest.mark.parametrize("blocking", (False, True))
-def test_a_process_that_does_not_listen_is_killed(slow_model, hand_over, run_of, wait_until, launcher, blocking):
-    # Both processes stand still, as when all memory is swapped out.
+@pytest.mark.parametrize(("blocking", "heard"), [(False, True), (True, True), (True, False)])
+def test_a_process_that_stands_still_is_killed(slow_model, hand_over, run_of, wait_until, tmp_path, blocking, heard):
+    # As when the memory of both processes is swapped out.
+    mark = tmp_path / "computing"
+    launcher = Launcher(tmp_path, inside=in_the_middle(f"open({str(mark)!r}, 'w')"))
     run = run_of(hand_over(slow_model), launcher.program, wait=False)
-    wait_until(lambda: run.progress, 30)
+    if heard:
+        wait_until(lambda: run.progress, 30)
+    while not mark.exists():  # without the event loop
+        time.sleep(0.01)
     for pid in working_on(run.folder):
         os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()

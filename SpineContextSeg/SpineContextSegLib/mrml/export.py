@@ -36,7 +36,7 @@ def export_segmentation(
     formats: Collection[str] = FORMATS,
     name: str | None = None,
 ) -> Exported:
-    """Writes the segmentation as it is now into `folder`; all files or none, and never over a file that is there.
+    """Writes the segmentation as it is now, hidden segments too; all files or none, and never over one that is there.
 
     Files are called `name` (default: the segmentation's), cleaned of what a disk refuses, with "_2" and so on where a
     name is taken. What they hold:
@@ -63,7 +63,7 @@ def export_segmentation(
     Raises:
         ValueError: an unknown format.
         InputRefused: no voxels, no folder to write to, or nothing but NIfTI asked for on a sheared grid.
-        OSError: the disk took no more data; nothing is left behind.
+        OSError: the disk took no more data, one sentence; nothing is left behind.
     """
     folder, wanted = Path(folder), set(formats)
     if wanted - set(FORMATS):

@@ -56,13 +56,13 @@ def write_seg_nrrd(path: Path, segmentation_node, segments: list[SegmentVoxels],
     storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(str(path))
     storage.SetUseCompression(True)
-    written = storage.WriteData(node)
     try:
-        if not written:
-            raise incomplete(path.parent)
+        if not storage.WriteData(node):
+            raise incomplete(path.parent.parent)
+        # Slicer's writer does not notice where only the last bytes found no room.
         check_complete(path, voxel_bytes)
     except InputRefused as error:
-        raise incomplete(path.parent) from error
+        raise incomplete(path.parent.parent) from error
 
 
 def write_names(path: Path, segments: list[SegmentVoxels]) -> None:

@@ -47,6 +47,7 @@ def staging_folder(folder: Path) -> Iterator[Path]:
 
     Raises:
         InputRefused: `folder` does not exist or nothing can be written there.
+        OSError: what was done inside met a disk that is full or the like; one sentence.
     """
     try:
         staging = tempfile.TemporaryDirectory(prefix=".export-", dir=folder, ignore_cleanup_errors=True)
@@ -57,7 +58,12 @@ def staging_folder(folder: Path) -> Iterator[Path]:
             f"Nothing can be written to the folder '{folder}' ({error.strerror}): choose another one."
         ) from error
     with staging as path:
-        yield Path(path)
+        try:
+            yield Path(path)
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise incomplete(folder) from error
 
 
 def place(
@@ -98,9 +104,9 @@ def place(
     raise AssertionError("numbers don't end")
 
 
-def incomplete(staging: Path) -> OSError:
-    """What to raise where a writer left less than it should have."""
-    return OSError(f"'{staging.parent}' took no more data: is the disk full or protected?")
+def incomplete(folder: Path) -> OSError:
+    """What to raise where `folder`, chosen by the user, holds less than it should."""
+    return OSError(f"'{folder}' took no more data: is the disk full or protected?")
 
 
 def _numbered(name: str) -> Iterator[str]:

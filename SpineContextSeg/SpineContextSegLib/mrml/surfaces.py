@@ -51,7 +51,7 @@ class Surfaces:
             content = path.read_bytes() if path.exists() else b""
             triangles = struct.unpack_from("<I", content, _STL_HEADER_BYTES - 4)[0] if len(content) >= 84 else 0
             if triangles < polygons or len(content) != _STL_HEADER_BYTES + _STL_TRIANGLE_BYTES * triangles:
-                raise incomplete(folder)
+                raise incomplete(folder.parent)
         return paths
 
     def write_obj(self, folder: Path) -> tuple[Path, Path]:
@@ -63,12 +63,12 @@ class Surfaces:
         self._export(folder, "OBJ")
         paths = folder / f"{_NAME}.obj", folder / f"{_NAME}.mtl"
         if not all(path.exists() for path in paths):
-            raise incomplete(folder)
+            raise incomplete(folder.parent)
         content, materials = (path.read_bytes() for path in paths)
         if content.count(b"\nf ") < sum(self.polygons) or not content.endswith(b"\n"):
-            raise incomplete(folder)
+            raise incomplete(folder.parent)
         if materials.count(b"\nillum ") != len(self.polygons) or not materials.endswith(b"\n"):
-            raise incomplete(folder)
+            raise incomplete(folder.parent)
         return paths
 
     def _export(self, folder: Path, file_format: str) -> None:

@@ -41,7 +41,7 @@ class RunView:
     def say(self, message: str) -> None:
         """Puts a sentence into the status line, where it stays until something else is to be said."""
         self._message = message
-        self._ui.statusLabel.text = message
+        self._show_status(message)
 
     def progress(self, done: int, total: int, seconds_left: float | None) -> None:
         self._ui.progressBar.setRange(0, total)
@@ -65,5 +65,9 @@ class RunView:
         self._ui.segmentButton.text = _("Segment")
         self._ui.segmentButton.enabled = reason is None
         self._ui.segmentButton.toolTip = reason or _("Segment the spine in the input volume.")
-        self._ui.statusLabel.text = reason or self._message or _("Ready.")
+        self._show_status(reason or self._message or _("Ready."))
         self._ui.progressBar.visible = False
+
+    def _show_status(self, text: str) -> None:
+        # The tip shows what is too long for the line, such as a path, which can't be wrapped.
+        self._ui.statusLabel.text = self._ui.statusLabel.toolTip = text

@@ -22,7 +22,8 @@ class RuntimeRow:
     def __init__(self, ui, *, notice: Notice, changed: Callable[[], None]) -> None:
         """
         Args:
-            ui: has `modelComboBox`, `installedRuntimesLabel` and the three buttons that install.
+            ui: has `advancedCollapsibleButton`, `modelComboBox`, `installedRuntimesLabel` and the three buttons that
+                install.
             notice: tells when an installation failed.
             changed: called when another model was chosen or something was installed.
         """
@@ -70,6 +71,9 @@ class RuntimeRow:
         self._ui.installOpenVINOButton.visible = lacks_openvino
         self._ui.installFromFolderButton.visible = lacks_openvino
         self._ui.installTorchButton.visible = "torch" not in usable
+        if self._missing:
+            # What has to be done is in there.
+            self._ui.advancedCollapsibleButton.collapsed = False
 
     def _on_model(self) -> None:
         self._look()

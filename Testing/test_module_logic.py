@@ -1,0 +1,150 @@
+"""The module from Python: slicer.util.getModuleLogic("SpineContextSeg").segment(...), and Slicer's self-test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qt
+import slicer
+
+from SpineContextSegLib.errors import Cancelled, InputRefused
+from SpineContextSegLib.panel.runs import FOLDER_PREFIX
+from Testing.panel_use import labels_of
+from Testing.processes import kill_workers, working_on
+from Testing.scene_nodes import add_volume, draw, mask_of
+from Testing.test_runs import SEGMENT, add_region, add_sequence, state_of
+
+
+@pytest.fixture
+def logic(extension):
+    logic = slicer.util.getModuleLogic("SpineContextSeg")
+    yield logic
+    folder = Path(slicer.app.temporaryPath)
+    assert not working_on(folder) and not list(folder.glob(f"{FOLDER_PREFIX}*"))
+
+
+@pytest.fixture
+def ct(scene, sample_scan):
+    return add_volume(sample_scan.volume.grid, "CT", sample_scan.volume.array)
+
+
+@pytest.fixture
+def quick(tiny_model) -> dict:
+    return {"model": str(tiny_model), "threads": 1}
+
+
+def soon(action, seconds: float = 0.0) -> None:
+    """Does something while a blocking call waits."""
+    qt.QTimer.singleShot(int(1000 * seconds), action)
+
+
+def test_it_waits_and_the_application_stays_alive(logic, ct, quick):
+    ticks, counts, ends = [], [], []
+    timer = qt.QTimer()
+    timer.setInterval(5)
+    timer.connect("timeout()", lambda: ticks.append(1))
+    timer.start()
+    node = logic.segment(ct, **quick, onProgress=lambda *count: counts.append(count), onEnd=ends.append)
+    assert node.GetName() == "CT spine" and mask_of(node, SEGMENT, ct).any()
+    assert len(ticks) > 20 and counts[-1][0] == counts[-1][1]
+    assert len(ends) == 1 and ends[0].kind == "done" and ends[0].segmentation_node is node
+
+
+def test_a_batch_over_the_volumes_of_a_scene(logic, ct, sample_scan, quick):
+    add_volume(sample_scan.volume.grid, "Zweite Aufnahme", np.roll(sample_scan.volume.array, 2, axis=0))
+    nodes = [logic.segment(volume, **quick) for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert [node.GetName() for node in nodes] == ["CT spine", "Zweite Aufnahme spine"]
+
+
+def test_callbacks_instead_of_waiting(logic, ct, quick, wait_until):
+    ends = []
+    run = logic.segment(ct, **quick, onEnd=ends.append, blocking=False)
+    assert run.is_running and not ends
+    wait_until(lambda: ends, 60)
+    assert ends[0].kind == "done" and not run.is_running
+
+
+def test_two_at_once(logic, ct, sample_scan, quick, wait_until):
+    other = add_volume(sample_scan.volume.grid, "other", sample_scan.volume.array)
+    ends = []
+    for volume in (ct, other):
+        logic.segment(volume, **quick, onEnd=ends.append, blocking=False)
+    wait_until(lambda: len(ends) == 2, 60)
+    assert {end.segmentation_node.GetName() for end in ends} == {"CT spine", "other spine"}
+
+
+def test_a_refusal_is_a_value_error_in_the_same_words(logic, scene, quick):
+    before = state_of(scene)
+    with pytest.raises(InputRefused, match="^No volume is selected: choose the CT to segment.$"):
+        logic.segment(None, **quick)
+    with pytest.raises(ValueError, match="runtime named abacus"):
+        logic.segment(None, **quick | {"runtime": "abacus"})
+    assert state_of(scene) == before
+
+
+def test_a_fault_is_a_runtime_error(logic, ct, slow_model):
+    soon(lambda: kill_workers(Path(slicer.app.temporaryPath)), 2.0)
+    with pytest.raises(RuntimeError, match="ended"):
+        logic.segment(ct, model=str(slow_model), threads=1)
+
+
+def test_nothing_found_is_a_runtime_error(logic, sample_scan, quick):
+    soft = add_volume(sample_scan.volume.grid, "soft", np.minimum(sample_scan.volume.array, 210))
+    with pytest.raises(RuntimeError, match="No spine was found"):
+        logic.segment(soft, **quick)
+
+
+def test_closing_the_scene_ends_the_waiting(logic, ct, slow_model):
+    soon(lambda: slicer.mrmlScene.Clear(False), 2.0)
+    with pytest.raises(Cancelled, match="scene was closed"):
+        logic.segment(ct, model=str(slow_model), threads=1)
+
+
+def test_quitting_ends_the_waiting(logic, ct, slow_model, application):
+    caught = []
+
+    def script():
+        with pytest.raises(Cancelled) as raised:
+            logic.segment(ct, model=str(slow_model), threads=1)
+        caught.append(raised.value)
+
+    soon(script)
+    soon(lambda: qt.QCoreApplication.exit(0), 2.0)
+    application.exec()
+    assert caught
+
+
+def test_edits_are_kept_unless_told_otherwise(logic, ct, quick):
+    node = logic.segment(ct, **quick)
+    fresh = labels_of(node, ct)
+    draw(node, SEGMENT, np.zeros(fresh.shape, bool), ct)
+    other = logic.segment(ct, node, **quick)
+    assert other is not node and not mask_of(node, SEGMENT, ct).any()
+    assert logic.segment(ct, node, **quick, overwriteEdits=True) is node
+    np.testing.assert_array_equal(labels_of(node, ct), fresh)
+
+
+def test_region_structures_and_frames(logic, ct, sample_scan, quick):
+    grid = sample_scan.volume.grid
+    region = add_region(grid.world(np.array(grid.shape[::-1]) / 2), (400.0, 400.0, 30.0))
+    node = logic.segment(ct, **quick, region=region, only={1}, structures="all")
+    assert 0 < np.count_nonzero(labels_of(node, ct)) < np.count_nonzero(sample_scan.bone) / 2
+    volume_node, _ = add_sequence(sample_scan, (0, 3))
+    logic.segment(volume_node, **quick, allFrames=True)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSequenceNode") == 2
+
+
+def test_the_module_tells_what_it_is(extension):
+    module = slicer.modules.spinecontextseg
+    assert module.title == "SpineContextSeg" and list(module.categories) == ["Segmentation"]
+    assert list(module.contributors) == ["SpineContextSeg contributors"]
+    assert "Research use only" in module.helpText
+
+
+def test_the_self_test_of_slicer(extension):
+    """Real weights, real inference, as `Reload and Test` does it."""
+    slicer.selfTests["SpineContextSeg"](msec=0)
+    node = slicer.util.getNode("phantom_ct spine")
+    assert node.GetSegmentation().GetNumberOfSegments() >= 1
