@@ -16,7 +16,7 @@ TAGS_win_amd64 := win_amd64
 TAGS_linux_x86_64 := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
 TAGS_macosx_arm64 := macosx_11_0_arm64
 
-.PHONY: help setup demo test system offline-kit wheels-removed
+.PHONY: help setup demo test system pictures offline-kit wheels-removed
 
 help:
 	@echo "make demo    segment the sample CT, compare with its truth, files in $(DEMO)/ (no torch needed)"
@@ -37,6 +37,9 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest
+
+pictures: $(VENV)/.complete
+	$(BIN)/python -m Testing.take_pictures
 
 # Qt, in which the tests show the panel of Slicer without a screen, links these libraries and doesn't bring them; cmake
 # reads the extension's lists as Slicer's build does.

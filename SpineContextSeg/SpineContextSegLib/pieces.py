@@ -17,6 +17,8 @@ REACH_MM = 45.0
 LEAN = 0.7
 # Canal and discs lie against bone; a gap of two voxels is blur.
 TOUCH_VOXELS = 2
+# A column in more pieces than this isn't one: the largest are looked at, the rest are specks (noise gives thousands).
+MOST_PIECES = 200
 HALF = 128  # of probabilities stored as 0..255
 
 
@@ -60,7 +62,7 @@ def keep_column(
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
     components = _components(spine >= HALF)
-    pieces = _pieces(components, spacing_mm)
+    pieces = _largest_pieces(components, spacing_mm)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     candidates = [piece for piece in pieces if piece.at_border or piece.voxels * voxel_ml >= LEAST_PIECE_ML]
     column, rest = candidates[:1], candidates[1:]
@@ -76,11 +78,13 @@ def keep_column(
     for value in probabilities.keys() - spine_values:
         others = _components(probabilities[value] >= HALF)
         _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
-    return len(pieces) - len(column)
+    return int(components.max()) - len(column)
 
 
 def _components(mask: np.ndarray) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True))
+    """Connected pieces, numbered from 1 on, the largest first."""
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
+    return sitk.GetArrayFromImage(sitk.RelabelComponent(components))
 
 
 def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
@@ -96,10 +100,10 @@ def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
             array[rim & (lost | (array < HALF))] = 0
 
 
-def _pieces(components: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Piece]:
-    """All pieces in an array of component labels (k, j, i), the largest first."""
+def _largest_pieces(components: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Piece]:
+    """The pieces, at most MOST_PIECES, in an array (k, j, i) of `_components`, the largest first."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(sitk.GetImageFromArray(components))
+    statistics.Execute(sitk.GetImageFromArray(np.where(components <= MOST_PIECES, components, 0)))
     size = np.array(components.shape[::-1])
     pieces = []
     for label in statistics.GetLabels():
@@ -119,4 +123,4 @@ def _pieces(components: np.ndarray, spacing_mm: tuple[float, float, float]) -> l
                 (middles + low[[1, 0]]) * np.array(spacing_mm)[[1, 0]],
             )
         )
-    return sorted(pieces, key=lambda piece: piece.voxels, reverse=True)
+    return pieces

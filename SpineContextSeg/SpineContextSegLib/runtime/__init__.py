@@ -57,16 +57,16 @@ def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", th
         raise InputRefused(f"The number of threads must be at least 1, not {threads}.")
     gpu_asked = device in ("cuda", "mps")
     if runtime == "openvino" and gpu_asked:
-        raise InputRefused(f"OpenVINO runs on the CPU only here; leave out --runtime openvino to use {device}.")
+        raise InputRefused(f"OpenVINO runs on the CPU only here; choose the runtime auto or torch to use {device}.")
     has_torch, has_openvino = (importlib.util.find_spec(name) is not None for name in ("torch", "openvino"))
     if (runtime == "torch" or gpu_asked) and not has_torch:
         wish = f"The device {device} needs torch, which" if gpu_asked else "Torch"
-        raise InputRefused(f"{wish} isn't installed; install it (pip install torch) or leave the choice to auto.")
+        raise InputRefused(f"{wish} isn't installed; install it or leave the choice to auto.")
     if runtime == "openvino" and not has_openvino:
-        raise InputRefused("OpenVINO isn't installed; install it (pip install openvino) or leave the choice to auto.")
+        raise InputRefused("OpenVINO isn't installed; install it or leave the choice to auto.")
     if runtime == "openvino" and not model.card.has_openvino:
         raise InputRefused(
-            f"The model {model.card.name} has no weights for OpenVINO; use --runtime torch, or export it to OpenVINO."
+            f"The model {model.card.name} has no weights for OpenVINO; choose the runtime torch, or export it to OpenVINO."
         )
 
     openvino_possible = has_openvino and model.card.has_openvino
@@ -80,7 +80,7 @@ def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", th
         return OpenVINORuntime(model, threads)
     if has_torch:
         return _torch_runtime(model, "cpu", threads)
-    missing = "torch (pip install torch)" if has_openvino else "OpenVINO or torch (pip install openvino)"
+    missing = "torch" if has_openvino else "OpenVINO or torch"
     raise InputRefused(f"Nothing is installed that could run the model {model.card.name}; install {missing}.")
 
 
