@@ -16,24 +16,18 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SpineContextSegLib.labels import BINARY_SPINE
-from SpineContextSegLib.mrml import belonging, sequences, volumes
+from SpineContextSegLib.mrml import belonging, regions, sequences, volumes
 from SpineContextSegLib.mrml.ours import our_values
+from SpineContextSegLib.mrml.segmentations import load_terminology
 from SpineContextSegLib.panel import dialogs, editor, sample_data
 from SpineContextSegLib.panel.export_row import ExportRow
-from SpineContextSegLib.panel.parameters import (
-    SpineContextSegParameterNode,
-    chosen_formats,
-    chosen_values,
-    run_options,
-)
+from SpineContextSegLib.panel.parameters import SpineContextSegParameterNode, chosen_formats, chosen_values, run_options
+from SpineContextSegLib.panel.run_pool import RunPool
 from SpineContextSegLib.panel.run_view import RunView
-from SpineContextSegLib.panel.runs import DEFAULT_MODEL, RunEnd, RunOptions, SegmentationRun
+from SpineContextSegLib.panel.runs import DEFAULT_MODEL, RunEnd, RunOptions
 from SpineContextSegLib.panel.runtime_row import RuntimeRow
-from SpineContextSegLib.panel.waiting import node_or_error, wait_for
 
-#
-# SpineContextSeg
-#
+RESOURCES = Path(__file__).parent / "Resources"
 
 
 class SpineContextSeg(ScriptedLoadableModule):
@@ -53,16 +47,17 @@ Segments the spine in CT on an ordinary computer: choose a volume, click Segment
 The network's architecture is that of SpineContextResUNet (arXiv 2605.20760); its weights are our own.
 """)
         slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", registerTerminology)
 
 
 def registerSampleData():
     """Add CTs that show a spine to Slicer's Sample Data module."""
-    sample_data.register(Path(__file__).parent / "Resources" / "Icons")
+    sample_data.register(RESOURCES / "Icons")
 
 
-#
-# SpineContextSegWidget
-#
+def registerTerminology():
+    """Make the codes of single vertebrae and discs known to Slicer; a second call changes nothing."""
+    load_terminology(RESOURCES / "SegmentationCategoryTypeModifier-SpineContextSeg.term.json")
 
 
 class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -94,7 +89,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
         self.ui.editButton.connect("clicked(bool)", self.onEditButton)
@@ -105,7 +100,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Called when the application closes and before the module is reloaded."""
-        self.logic.cancelRuns(wait=True)
+        self.logic.runs.cancel(wait=True)
         self.setParameterNode(None)
         self.removeObservers()
 
@@ -113,18 +108,18 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Called each time the user opens this module."""
         self.initializeParameterNode()
 
-    def exit(self) -> None:
-        """Called each time the user opens a different module; a run goes on."""
-        self.setParameterNode(None)
-
     def onSceneStartClose(self, caller, event) -> None:
         self.setParameterNode(None)
         self._view.clear()
 
     def onSceneEndClose(self, caller, event) -> None:
-        """Also after a scene was read: its parameters name nodes that came after them."""
         if self.parent.isEntered:
             self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller, event) -> None:
+        """The parameters that were read name nodes that were read after them."""
+        if self._parameterNode:
+            self._parameterNode.Modified()
 
     def onNodeRemoved(self, caller, event) -> None:
         if self._parameterNode and self._parameterNode.parameterNode.GetScene() is None:
@@ -138,17 +133,22 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setParameterNode(self, parameterNode: SpineContextSegParameterNode | None) -> None:
         """Set, observe and show a parameter node."""
+        if parameterNode is not self._parameterNode:
+            self._connectParameterNode(parameterNode)
+        self._observeVolume(parameterNode.inputVolume if parameterNode else None)
+        if parameterNode:
+            self._runtimeRow.refresh(parameterNode.model)
+        self._update()
+
+    def _connectParameterNode(self, parameterNode: SpineContextSegParameterNode | None) -> None:
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         self._parameterNode = parameterNode
-        self._observeVolume(parameterNode.inputVolume if parameterNode else None)
         if parameterNode:
             # In the .ui file, the dynamic property SlicerParameterName connects a widget with a parameter.
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
-            self._runtimeRow.refresh(parameterNode.model)
-            self._update()
 
     def onParametersModified(self, caller, event) -> None:
         parameters = self._parameterNode
@@ -165,17 +165,14 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._update()
 
     def onModelChanged(self) -> None:
-        self._parameterNode.model = self._runtimeRow.model
-        self._update()
+        if self._parameterNode:
+            self._parameterNode.model = self._runtimeRow.model
+            self._update()
 
     def onRegionAdded(self, regionNode) -> None:
         """A new region begins as large as the volume, to be made smaller."""
         if self._volume:
-            bounds = [0.0] * 6
-            self._volume.GetRASBounds(bounds)
-            low, high = np.array(bounds[::2]), np.array(bounds[1::2])
-            regionNode.SetCenterWorld(*(low + high) / 2)
-            regionNode.SetSizeWorld(*(high - low))
+            regions.fit_to_volume(regionNode, self._volume)
 
     def onSegmentButton(self) -> None:
         if self._run:
@@ -188,11 +185,11 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         editor.open_editor(segmentationNode, belonging.volume_of(segmentationNode))
 
     def onRunEnd(self, end: RunEnd) -> None:
-        volumeNode, self._run = self._run.volume_node, None
+        self._run = None
         self._view.end(end)
         if end.kind == "done":
             parameters = self.logic.getParameterNode()
-            if parameters.inputVolume == volumeNode:
+            if parameters.inputVolume == belonging.volume_of(end.segmentation_node):
                 parameters.outputSegmentation = end.segmentation_node
             if parameters.show3D:
                 end.segmentation_node.CreateClosedSurfaceRepresentation()
@@ -211,19 +208,19 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 return
             options = replace(options, overwrite_edits=answer == "replace")
         self._view.begin()
-        self._run = self.logic.createRun(
+        run = self.logic.runs.start(
             self._volume, options, segmentationNode,
-            onStatus=self._view.say, onProgress=self._view.progress, onEnd=self.onRunEnd,
+            on_status=self._view.say, on_progress=self._view.progress, on_end=self.onRunEnd,
         )  # fmt: skip
-        self._run.start()
+        self._run = run if run.is_running else None
 
     def _observeVolume(self, volumeNode) -> None:
         """Follow what may make the input volume fit or unfit."""
         if self._volume:
-            self.removeObserver(self._volume, vtk.vtkCommand.AnyEvent, self._update)
+            self.removeObserver(self._volume, vtk.vtkCommand.AnyEvent, self._updateView)
         self._volume = volumeNode
         if volumeNode:
-            self.addObserver(volumeNode, vtk.vtkCommand.AnyEvent, self._update)
+            self.addObserver(volumeNode, vtk.vtkCommand.AnyEvent, self._updateView)
 
     def _reasonNotToSegment(self) -> str | None:
         """One sentence on what has to be done before a run can start, None where nothing has."""
@@ -231,23 +228,23 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("No structure is chosen: check at least one under Advanced.")
         return volumes.refusal(self._volume) or self._runtimeRow.missing
 
-    def _update(self, caller=None, event=None) -> None:
-        """Show what can be done now."""
+    def _updateView(self, caller=None, event=None) -> None:
+        """Offer a run, or say why there can be none."""
         if not self._run:
             self._view.show_idle(self._reasonNotToSegment() if self._parameterNode else None)
+        self.ui.allFramesCheckBox.visible = sequences.frames_of(self._volume) is not None
+
+    def _update(self) -> None:
+        """Show what can be done now."""
+        self._updateView()
         if not self._parameterNode:
             return
         segmentationNode = self._parameterNode.outputSegmentation
-        self.ui.segmentsTable.setSegmentationNode(segmentationNode)
+        if self.ui.segmentsTable.segmentationNode() != segmentationNode:
+            self.ui.segmentsTable.setSegmentationNode(segmentationNode)
         self.ui.show3DButton.setSegmentationNode(segmentationNode)
         self._exportRow.show(segmentationNode)
         self.ui.resultCollapsibleButton.visible = segmentationNode is not None
-        self.ui.allFramesCheckBox.visible = sequences.frames_of(self._volume) is not None
-
-
-#
-# SpineContextSegLogic
-#
 
 
 class SpineContextSegLogic(ScriptedLoadableModuleLogic):
@@ -255,10 +252,17 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self._runs = []
+        self._parameterNode = None
+        self.runs = RunPool(Path(slicer.app.temporaryPath))
+        # Where the module was added to a running application, startup is over.
+        registerTerminology()
 
     def getParameterNode(self):
-        return SpineContextSegParameterNode(super().getParameterNode())
+        # One for each node, and kept: up to Slicer 5.10 those that are connected with widgets leave observers behind.
+        node = super().getParameterNode()
+        if not self._parameterNode or self._parameterNode.parameterNode != node:
+            self._parameterNode = SpineContextSegParameterNode(node)
+        return self._parameterNode
 
     def segment(
         self,
@@ -308,45 +312,8 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
             overwrite_edits=overwriteEdits,
         )  # fmt: skip
 
-        def create(ended):
-            return self.createRun(
-                volumeNode, options, segmentationNode,
-                onStatus=lambda text: None, onProgress=onProgress, onEnd=ended,
-            )  # fmt: skip
-
-        if not blocking:
-            run = create(onEnd)
-            run.start()
-            return run
-        end = wait_for(create)
-        onEnd(end)
-        return node_or_error(end)
-
-    def createRun(self, volumeNode, options, segmentationNode=None, *, onStatus, onProgress, onEnd):
-        """Prepare a run without starting it; the panel and segment() share this."""
-
-        def ended(end: RunEnd) -> None:
-            self._runs.remove(run)
-            if end.segmentation_node:
-                editor.forget_undo(end.segmentation_node)
-            onEnd(end)
-
-        run = SegmentationRun(
-            volumeNode, options, segmentation_node=segmentationNode, temporary_root=Path(slicer.app.temporaryPath),
-            on_status=onStatus, on_progress=onProgress, on_end=ended,
-        )  # fmt: skip
-        self._runs.append(run)
-        return run
-
-    def cancelRuns(self, wait: bool = False) -> None:
-        """End every run that was started here."""
-        for run in list(self._runs):
-            run.cancel(wait=wait)
-
-
-#
-# SpineContextSegTest
-#
+        run = self.runs.wait_for if blocking else self.runs.start
+        return run(volumeNode, options, segmentationNode, on_progress=onProgress, on_end=onEnd)
 
 
 class SpineContextSegTest(ScriptedLoadableModuleTest):
@@ -355,7 +322,7 @@ class SpineContextSegTest(ScriptedLoadableModuleTest):
     def setUp(self):
         slicer.mrmlScene.Clear(False)
 
-    def runTest(self, **kwargs):
+    def runTest(self):
         self.setUp()
         self.test_SegmentPhantom()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,9 @@ from Testing.panel_use import labels_of
 from Testing.processes import kill_workers, working_on
 from Testing.scene_nodes import add_volume, draw, mask_of
 from Testing.test_runs import SEGMENT, add_region, add_sequence, state_of
+
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -148,3 +153,35 @@ def test_the_self_test_of_slicer(extension):
     slicer.selfTests["SpineContextSeg"](msec=0)
     node = slicer.util.getNode("phantom_ct spine")
     assert node.GetSegmentation().GetNumberOfSegments() >= 1
+
+
+def test_the_application_imports_no_runtime(tiny_model, tmp_path):
+    """Panel, run and result without torch, OpenVINO, or what else Slicer's Python doesn't have."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'SpineContextSeg')!r}]\n"
+        "import numpy as np\n"
+        "from Testing.slicer_env import install\n"
+        "install()\n"
+        "from Testing.slicer_env import application, boot, fixtures\n"
+        "app = application.start(boot.boot())\n"
+        "application.load_module(fixtures.MODULE)\n"
+        "import slicer\n"
+        "from SpineContextSegLib.errors import InputRefused\n"
+        "from SpineContextSegLib.volume import Grid\n"
+        "from Testing.scene_nodes import add_volume\n"
+        "slicer.util.selectModule('SpineContextSeg')\n"
+        "logic = slicer.util.getModuleLogic('SpineContextSeg')\n"
+        "volume = add_volume(Grid((40, 40, 40), np.diag([3.0, 3.0, 3.0, 1.0])))\n"
+        "array = slicer.util.arrayFromVolume(volume)\n"
+        "array[:] = np.where(np.arange(40) % 10 < 5, -90, 50)\n"
+        "array[10:30, 15:25, 15:25] = 700\n"
+        "array[:, 0] = -1000\n"
+        f"node = logic.segment(volume, model={str(tiny_model)!r})\n"
+        "assert node.GetSegmentation().GetNumberOfSegments() == 1\n"
+        "for name in ('torch', 'openvino', 'slicerio', 'tqdm', 'safetensors', 'nibabel', 'pydicom'):\n"
+        "    assert name not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

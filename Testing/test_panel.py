@@ -10,6 +10,7 @@ import pytest
 import qt
 import slicer
 
+from SpineContextSegLib.mrml.belonging import volume_of
 from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
 from Testing.scene_nodes import add_segmentation, add_volume, draw, mask_of, oriented_image
@@ -129,11 +130,18 @@ def test_only_checked_structures_are_written(user, ct):
     by_hand = np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)
     by_hand[10:20, 10:40, 10:40] = SACRUM
     node = add_segmentation(ct, by_hand)
+    by_hand[15:20] = 0
+    draw(node, f"SpineContextSeg_{SACRUM}", by_hand == SACRUM, ct)
     user.parameters.outputSegmentation = node
     user.ui.sacrumCheckBox.click()
-    assert user.segment() is node
+    assert user.segment() is node and "edits" not in user.notice()
     np.testing.assert_array_equal(mask_of(node, f"SpineContextSeg_{SACRUM}", ct), by_hand == SACRUM)
 
+    # What a person drew is still theirs after a run that left it alone.
+    user.ui.sacrumCheckBox.click()
+    assert user.segment() is not node and "holds edits" in user.notice()
+
+    user.ui.sacrumCheckBox.click()
     user.ui.vertebraeCheckBox.click()
     assert "No structure is chosen" in user.reason()
 
@@ -282,6 +290,21 @@ def test_choices_are_saved_with_the_scene(user, ct, tmp_path):
     again = user.segment()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 1 and not user.notice().count("edits")
     assert mask_of(again, SEGMENT, user.parameters.inputVolume).any()
+
+
+def test_a_scene_can_be_added_to_another(user, ct, sample_scan, tmp_path):
+    user.segment()
+    file = str(tmp_path / "scene.mrb")
+    assert slicer.mrmlScene.WriteToMRB(file)
+    other = add_volume(sample_scan.volume.grid, "other", sample_scan.volume.array)
+    user.ui.inputVolumeSelector.setCurrentNode(other)
+
+    assert slicer.mrmlScene.ReadFromMRB(file, False)
+    slicer.app.processEvents()
+    chosen = user.parameters
+    assert chosen.inputVolume.GetName() == "CTChest" and chosen.inputVolume is not ct
+    assert chosen.outputSegmentation.GetName() == "CTChest spine"
+    assert volume_of(chosen.outputSegmentation) is chosen.inputVolume
 
 
 def test_advanced_shows_what_is_installed(user, ct, screenshot):

@@ -86,7 +86,8 @@ def test_a_killed_process_shows_one_message_and_its_log(user, ct, screenshot):
 
     user.ui.detailsButton.click()
     dialog = next(each for each in qt.QApplication.topLevelWidgets() if each.windowTitle == "Log of the run")
-    assert "Exit code" in dialog.findChild(qt.QPlainTextEdit).plainText
+    log = dialog.findChild(qt.QPlainTextEdit).plainText
+    assert log.startswith("SpineContextSeg ") and "Exit code" in log
     screenshot(dialog, "log")
     dialog.close()
     # And the next run is as good as any.
@@ -125,7 +126,7 @@ def test_a_run_ends_when_its_ground_is_gone(user, ct, what, application):
         application.aboutToQuit.emit()
     if what != "volume":
         user.assert_clean()
-    user.wait_for_end()
+    user.wait_until(lambda: not user.is_running, 1.5)
     application.processEvents()
     if what in ("scene", "volume"):
         assert "No volume is selected" in user.reason()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import slicer
 import vtk
 
@@ -37,3 +38,12 @@ def box_in_volume(roi_node, volume_node) -> Box:
         roi_node.GetObjectToNodeMatrix()
     )
     return Box(box_to_volume, roi_node.GetSize())
+
+
+def fit_to_volume(roi_node, volume_node) -> None:
+    """Makes the box as large as the volume, along the axes of the world."""
+    bounds = [0.0] * 6
+    volume_node.GetRASBounds(bounds)
+    low, high = np.array(bounds[::2]), np.array(bounds[1::2])
+    roi_node.SetCenterWorld(*(low + high) / 2)
+    roi_node.SetSizeWorld(*(high - low))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Literal
 
 import qt
 import slicer
 from slicer.i18n import tr as _
+
+from .. import __version__
 
 EditsAnswer = Literal["keep", "replace", "cancel"]
 
@@ -40,7 +43,8 @@ def show_log(message: str, log: str) -> qt.QDialog:
     layout.addWidget(label)
     text = qt.QPlainTextEdit()
     text.setReadOnly(True)
-    text.setPlainText(log)
+    versions = f"SpineContextSeg {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    text.setPlainText(f"{versions}\n{log}")
     layout.addWidget(text)
     buttons = qt.QDialogButtonBox(qt.QDialogButtonBox.Close)
     buttons.connect("rejected()", dialog.close)

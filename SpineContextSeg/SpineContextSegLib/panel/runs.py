@@ -135,7 +135,7 @@ class SegmentationRun:
             on_progress: gets windows done, windows in total, and seconds left or None.
             on_end: gets how the run ended; called within `start` where it ends there.
         """
-        self.volume_node, self._segmentation_node = volume_node, segmentation_node
+        self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._options, self._temporary_root = options, Path(temporary_root)
         self._on_status, self._on_progress, self._on_end = on_status, on_progress, on_end
         self._folder: Path | None = None
@@ -181,13 +181,13 @@ class SegmentationRun:
     def _begin(self) -> None:
         region = self._options.region
         make_task = FramesTask if self._options.all_frames else VolumeTask
-        self._task: Task = make_task(self.volume_node, self._segmentation_node)
-        self._box = None if region is None else regions.box_in_volume(region, self.volume_node)
+        self._task: Task = make_task(self._volume_node, self._segmentation_node)
+        self._box = None if region is None else regions.box_in_volume(region, self._volume_node)
         self._voxels_at_start = self._task.voxels()
         self._temporary_root.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=self._temporary_root))
         self._hand_over()
-        self._watch = Watch(self.volume_node, self._segmentation_node, self._stop)
+        self._watch = Watch(self._volume_node, self._segmentation_node, self._stop)
 
     def _hand_over(self) -> None:
         """Makes a process ready for the volume that is next."""

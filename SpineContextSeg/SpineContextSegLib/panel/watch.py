@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import qt
+import slicer
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
@@ -31,13 +31,13 @@ class Watch:
             scene.AddObserver(scene.StartCloseEvent, self._on_close),
             scene.AddObserver(scene.NodeRemovedEvent, self._on_node_removed),
         ]
-        qt.QCoreApplication.instance().aboutToQuit.connect(self._on_quit)
+        slicer.app.connect("aboutToQuit()", self._on_quit)
 
     def end(self) -> None:
         """Stops watching."""
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
-        qt.QCoreApplication.instance().aboutToQuit.disconnect(self._on_quit)
+        slicer.app.disconnect("aboutToQuit()", self._on_quit)
 
     def _on_close(self, *_: object) -> None:
         self._stop(CLOSED, True)
