@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from SpineContextSegLib.panel.runs import DEFAULT_MODEL, RunEnd, RunOptions
 from SpineContextSegLib.panel.runtime_row import RuntimeRow
 
 RESOURCES = Path(__file__).parent / "Resources"
+DOUBLE_CLICK_SECONDS = 0.4
 
 
 class SpineContextSeg(ScriptedLoadableModule):
@@ -71,6 +73,8 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNodeGuiTag = None
         self._volume = None
         self._run = None
+        self._runVolume = None
+        self._startedAt = 0.0
 
     def setup(self) -> None:
         """Called when the user opens the module for the first time."""
@@ -175,10 +179,12 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             regions.fit_to_volume(regionNode, self._volume)
 
     def onSegmentButton(self) -> None:
-        if self._run:
-            self._run.cancel()
-        else:
+        if not self._run:
+            self._startedAt = time.monotonic()
             self._start()
+        # The second click of a double click doesn't mean Cancel.
+        elif time.monotonic() - self._startedAt > DOUBLE_CLICK_SECONDS:
+            self._run.cancel()
 
     def onEditButton(self) -> None:
         segmentationNode = self._parameterNode.outputSegmentation
@@ -186,6 +192,11 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onRunEnd(self, end: RunEnd) -> None:
         self._run = None
+        if end.kind == "refused" and self._runVolume != self._volume:
+            # "Segment anyway" would act on the volume that is chosen now.
+            name = self._runVolume.GetName() if self._runVolume else ""
+            end = replace(end, message=f"'{name}': {end.message}", forcible=False)
+        self._runVolume = None
         self._view.end(end)
         if end.kind == "done":
             parameters = self.logic.getParameterNode()
@@ -197,7 +208,10 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         slicer.util.showStatusMessage(end.message, 5000)
 
     def _start(self, force: bool = False) -> None:
-        """Start a run with what is chosen in the panel."""
+        """Start a run with what is chosen in the panel, unless something speaks against it, which the panel says."""
+        if self._run or not self._parameterNode or self._reasonNotToSegment():
+            self._update()
+            return
         parameters = self._parameterNode
         isSequence = sequences.frames_of(self._volume) is not None
         options = run_options(parameters, force=force, is_sequence=isSequence)
@@ -208,6 +222,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 return
             options = replace(options, overwrite_edits=answer == "replace")
         self._view.begin()
+        self._runVolume = self._volume
         run = self.logic.runs.start(
             self._volume, options, segmentationNode,
             on_status=self._view.say, on_progress=self._view.progress, on_end=self.onRunEnd,
@@ -289,7 +304,8 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: where the result goes, None makes a new segmentation. If it holds edits that would be
             lost then the result goes to a new one all the same, unless overwriteEdits is True.
         :param structures: "spine" for vertebrae and sacrum, "all" also for spinal canal and discs
-        :param only: label values to write (see SpineContextSegLib.labels); all other segments stay as they are
+        :param only: label values to write: 1 vertebrae, 26 sacrum, and with structures="all" also 61 canal, 200 discs;
+            all other segments stay as they are
         :param region: box that limits the run; voxels outside stay as they are
         :param allFrames: if True then all frames of the sequence that the volume belongs to are segmented
         :param force: segment although the values don't look like Hounsfield units (cone-beam CT)
@@ -298,7 +314,7 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         :param device: "auto", "cpu", "cuda" or "mps"
         :param threads: CPU threads to use, None for all
         :param onProgress: called with windows done, windows in total, and seconds left or None
-        :param onEnd: called with the RunEnd (see SpineContextSegLib.panel.runs), also if it isn't good
+        :param onEnd: called with the RunEnd (see SpineContextSegLib.panel.runs), however the run ended
         :param blocking: if False then return at once
         :return: the segmentation node; if not blocking, the run, which has a method cancel()
         :raises InputRefused: (a ValueError) the volume or an argument can't be used
@@ -307,7 +323,7 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         If not blocking, onEnd gets what is wrong with the volume or the run; only a bad argument raises.
         """
         options = RunOptions(
-            model=model, runtime=runtime, device=device, threads=threads, structures=structures, force=force,
+            model=str(model), runtime=runtime, device=device, threads=threads, structures=structures, force=force,
             only=None if only is None else frozenset(only), region=region, all_frames=allFrames,
             overwrite_edits=overwriteEdits,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from Testing.processes import working_on
 from Testing.scene_nodes import add_volume, mask_of
 
 # The fixtures, for `from Testing.panel_use import *`.
-__all__ = ["ct", "models", "user"]
+__all__ = ["ct", "labels_of", "models", "user"]
 
 
 @dataclass

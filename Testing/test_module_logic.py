@@ -18,7 +18,6 @@ from Testing.processes import kill_workers, working_on
 from Testing.scene_nodes import add_volume, draw, mask_of
 from Testing.test_runs import SEGMENT, add_region, add_sequence, state_of
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 

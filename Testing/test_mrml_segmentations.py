@@ -258,5 +258,5 @@ def test_labels_of_another_place_are_an_error(scene):
     volume = add_volume(SMALL)
     moved = SMALL.affine.copy()
     moved[:3, :3] = rotation(1, 2) @ moved[:3, :3]
-    with pytest.raises(ValueError, match="grid"):
+    with pytest.raises(InputRefused, match="moved"):
         write_result(volume, Volume(blocks(20), moved), LEVELS)

@@ -248,7 +248,8 @@ def test_export(user, ct, tmp_path, screenshot):
     assert sorted(path.name for path in folder.iterdir()) == [
         "CTChest spine.labels.csv", "CTChest spine.nrrd", "CTChest spine.seg.nrrd",
     ]  # fmt: skip
-    assert user.ui.statusLabel.text == f"3 files exported to '{folder}'."
+    names = "CTChest spine.seg.nrrd, CTChest spine.nrrd, CTChest spine.labels.csv"
+    assert user.ui.statusLabel.text == f"Exported to '{folder}': {names}."
 
     user.ui.exportFolderEdit.currentPath = str(tmp_path / "none")
     user.ui.exportButton.click()

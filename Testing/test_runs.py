@@ -229,6 +229,7 @@ def test_a_region_limits_the_run(runs, ct, sample_scan):
     height = grid.world(np.stack([np.zeros(60), np.zeros(60), np.arange(60)], axis=-1))[:, 2]
     inside = np.abs(height - center[2]) <= 20
     assert found[inside].any() and not found[~inside].any()
+    assert not any("touches" in warning for warning in end.warnings)
     # The crop's own network grid lies elsewhere by less than a voxel.
     assert np.mean(found[inside] != whole[inside]) < 0.01
 

@@ -56,7 +56,7 @@ def evaluate_seed(seed: int, model: Model, runtime: Runtime) -> dict | None:
 
 def table(entries: list[dict]) -> str:
     """Binary Dice by group, then by structure, as Markdown."""
-    lines = ["| scans | n | mean | SD | median | 5th percentile | minimum | below 0.8 |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| scans | n | mean | SD | median | 5th percentile | minimum | below 0.8 |", f"|{'---|' * 8}"]
 
     def row(name: str, values: Iterable[float]) -> None:
         dice = np.array([value for value in values if not math.isnan(value)])

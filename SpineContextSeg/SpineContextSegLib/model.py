@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CARD_FILE = "card.json"
 FOLDER_VARIABLE = "SPINECONTEXTSEG_MODELS"
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,16 @@ def list_models() -> dict[str, Path | Traversable]:
     for place in (importlib.resources.files(__package__) / "models", user_models_folder()):
         if place.is_dir():
             for folder in sorted(place.iterdir(), key=lambda entry: entry.name):
-                if (folder / CARD_FILE).is_file():
+                if _has_card(folder):
                     found.setdefault(folder.name, folder)
     return found
+
+
+def _has_card(folder: Path | Traversable) -> bool:
+    try:
+        return (folder / CARD_FILE).is_file()
+    except (OSError, ValueError):
+        return False  # not ours to read, or no name that a disk knows
 
 
 def load_model(name_or_folder: str | Path) -> Model:
@@ -83,9 +92,9 @@ def load_model(name_or_folder: str | Path) -> Model:
     """
     models = list_models()
     folder = models.get(str(name_or_folder), Path(name_or_folder))
-    if not (folder / CARD_FILE).is_file():
-        known = ", ".join(models) or "none"
-        raise InputRefused(f"There is no model {name_or_folder}; give one of these ({known}) or a folder with a card.")
+    if not _has_card(folder):
+        known, asked = ", ".join(models) or "none", textwrap.shorten(str(name_or_folder), LONGEST_NAME)
+        raise InputRefused(f"There is no model {asked}; give one of these ({known}) or a folder with a card.")
     return Model(read_card(folder / CARD_FILE), folder)
 
 

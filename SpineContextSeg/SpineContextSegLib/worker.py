@@ -44,10 +44,12 @@ REQUEST, VOLUME, LABELS, REPORT = "request.json", "volume.npy", "labels.npy", "r
 PARTIAL = ".partial"
 DONE, FAILED, REFUSED, CALLER_GONE = 0, 1, 2, 3
 
-# Not -m, as the package needn't be installed. What a folder that happens to be the current one holds is not imported.
-# os._exit skips the destructors of native libraries, where a finished run could still crash or hang.
+# Not -m, as the package needn't be installed. What a folder that happens to be the current one holds is not imported,
+# also where an empty entry of PYTHONPATH means that folder. os._exit skips the destructors of native libraries, where a
+# finished run could still crash or hang.
 _START = (
-    "import os, sys; sys.path[:] = [sys.argv.pop(1), *filter(None, sys.path)]; "
+    "import os, sys; here = os.getcwd(); "
+    "sys.path[:] = [sys.argv.pop(1), *(p for p in sys.path if p and os.path.abspath(p) != here)]; "
     "from SpineContextSegLib.worker import main; os._exit(main(sys.argv[1:]))"
 )
 _WINDOWS_POLL_SECONDS = 0.1
@@ -152,11 +154,15 @@ class _Caller:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._gone = threading.Event()
         self._pipe = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
         os.dup2(2, 1)
         threading.Thread(target=self._watch, name="caller", daemon=True).start()
 
     def tell(self, event: str, **details: object) -> None:
+        if self._gone.is_set():
+            # The other thread tidies up and ends the process; a missing file is no fault then.
+            threading.Event().wait()
         try:
             self._pipe.write(json.dumps({"event": event, **details}) + "\n")
             self._pipe.flush()
@@ -172,6 +178,7 @@ class _Caller:
         self._leave()
 
     def _leave(self) -> NoReturn:
+        self._gone.set()
         remove_request(self._folder)
         os._exit(CALLER_GONE)
 

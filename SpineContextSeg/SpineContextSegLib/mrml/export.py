@@ -13,7 +13,7 @@ from .label_files import write_names, write_seg_nrrd
 from .placing import distinct, place, safe_name, staging_folder
 from .segment_voxels import SegmentVoxels, merge, name_of, read_segments
 from .surfaces import copy_surfaces, name_groups
-from .volumes import volume_from_node
+from .volumes import refusal, volume_from_node
 
 LABEL_MAPS = ("nii.gz", "nrrd")
 SURFACES = ("stl", "obj")
@@ -68,6 +68,9 @@ def export_segmentation(
     folder, wanted = Path(folder), set(formats)
     if wanted - set(FORMATS):
         raise ValueError(f"unknown formats: {', '.join(sorted(wanted - set(FORMATS)))}")
+    sentence = refusal(volume_node)
+    if sentence:
+        raise InputRefused(f"The volume of this segmentation gives no grid to export on. {sentence}")
     grid = volume_from_node(volume_node).grid
     remarks = []
     if "nii.gz" in wanted and grid.is_sheared:

@@ -23,6 +23,11 @@ def our_values(segmentation_node) -> dict[int, str]:
     return our_segments(segmentation_node.GetSegmentation())
 
 
+def has_segments(segmentation_node) -> bool:
+    """Whether a segmentation node holds any segment, ours or not."""
+    return segmentation_node.GetSegmentation().GetNumberOfSegments() > 0
+
+
 def our_segments(segmentation) -> dict[int, str]:
     """As `our_values`, of a vtkSegmentation."""
     found: dict[int, str] = {}

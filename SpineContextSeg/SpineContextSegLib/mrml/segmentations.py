@@ -55,15 +55,17 @@ def write_result(
         The segmentation node.
 
     Raises:
-        InputRefused: as `volumes.refusal` and `output_refusal` say.
-        ValueError: the labels are not on the volume's grid, or there is none to be written.
+        InputRefused: as `volumes.refusal` and `output_refusal` say, or the labels are not on the volume's grid.
+        ValueError: there is no label to be written.
         KeyError: a label value that no structure has.
     """
     for sentence in (refusal(volume_node), output_refusal(segmentation_node)):
         if sentence:
             raise InputRefused(sentence)
     if not labels.grid.same_as(volume_from_node(volume_node).grid):
-        raise ValueError("the labels are not on the volume's grid")
+        raise InputRefused(
+            f"'{volume_node.GetName()}' was moved, resampled or replaced while it was segmented: segment it again."
+        )
     old = None if segmentation_node is None else segmentation_node.GetSegmentation()
     content = compose(labels, report, old=old, only=only, box=box)
     whole_run = segmentation_node is None or (only is None and box is None)

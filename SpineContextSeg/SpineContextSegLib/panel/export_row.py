@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import qt
 from slicer.i18n import tr as _
 
+from ..commands.faults import describe
 from ..errors import InputRefused
 from ..mrml.belonging import volume_of
 from ..mrml.export import export_segmentation
@@ -47,9 +49,14 @@ class ExportRow:
         except (InputRefused, OSError) as error:
             self._notice.show([str(error)], heading=_("Not exported"))
             return
+        except Exception as error:  # noqa: BLE001, the user's click must get an answer
+            log = "".join(traceback.format_exception(error))
+            self._notice.show([describe(error)], heading=_("Not exported"), log=log)
+            return
         self._ui.exportFolderEdit.addCurrentPathToHistory()
         self._notice.show(remarks, heading=_("About the exported files"))
-        self._say(_("{count} files exported to '{folder}'.").format(count=len(files), folder=files[0].parent))
+        names = ", ".join(path.name for path in files)
+        self._say(_("Exported to '{folder}': {names}.").format(folder=files[0].parent, names=names))
 
     def _write(self) -> tuple[list[Path], list[str]]:
         volume_node = volume_of(self._segmentation_node)

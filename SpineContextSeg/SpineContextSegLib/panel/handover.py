@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..checks import check_result
 from ..roi import Box, crop, paste
 from ..volume import Grid, Volume, count_labels
 from ..worker import VOLUME, Request, read_result, write_request
@@ -49,11 +50,17 @@ class Handover:
         """Takes the report, once the process is done; the labels stay on disk."""
         # Many frames need much room.
         (self.folder / VOLUME).unlink(missing_ok=True)
-        self.report = read_result(self.folder).report
+        result = read_result(self.folder)
+        self.report = result.report
         if self.box is None:
             self.found = {entry["value"] for entry in self.report["structures"]}
         else:
-            self.found = {value for value in count_labels(self.labels().array) if value}
+            labels = self.labels()
+            self.found = {value for value in count_labels(labels.array) if value}
+            # The part ends around the box, which is no end of the scan.
+            of_part = check_result(result.labels)
+            others = [sentence for sentence in self.report["warnings"] if sentence not in of_part]
+            self.report["warnings"] = others + check_result(labels)
 
     def labels(self) -> Volume:
         """Labels (k, j, i) on the grid of the whole volume, 0 outside of the box."""

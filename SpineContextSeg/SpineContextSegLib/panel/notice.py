@@ -24,10 +24,6 @@ class Notice:
         ui.segmentAnywayButton.connect("clicked(bool)", self._on_segment_anyway)
         self.clear()
 
-    @property
-    def is_shown(self) -> bool:
-        return bool(self._ui.noticeLabel.text)
-
     def clear(self) -> None:
         self.show([])
 

@@ -65,6 +65,7 @@ class RunView:
         self._ui.segmentButton.text = _("Segment")
         self._ui.segmentButton.enabled = reason is None
         self._ui.segmentButton.toolTip = reason or _("Segment the spine in the input volume.")
+        self._ui.segmentAnywayButton.enabled = reason is None
         self._show_status(reason or self._message or _("Ready."))
         self._ui.progressBar.visible = False
 

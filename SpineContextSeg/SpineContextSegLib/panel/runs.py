@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from ..checks import NO_SPINE
 from ..commands.faults import describe
 from ..errors import InputRefused
-from ..labels import STRUCTURES
-from ..mrml import ours, regions
+from ..labels import BINARY_SPINE, STRUCTURES
+from ..mrml import belonging, ours, regions
 from ..runtime import DEVICES, RUNTIMES
 from ..worker import Request
 from .handover import Handover
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "spinecontext-ct"
 FOLDER_PREFIX = "SpineContextSeg-"
+NO_FOLDER = (
+    "Nothing can be written to Slicer's temporary folder '{folder}' ({reason}): choose another in Edit > Application "
+    "Settings."
+)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class RunOptions:
         unknown = sorted(self.only - set(STRUCTURES)) if self.only else []
         if unknown:
             raise InputRefused(f"There is no structure with the label value {unknown[0]}; choose other values.")
+        if self.only and self.structures == "spine" and not self.only & BINARY_SPINE:
+            raise InputRefused("Discs and spinal canal are not looked for: choose structures=\"all\".")
 
     def would_lose_edits(self, segmentation_node: vtkMRMLSegmentationNode | None) -> bool:
         """Whether a run into this segmentation would overwrite what a person did there."""
@@ -184,10 +190,16 @@ class SegmentationRun:
         self._task: Task = make_task(self._volume_node, self._segmentation_node)
         self._box = None if region is None else regions.box_in_volume(region, self._volume_node)
         self._voxels_at_start = self._task.voxels()
-        self._temporary_root.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=self._temporary_root))
+        self._folder = self._make_folder()
         self._hand_over()
         self._watch = Watch(self._volume_node, self._segmentation_node, self._stop)
+
+    def _make_folder(self) -> Path:
+        try:
+            self._temporary_root.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=self._temporary_root))
+        except OSError as error:
+            raise OSError(NO_FOLDER.format(folder=self._temporary_root, reason=error.strerror or error)) from error
 
     def _hand_over(self) -> None:
         """Makes a process ready for the volume that is next."""
@@ -259,6 +271,10 @@ class SegmentationRun:
             reason = "was edited during the run"
         elif not options.overwrite_edits and options.would_lose_edits(node):
             reason = "holds edits"
+        elif belonging.volume_of(node) not in (None, self._volume_node):
+            reason = "belongs to another volume"
+        elif node.GetTransformNodeID() != self._volume_node.GetTransformNodeID() and ours.has_segments(node):
+            reason = "is under another transform than the volume"
         else:
             return node
         warnings.append(f"'{node.GetName()}' {reason}, so the result went to a new segmentation.")

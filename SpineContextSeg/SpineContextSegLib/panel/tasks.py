@@ -28,6 +28,11 @@ def edited_values(segmentation_node: vtkMRMLSegmentationNode | None, *, all_fram
     return edits.edited_values(segmentation_node)
 
 
+def _shown_frame(volume_node: vtkMRMLScalarVolumeNode) -> int | None:
+    frames = sequences.frames_of(volume_node)
+    return frames and frames.current
+
+
 class Task(Protocol):
     """The scene's side of a run; `count` is how many volumes there are to segment."""
 
@@ -59,6 +64,7 @@ class VolumeTask:
             if sentence:
                 raise InputRefused(sentence)
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
+        self._frame_at_start = _shown_frame(volume_node)
 
     def volume(self, number: int) -> Volume:
         return volumes.volume_from_node(self._volume_node)
@@ -67,6 +73,11 @@ class VolumeTask:
         return self._segmentation_node and edits.fingerprints(self._segmentation_node.GetSegmentation())
 
     def write(self, results, segmentation_node, only, box):
+        if _shown_frame(self._volume_node) != self._frame_at_start:
+            raise InputRefused(
+                f"'{self._volume_node.GetName()}' shows another frame of its sequence than at the start: segment it "
+                "again, or segment all frames."
+            )
         ((_, labels, report),) = results
         return segmentations.write_result(
             self._volume_node, labels, report, segmentation_node=segmentation_node, only=only, box=box

@@ -46,7 +46,7 @@ def in_frames(sentence: str, numbers: list[int], count: int) -> str:
     """A sentence with the frames, numbered from 1 on, that it is about; as it is where it is about all of them."""
     if len(numbers) == count:
         return sentence
-    return f"Frame {', '.join(map(str, numbers))}: {sentence}"
+    return f"Frame{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}: {sentence}"
 
 
 class TimeLeft:

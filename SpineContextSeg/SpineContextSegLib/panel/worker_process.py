@@ -89,10 +89,7 @@ class WorkerProcess:
         self._last_event: dict | None = None
         self._unread = b""
         self._errors = b""
-        self._grace = qt.QTimer()
-        self._grace.setSingleShot(True)
-        self._grace.setInterval(GRACE_MS)
-        self._grace.connect("timeout()", self._kill)
+        self._grace: qt.QTimer | None = None
 
     @property
     def is_running(self) -> bool:
@@ -125,7 +122,11 @@ class WorkerProcess:
             self._cancelled = True
             # At the end of its stdin the worker tidies up and ends, the launcher then too.
             process.closeWriteChannel()
-            self._grace.start()
+            grace = self._grace = qt.QTimer()
+            grace.setSingleShot(True)
+            grace.setInterval(GRACE_MS)
+            grace.connect("timeout()", self._kill)
+            grace.start()
         if wait and not process.waitForFinished(GRACE_MS):
             self._kill()
             process.waitForFinished(GRACE_MS)
@@ -194,7 +195,11 @@ class WorkerProcess:
 
     def _end(self, outcome: Outcome) -> None:
         process, self._process = self._process, None
-        self._grace.stop()
+        if self._grace is not None:
+            # A connection holds what it calls, and with it the run and its volume, as long as the timer lives.
+            self._grace.stop()
+            self._grace.disconnect("timeout()", self._kill)
+            self._grace = None
         process.deleteLater()
         self._on_end(Outcome("cancelled", CANCELLED) if self._cancelled else outcome)
 

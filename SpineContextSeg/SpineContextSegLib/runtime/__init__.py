@@ -66,7 +66,8 @@ def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", th
         raise InputRefused("OpenVINO isn't installed; install it or leave the choice to auto.")
     if runtime == "openvino" and not model.card.has_openvino:
         raise InputRefused(
-            f"The model {model.card.name} has no weights for OpenVINO; choose the runtime torch, or export it to OpenVINO."
+            f"The model {model.card.name} has no weights for OpenVINO; choose the runtime torch, or export it to"
+            " OpenVINO."
         )
 
     openvino_possible = has_openvino and model.card.has_openvino
