@@ -102,10 +102,16 @@ class WorkerProcess:
             environment.insert(name, value)
         process = self._process = qt.QProcess()
         process.setProcessEnvironment(environment)
-        process.connect("readyReadStandardOutput()", self._read_events)
-        process.connect("errorOccurred(QProcess::ProcessError)", self._on_error)
-        process.connect("finished(int,QProcess::ExitStatus)", self._on_finished)
+        for signal, slot in self._connections():
+            process.connect(signal, slot)
         process.start(self._python, self._arguments)
+
+    def _connections(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        return (
+            ("readyReadStandardOutput()", self._read_events),
+            ("errorOccurred(QProcess::ProcessError)", self._on_error),
+            ("finished(int,QProcess::ExitStatus)", self._on_finished),
+        )
 
     def cancel(self, wait: bool = False) -> None:
         """Ends the process, its children too, within a second; the outcome is "cancelled" then, however far it got.
@@ -195,8 +201,10 @@ class WorkerProcess:
 
     def _end(self, outcome: Outcome) -> None:
         process, self._process = self._process, None
+        # A connection holds what it calls, and with it the run and its volume, as long as its sender lives.
+        for signal, slot in self._connections():
+            process.disconnect(signal, slot)
         if self._grace is not None:
-            # A connection holds what it calls, and with it the run and its volume, as long as the timer lives.
             self._grace.stop()
             self._grace.disconnect("timeout()", self._kill)
             self._grace = None
