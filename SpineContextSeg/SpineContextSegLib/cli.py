@@ -14,9 +14,9 @@ from typing import NoReturn
 
 from . import __version__
 from .commands import evaluate, models, phantom, segment
-from .commands.faults import describe, write_log
 from .commands.interruption import Interruption
 from .errors import Cancelled, InputRefused, NotHounsfield
+from .faults import describe, write_log
 
 PROGRAM = "spinecontextseg"
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130

@@ -31,8 +31,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn
 
-from .commands.faults import describe
 from .errors import InputRefused, NotHounsfield
+from .faults import describe
 from .threads import limit_threads
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 import qt
 from slicer.i18n import tr as _
 
-from ..commands.faults import describe
 from ..errors import InputRefused
+from ..faults import describe
 from ..mrml.belonging import volume_of
 from ..mrml.export import export_segmentation
 from .notice import Notice

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..checks import NO_SPINE
-from ..commands.faults import describe
 from ..errors import InputRefused
+from ..faults import describe
 from ..labels import BINARY_SPINE, STRUCTURES
 from ..mrml import belonging, ours, regions
 from ..runtime import DEVICES, RUNTIMES

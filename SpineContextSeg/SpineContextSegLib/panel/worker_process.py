@@ -102,8 +102,8 @@ class WorkerProcess:
             environment.insert(name, value)
         process = self._process = qt.QProcess()
         process.setProcessEnvironment(environment)
-        for signal, slot in self._connections():
-            process.connect(signal, slot)
+        for event, slot in self._connections():
+            process.connect(event, slot)
         process.start(self._python, self._arguments)
 
     def _connections(self) -> tuple[tuple[str, Callable[..., None]], ...]:
@@ -202,8 +202,8 @@ class WorkerProcess:
     def _end(self, outcome: Outcome) -> None:
         process, self._process = self._process, None
         # A connection holds what it calls, and with it the run and its volume, as long as its sender lives.
-        for signal, slot in self._connections():
-            process.disconnect(signal, slot)
+        for event, slot in self._connections():
+            process.disconnect(event, slot)
         if self._grace is not None:
             self._grace.stop()
             self._grace.disconnect("timeout()", self._kill)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 
-from .. import __version__
+from . import __version__
 
 _DISK_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 # How ITK, OpenVINO and torch say it; none of them raises MemoryError.
