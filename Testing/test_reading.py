@@ -173,6 +173,39 @@ def test_flipped_byte_in_packed_voxels_is_refused(ending, tmp_path):
     refusal(path)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+def test_voxel_that_was_changed_inside_a_packed_file_is_refused(ending, tmp_path):
+    """The data still unpacks to its full size; only the checksum knows."""
+    path = tmp_path / f"scan{ending}"
+    save(scan(), path, packed=True)
+    raw = path.read_bytes()
+    start = 0 if ending == ".nii.gz" else raw.index(b"\n\n") + 2
+    data = bytearray(gzip.compress(gzip.decompress(raw[start:]), compresslevel=0))
+    data[len(data) // 2] ^= 0x01
+    path.write_bytes(raw[:start] + data)
+    refusal(path)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+def test_intact_packed_file_is_unpacked_once(ending, tmp_path, monkeypatch):
+    """By ITK; unpacking it again to look for damage took three times as long."""
+    volume = scan()
+    save(volume, tmp_path / f"scan{ending}", packed=True)
+    monkeypatch.setattr("SpineContextSegLib.integrity._unpacks_to", lambda *_: pytest.fail("unpacked again"))
+    np.testing.assert_array_equal(read_volume(tmp_path / f"scan{ending}")[0].array, volume.array)
+
+
+def test_gzip_in_several_parts_or_with_bytes_behind_it_is_read(tmp_path):
+    volume = scan()
+    nifti(volume, tmp_path / "scan.nii")
+    data = (tmp_path / "scan.nii").read_bytes()
+    half = len(data) // 2
+    for tail in (b"", b"\0" * 512):
+        path = tmp_path / "scan.nii.gz"
+        path.write_bytes(gzip.compress(data[:half]) + gzip.compress(data[half:]) + tail)
+        np.testing.assert_array_equal(read_volume(path)[0].array, volume.array)
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_header_that_promises_more_than_the_file_holds_is_refused(ending, tmp_path):
     path = tmp_path / f"scan{ending}"

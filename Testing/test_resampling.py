@@ -6,6 +6,7 @@ import pytest
 import SimpleITK as sitk
 from scipy.ndimage import map_coordinates
 
+from SpineContextSegLib import resampling
 from SpineContextSegLib.resampling import labels_on_grid, ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume, set_geometry, to_sitk
 from Testing.geometry import GRIDS, LPS, PARALLEL_TO_WORLD, centered_grid, world_positions
@@ -140,6 +141,86 @@ def test_scan_is_left_unchanged():
     assert np.isnan(array).all()
 
 
+def averaging(positions: np.ndarray, inputs: int) -> np.ndarray:
+    """(outputs, inputs): the mean of linear interpolation over the wider voxel, by summing up many points."""
+    step = abs(np.diff(positions)).mean() if len(positions) > 1 else 1.0
+    width = np.sqrt(2 * max(0.0, step**2 - 1))
+    points = positions[:, None] + width * ((np.arange(4000) + 0.5) / 4000 - 0.5)
+    return np.stack([np.interp(points, np.arange(inputs), unit).mean(axis=1) for unit in np.eye(inputs)], axis=1)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("name", PARALLEL_TO_WORLD)
+def test_values_follow_the_plain_definition(name, dtype):
+    """Axis by axis with whole matrices, at 4 mm as in the coarse look: to 0.05 HU of values up to 3000."""
+    source = GRIDS[name]
+    array = np.random.default_rng(5).integers(0, 3000, source.shape).astype(dtype)
+    grid = ras_grid(source, 4.0)
+    out = resample_intensity(Volume(array, source.affine), grid)
+    indices = indices_in(source, world_positions(grid))
+    expected, order = array.astype(float), []
+    for axis in range(3):
+        lines = [np.moveaxis(indices[..., 2 - axis], n, 0)[:, 0, 0] for n in range(3)]
+        order.append(int(np.argmax([np.ptp(line) for line in lines])))
+        matrix = averaging(lines[order[-1]], source.shape[axis])
+        expected = np.moveaxis(np.tensordot(matrix, expected, (1, axis)), 0, axis)
+    expected = expected.transpose(np.argsort(order))
+    inner = within(source, world_positions(grid), -0.5 + 1e-3)
+    assert inner.sum() > 50
+    np.testing.assert_allclose(out[inner], expected[inner], atol=0.05)
+
+
+def parts(shape) -> list[tuple[slice, slice, slice]]:
+    """Crops: the middle, one voxel, both ends."""
+    middle = tuple(slice(n // 3, n // 3 + max(1, n // 3)) for n in shape)
+    voxel = tuple(slice(n // 2, n // 2 + 1) for n in shape)
+    return [middle, voxel, tuple(slice(0, 3) for _ in shape), tuple(slice(max(0, n - 4), n) for n in shape)]
+
+
+@pytest.mark.parametrize("spacing", [1.0, 2.0, 4.0])
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_crop_has_the_values_of_the_whole(name, spacing):
+    """To rounding, and wherever the crop lies; a float scan may have holes."""
+    source = GRIDS[name]
+    grid = ras_grid(source, spacing)
+    generator = np.random.default_rng(6)
+    for dtype in (np.int16, np.uint16, np.float32):
+        array = generator.integers(0, 3000, source.shape).astype(dtype)
+        if dtype == np.float32:
+            array[tuple(generator.integers(0, n, 40) for n in source.shape)] = np.nan
+        volume = Volume(array, source.affine)
+        whole = resample_intensity(volume, grid)
+        for part in parts(grid.shape):
+            np.testing.assert_allclose(resample_intensity(volume, grid.crop(part)), whole[part], atol=2e-3)
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_grid_beside_the_scan_holds_fill(name):
+    source = GRIDS[name]
+    affine = ras_grid(source, 2.0).affine.copy()
+    for shift in np.vstack([np.eye(3), -np.eye(3)]) * 500.0:
+        beside = affine.copy()
+        beside[:3, 3] += shift
+        out = resample_intensity(Volume(np.zeros(source.shape, np.int16), source.affine), Grid((9, 8, 7), beside), -7.0)
+        assert (out == -7.0).all()
+
+
+@pytest.mark.parametrize("axes", [LPS, GRIDS["oblique"].directions, GRIDS["sheared"].directions])
+def test_a_crop_of_a_large_scan_needs_little_memory(axes):
+    source = centered_grid((0.75, 0.75, 1.0), (384, 384, 600), axes)
+    # A scan of a gigabyte that shares the memory of one plane.
+    array = np.broadcast_to(np.random.default_rng(7).normal(0, 100, source.shape[1:]), source.shape)
+    grid = ras_grid(source, 2.0)
+    part = tuple(slice(n // 2, n // 2 + 30) for n in grid.shape)
+    tracemalloc.start()
+    try:
+        resample_intensity(Volume(array, source.affine), grid.crop(part))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30e6, f"{peak / 1e6:.0f} MB"
+
+
 def test_the_block_pattern_has_no_symmetry():
     """So that the tests below fail for any mirrored or swapped axis."""
     positions = world_positions(centered_grid((1, 1, 1), (60, 60, 60)))
@@ -263,6 +344,31 @@ def test_a_region_of_the_grid_serves_the_whole_scan():
     inside = within(region, world_positions(target), -0.49)
     beyond = ~within(region, world_positions(target), -0.51)
     assert inside.any() and (labels[inside] == 5).all() and (labels[beyond] == 0).all()
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_labels_do_not_depend_on_the_slabs(name, monkeypatch):
+    target = GRIDS[name]
+    grid = ras_grid(target, 1.5)
+    probabilities = one_hot(blocks(world_positions(grid))[0])
+    for array in probabilities.values():
+        # Only a leaning column is left, so that the slabs have boxes of their own.
+        k, j, i = np.indices(grid.shape)
+        array[np.hypot(j - 10 - k / 4, i - 25 + k / 4) > 6] = 0
+    labels = labels_on_grid(probabilities, grid, target)
+    assert labels.any()
+    monkeypatch.setattr(resampling, "LABEL_SLAB_VOXELS", 2000)
+    np.testing.assert_array_equal(labels_on_grid(probabilities, grid, target), labels)
+
+
+@pytest.mark.parametrize("name", ["lps", "sheared_oblique"])
+def test_values_that_are_not_written_still_keep_their_place(name):
+    target = GRIDS[name]
+    grid = ras_grid(target, 1.5)
+    probabilities = one_hot(blocks(world_positions(grid))[0])
+    every = labels_on_grid(probabilities, grid, target)
+    some = labels_on_grid(probabilities, grid, target, written={2, 5})
+    np.testing.assert_array_equal(some, np.where(np.isin(every, [2, 5]), every, 0))
 
 
 def test_nothing_found_and_nothing_asked_give_background():

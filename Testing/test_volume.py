@@ -1,7 +1,9 @@
+import gc
+
 import numpy as np
 import pytest
 
-from SpineContextSegLib.volume import Grid, Volume, count_labels, from_sitk, to_sitk
+from SpineContextSegLib.volume import Grid, Volume, array_of, count_labels, from_sitk, to_sitk
 from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
 
 
@@ -23,6 +25,16 @@ def test_simpleitk_and_back_changes_nothing(name):
     assert back.array.dtype == np.int16
     np.testing.assert_array_equal(back.array, array)
     assert back.grid.same_as(grid, tolerance_mm=1e-9)
+
+
+def test_voxels_outlive_their_image():
+    images = [to_sitk(Volume(np.full((64, 64, 64), n, np.int16), np.eye(4))) for n in range(20)]
+    arrays = [array_of(image) for image in images]
+    del images
+    gc.collect()
+    for n, array in enumerate(arrays):
+        assert (array == n).all()
+        array += 1
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -85,3 +97,6 @@ def test_labels_are_counted():
     labels[1, :2], labels[3, 0, 0] = 26, 255
     assert count_labels(labels) == {0: 107, 26: 12, 255: 1}
     assert count_labels(np.zeros((3, 3, 3), np.int32)) == {0: 27}
+    full = np.random.default_rng(0).integers(1, 400, (4, 30, 30)).astype(np.uint16)
+    values, counts = np.unique(full, return_counts=True)
+    assert count_labels(full) == dict(zip(values.tolist(), counts.tolist()))

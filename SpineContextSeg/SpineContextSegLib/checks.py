@@ -108,8 +108,7 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
 
 def check_result(labels: Volume) -> list[str]:
     """Judges a segmentation (integers (k, j, i), 0 = background): warnings, one sentence each."""
-    occupied = labels.array != 0
-    voxels = int(np.count_nonzero(occupied))
+    voxels = int(np.count_nonzero(labels.array))
     if voxels == 0:
         return [NO_SPINE]
     warnings = []
@@ -118,7 +117,7 @@ def check_result(labels: Volume) -> list[str]:
     if not low <= milliliters <= high:
         size = "small" if milliliters < low else "large"
         warnings.append(f"The segmentation measures {milliliters:.3g} ml, implausibly {size} for a spine: check it.")
-    touched = [side for side, face in _faces(labels.grid, occupied) if face.any()]
+    touched = [side for side, face in _faces(labels.grid, labels.array) if face.any()]
     if touched:
         warnings.append(f"The segmentation touches the {_listed(touched)} of the image: the spine may be cut there.")
     return warnings

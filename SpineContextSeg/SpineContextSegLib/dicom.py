@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from .checks import MINIMUM_SLICES, check_geometry
 from .errors import InputRefused
-from .volume import Grid, Volume, lps_affine
+from .volume import Grid, Volume, array_of, lps_affine
 
 SAME_POSITION_MM = 0.01
 # A slice may lie this share of the slice distance off an even lattice before the series is resampled.
@@ -288,7 +288,7 @@ def _read_pixels(stack: list[Slice]) -> np.ndarray:
         ) from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputRefused("The series is in color: give the original CT series.")
-    array = sitk.GetArrayFromImage(image)
+    array = array_of(image)
     if stack[0].frames > 1:
         array = array[[item.order[1] for item in stack]]
     if np.issubdtype(array.dtype, np.floating):

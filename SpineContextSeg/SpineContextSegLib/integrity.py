@@ -1,7 +1,11 @@
 """Does a file hold the voxels that its header promises? ITK fills what is missing with zeros and says nothing."""
 
+import gzip
+import struct
 import zlib
 from pathlib import Path
+
+import numpy as np
 
 from .errors import InputRefused
 
@@ -12,8 +16,11 @@ CHUNK_BYTES = 1 << 16
 HEADER_LIMIT_BYTES = 1 << 20
 
 
-def check_complete(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
-    """Compares a file with its header before memory for the voxels is asked for; packed data is unpacked in passing.
+def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
+    """Compares a file with its header before memory for the voxels is asked for.
+
+    Fast where the file itself states its size, as gzip does at its end; whether the voxels are undamaged is for
+    `check_voxels`.
 
     Args:
         path: `.nii`, `.nii.gz`, `.nrrd`, `.mha`; of other files only the size is compared.
@@ -23,32 +30,94 @@ def check_complete(path: Path, promised_bytes: int, nifti_offset: int = 0) -> No
     Raises:
         InputRefused: the file is cut short or damaged, or its header promises more than the file can hold.
     """
-    name = path.name.lower()
     stored = _stored_bytes(path)
     if promised_bytes > DEFLATE_LIMIT * stored:
         raise InputRefused(
             f"'{path.name}' is damaged, its header promises {promised_bytes / 1e6:.0f} MB of voxels but the file has "
             f"{stored / 1e6:.1f} MB: copy or export it again."
         )
-    if name.endswith(".nii"):
-        complete = stored >= nifti_offset + promised_bytes
-    elif name.endswith(".nii.gz"):
-        complete = _unpacks_to(path, 0, nifti_offset + promised_bytes)
-    elif name.endswith(".mha"):
-        fields, start = _text_header(path, b"elementdatafile", b"=")
-        packed = fields.get(b"compresseddata", b"").lower() in (b"true", b"1")
-        complete = _unpacks_to(path, start, promised_bytes) if packed else stored - start >= promised_bytes
-    elif name.endswith(".nrrd"):
-        fields, start = _text_header(path, b"", b":")
-        encoding = fields.get(b"encoding", b"").lower()
-        if encoding in (b"gzip", b"gz"):
-            complete = _unpacks_to(path, start, promised_bytes)
-        else:
-            complete = encoding != b"raw" or stored - start >= promised_bytes
+    encoding, start = _encoding(path)
+    size = nifti_offset + promised_bytes
+    if encoding != "gzip" or _gzip_end(path)[1] != size % 2**32:
+        _refuse_unless_whole(path, encoding, start, size)
+
+
+def check_voxels(path: Path, voxels: np.ndarray, promised_bytes: int, nifti_offset: int = 0) -> bool:
+    """Compares a file with the voxels that were read from it or written to it.
+
+    Its checksum tells at once that it holds them. Where it doesn't, as reading has scaled them or swapped their bytes,
+    the file is unpacked once more.
+
+    Returns:
+        True where the voxels are those of the file to the last bit, False where they may differ.
+
+    Raises:
+        InputRefused: the file is cut short or damaged.
+    """
+    encoding, start = _encoding(path)
+    data = np.ascontiguousarray(voxels)
+    if encoding == "gzip":
+        before = _unpacked_start(path, nifti_offset) if nifti_offset else b""
+        exact = zlib.crc32(data, zlib.crc32(before)) == _gzip_end(path)[0]
     else:
-        complete = True
-    if not complete:
+        exact = encoding == "zlib" and zlib.adler32(data) == int.from_bytes(_last_bytes(path, 4), "big")
+    if not exact:
+        _refuse_unless_whole(path, encoding, start, nifti_offset + promised_bytes)
+    return exact
+
+
+def check_complete(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
+    """Both where the voxels aren't at hand: packed data is unpacked in passing. Arguments as of `check_size`.
+
+    Raises:
+        InputRefused: the file is cut short or damaged, or its header promises more than the file can hold.
+    """
+    check_size(path, promised_bytes, nifti_offset)
+    _refuse_unless_whole(path, *_encoding(path), nifti_offset + promised_bytes)
+
+
+def _encoding(path: Path) -> tuple[str, int]:
+    """How the voxels are stored ("raw", "gzip", "zlib", or "" where that isn't looked into), and from which byte on."""
+    name = path.name.lower()
+    if name.endswith(".nii"):
+        return "raw", 0
+    if name.endswith(".nii.gz"):
+        return "gzip", 0
+    if name.endswith(".mha"):
+        fields, start = _text_header(path, b"elementdatafile", b"=")
+        return ("zlib" if fields.get(b"compresseddata", b"").lower() in (b"true", b"1") else "raw"), start
+    if name.endswith(".nrrd"):
+        fields, start = _text_header(path, b"", b":")
+        return {b"gzip": "gzip", b"gz": "gzip", b"raw": "raw"}.get(fields.get(b"encoding", b"").lower(), ""), start
+    return "", 0
+
+
+def _refuse_unless_whole(path: Path, encoding: str, start: int, size: int) -> None:
+    if encoding == "raw":
+        whole = _stored_bytes(path) - start >= size
+    else:
+        whole = not encoding or _unpacks_to(path, start, size)
+    if not whole:
         raise InputRefused(f"'{path.name}' is cut short or damaged: copy or export it again.")
+
+
+def _gzip_end(path: Path) -> tuple[int, int]:
+    """Checksum of the unpacked data, and its size modulo 2^32; of the last part, where the file is in several."""
+    return struct.unpack("<2I", _last_bytes(path, 8).rjust(8, b"\0"))
+
+
+def _last_bytes(path: Path, count: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(-min(count, path.stat().st_size), 2)
+        return file.read()
+
+
+def _unpacked_start(path: Path, count: int) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            return file.read(count)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return b""
 
 
 def _stored_bytes(path: Path) -> int:

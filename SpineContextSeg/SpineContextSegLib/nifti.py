@@ -67,7 +67,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
 def non_finite_voxels(path: Path, header: NiftiHeader, shape: tuple[int, int, int]) -> np.ndarray | None:
     """Mask (k, j, i) of the voxels that are NaN or infinite, None where there are none; ITK reads them as 0.
 
-    The file is whole, as `integrity.check_complete` says.
+    The file is whole, as `integrity.check_voxels` says.
     """
     if header.number_type is None:
         return None

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from .checks import MINIMUM_SLICES, check_geometry
 from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import InputRefused
-from .integrity import check_complete
+from .integrity import check_size, check_voxels
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .volume import Grid, Volume, from_sitk, lps_affine
 
@@ -88,18 +88,17 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
     grid = _promised_grid(reader, path)
     notes = _agreement(header, grid, path) if header is not None else []
     check_geometry(grid)
-    voxels = int(np.prod(grid.shape, dtype=np.int64))
-    if header is not None:
-        check_complete(path, voxels * header.bytes_per_voxel, header.voxel_offset)
-    else:
-        check_complete(path, voxels * sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent())
+    stored = header.bytes_per_voxel if header else sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    promised, offset = int(np.prod(grid.shape, dtype=np.int64)) * stored, header.voxel_offset if header else 0
+    check_size(path, promised, offset)
     if reader.GetDimension() == 4:
         reader.SetExtractSize([*reader.GetSize()[:3], 0])
     try:
         volume = from_sitk(reader.Execute())
     except RuntimeError as error:
         raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
-    lost = non_finite_voxels(path, header, grid.shape) if header is not None else None
+    exact = check_voxels(path, volume.array, promised, offset)
+    lost = non_finite_voxels(path, header, grid.shape) if header is not None and not exact else None
     if lost is not None:
         volume = Volume(np.where(lost, np.nan, volume.array), volume.affine)
     return volume, notes

@@ -1,22 +1,29 @@
 """Between the scan's own grid and the upright grid that the network sees, both ways, without a half-voxel shift.
 
 Two ways lead to the same numbers. Where the axes of both grids are parallel (any flip, any permutation), interpolation
-is separable and runs slice by slice in numpy; everywhere else SimpleITK interpolates in space.
+is separable and runs plane by plane in numpy; everywhere else SimpleITK interpolates in space. On both ways only that
+part of the source is touched that lies around the target.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
-from .volume import Grid, Volume, set_geometry, to_sitk
+from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 
 # Over the length of a whole spine this angle (in radians) moves nothing by a tenth of a voxel.
 PARALLEL_TOLERANCE = 1e-4
 # Half of 255, less what float32 may lose, so that a tie counts as structure.
 HALF = 127.5 - 1e-3
 SLAB_VOXELS = 8_000_000
+# Thin, so that a box around a bent spine stays narrow; thick enough that the work outweighs its preparation.
+LABEL_SLAB_VOXELS = 1_000_000
+# Small enough for the processor's cache.
+BLOCK_VOXELS = 2_000_000
+
+Box = tuple[slice, slice, slice]
 
 
 def ras_grid(source: Grid, spacing_mm: float | tuple[float, float, float]) -> Grid:
@@ -41,6 +48,8 @@ def ras_grid(source: Grid, spacing_mm: float | tuple[float, float, float]) -> Gr
 def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0) -> np.ndarray:
     """Linear interpolation of gray values, averaged first along axes where `grid` is coarser than the volume.
 
+    On a crop of a grid the values are those of the whole grid, and the time is that of the crop.
+
     Args:
         volume: (k, j, i), any number type; voxels that are not finite are read as `fill`.
         grid: where values are wanted.
@@ -49,59 +58,69 @@ def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0) -> np.
     Returns:
         float32 of the shape of `grid`.
     """
+    out = np.full(grid.shape, fill, dtype=np.float32)
     match = _parallel_axes(grid, volume.grid)
     if match is not None:
-        out = np.empty(grid.shape, dtype=np.float32)
-        for k, plane in enumerate(_separable_planes(match.view(volume.array), match.taps(grid.shape), fill)):
-            out[k] = plane
+        _interpolate(volume.array, match.taps(grid.shape), fill, match.in_source_order(out))
         return out
-    image = to_sitk(_averaged(volume, grid, fill))
-    out = np.empty(grid.shape, dtype=np.float32)
-    for slab, slab_grid in _slabs(grid):
-        out[slab] = _interpolated(image, slab_grid, fill)
+    near = _averaged(volume, grid, fill)
+    if near is not None:
+        image = to_sitk(near)
+        for slab in _slabs(grid, SLAB_VOXELS):
+            out[slab] = _interpolated(image, grid.crop(slab), fill)
     return out
 
 
-def labels_on_grid(probabilities: dict[int, np.ndarray], source_grid: Grid, target_grid: Grid) -> np.ndarray:
+def labels_on_grid(
+    probabilities: dict[int, np.ndarray], source_grid: Grid, target_grid: Grid, written: Collection[int] | None = None
+) -> np.ndarray:
     """Labels from structure probabilities, on another grid: linear interpolation of probabilities, then the decision.
 
     A voxel is labeled where the structures together reach 50 %; its label is the most probable structure's. Works in
-    slabs inside the box where that can happen, so memory grows with the structures' box and not with the target.
+    slabs, each inside the box where that can happen, so that time and memory grow with the structures and not with
+    the target.
 
     Args:
         probabilities: label value (1..255) -> uint8 of the shape of `source_grid`, 255 = certain.
         source_grid: where the probabilities lie.
         target_grid: where labels are wanted.
+        written: the values that may appear, None for all. The others take part in the decision and leave background,
+            so that a structure ends at its neighbor whether or not the neighbor is shown.
 
     Returns:
         uint8 of the shape of `target_grid`, 0 = background.
     """
     labels = np.zeros(target_grid.shape, dtype=np.uint8)
-    source_box = _decided_box(list(probabilities.values()))
-    if source_box is None:
+    values = np.array([v if written is None or v in written else 0 for v in probabilities], dtype=np.uint8)
+    boxes = _meeting(list(probabilities.values()), source_grid, target_grid)
+    if boxes is None:
         return labels
-    source = source_grid.crop(source_box)
-    target_box = _box_around(source, target_grid)
-    if target_box is None:
-        return labels
-    target = target_grid.crop(target_box)
-    values = np.array(list(probabilities), dtype=np.uint8)
-    cropped = [p[source_box] for p in probabilities.values()]
-    out = labels[target_box]
-    match = _parallel_axes(target, source)
-    if match is not None:
-        taps = match.taps(target.shape, antialias=False)
-        planes = zip(*(_separable_planes(np.ascontiguousarray(match.view(p)), taps, 0.0) for p in cropped))
-        for k, group in enumerate(planes):
-            out[k] = _decide(values, group)
-    else:
-        images = [to_sitk(Volume(np.ascontiguousarray(p), source.affine)) for p in cropped]
-        for slab, slab_grid in _slabs(target):
-            out[slab] = _decide(values, [_interpolated(image, slab_grid, 0.0) for image in images])
+    stack = [p[boxes[0]] for p in probabilities.values()]
+    source, target, out = source_grid.crop(boxes[0]), target_grid.crop(boxes[1]), labels[boxes[1]]
+    for slab in _slabs(target, LABEL_SLAB_VOXELS):
+        slab_grid = target.crop(slab)
+        boxes = _meeting(stack, source, slab_grid)
+        if boxes is not None:
+            near = [np.ascontiguousarray(p[boxes[0]]) for p in stack]
+            present = [n for n, p in enumerate(near) if p.any()]
+            here, there = source.crop(boxes[0]), slab_grid.crop(boxes[1])
+            _decide(values[present], [near[n] for n in present], here, there, out[slab][boxes[1]])
     return labels
 
 
-def _decide(values: np.ndarray, group: list[np.ndarray]) -> np.ndarray:
+def _decide(values: np.ndarray, stack: list[np.ndarray], source: Grid, target: Grid, out: np.ndarray) -> None:
+    """Writes into `out` the labels on `target` of the probabilities on `source`, one array for each value."""
+    match = _parallel_axes(target, source)
+    if match is None:
+        images = [to_sitk(Volume(p, source.affine)) for p in stack]
+        out[...] = _most_probable(values, [_interpolated(image, target, 0.0) for image in images])
+        return
+    taps = match.taps(target.shape, antialias=False)
+    group = [_separable(p, taps, 0.0) for p in stack]
+    _inside(match.in_source_order(out), taps)[...] = _most_probable(values, group).transpose(2, 1, 0)
+
+
+def _most_probable(values: np.ndarray, group: list[np.ndarray]) -> np.ndarray:
     """uint8 labels from one float32 array of 0..255 per value."""
     best, total = group[0].copy(), group[0].copy()
     label = np.full(best.shape, values[0], dtype=np.uint8)
@@ -113,7 +132,18 @@ def _decide(values: np.ndarray, group: list[np.ndarray]) -> np.ndarray:
     return label
 
 
-def _decided_box(probabilities: list[np.ndarray]) -> tuple[slice, slice, slice] | None:
+def _meeting(probabilities: list[np.ndarray], source: Grid, target: Grid) -> tuple[Box, Box] | None:
+    """The part of the source that decides a label on the target, and the part of the target where it does; or None."""
+    near = _box_around(target, source)
+    decided = near and _decided_box([p[near] for p in probabilities])
+    if not decided:
+        return None
+    source_box = tuple(slice(n.start + d.start, n.start + d.stop) for n, d in zip(near, decided))
+    target_box = _box_around(source.crop(source_box), target)
+    return target_box and (source_box, target_box)
+
+
+def _decided_box(probabilities: list[np.ndarray]) -> Box | None:
     """Where the sum reaches one half, and one voxel around: interpolation reaches one half nowhere else."""
     if not probabilities:
         return None
@@ -123,7 +153,7 @@ def _decided_box(probabilities: list[np.ndarray]) -> tuple[slice, slice, slice] 
         total = probabilities[0][k].astype(np.uint16)
         for probability in probabilities[1:]:
             total += probability[k]
-        inside = total > HALF
+        inside = total >= np.uint16(np.ceil(HALF))
         hit[0][k] = inside.any()
         hit[1] |= inside.any(axis=1)
         hit[2] |= inside.any(axis=0)
@@ -133,7 +163,7 @@ def _decided_box(probabilities: list[np.ndarray]) -> tuple[slice, slice, slice] 
     return tuple(slice(max(0, int(a) - 1), min(n, int(b) + 2)) for (a, b), n in zip(bounds, shape))
 
 
-def _box_around(inner: Grid, outer: Grid) -> tuple[slice, slice, slice] | None:
+def _box_around(inner: Grid, outer: Grid) -> Box | None:
     """Slices (k, j, i) of the voxels of `outer` whose centers may lie within `inner`'s edges."""
     indices = (inner.corners() - outer.affine[:3, 3]) @ np.linalg.inv(outer.affine[:3, :3]).T
     low = np.maximum(0, np.floor(indices.min(axis=0)).astype(int))
@@ -143,15 +173,13 @@ def _box_around(inner: Grid, outer: Grid) -> tuple[slice, slice, slice] | None:
     return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1]))
 
 
+def _slabs(grid: Grid, voxels: int) -> list[Box]:
+    """The grid cut along k into slabs of about so many voxels."""
+    planes = max(1, voxels // (grid.shape[1] * grid.shape[2]))
+    return [(slice(start, start + planes), slice(None), slice(None)) for start in range(0, grid.shape[0], planes)]
+
+
 # SimpleITK, for any pair of grids ---------------------------------------------------------------------------------
-
-
-def _slabs(grid: Grid) -> Iterator[tuple[slice, Grid]]:
-    """The grid cut along k, so that intermediate images stay small."""
-    depth = max(1, SLAB_VOXELS // (grid.shape[1] * grid.shape[2]))
-    for start in range(0, grid.shape[0], depth):
-        slab = slice(start, start + depth)
-        yield slab, grid.crop((slab, slice(None), slice(None)))
 
 
 def _interpolated(image: sitk.Image, grid: Grid, fill: float) -> np.ndarray:
@@ -164,33 +192,43 @@ def _interpolated(image: sitk.Image, grid: Grid, fill: float) -> np.ndarray:
     set_geometry(reference, grid)
     resampler.SetReferenceImage(reference)
     resampler.SetSize(grid.shape[::-1])
-    return sitk.GetArrayFromImage(resampler.Execute(image))
+    return array_of(resampler.Execute(image))
 
 
-def _averaged(volume: Volume, grid: Grid, fill: float) -> Volume:
-    """The volume on its own axes, averaged in whole bins of voxels where `grid` is coarser than that."""
+def _averaged(volume: Volume, grid: Grid, fill: float) -> Volume | None:
+    """The volume on its own axes around `grid`, averaged in whole bins of voxels where `grid` is coarser than that.
+
+    None where `grid` lies beside the volume. The bins are those of the whole volume, wherever `grid` lies.
+    """
     source = volume.grid
     # Distance that one step of the target grid covers along each source axis.
     wanted = 1.0 / np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]) @ source.directions, axis=0)
     sizes = np.array(source.shape[::-1])
     counts = np.ceil(sizes / np.maximum(1, np.floor(wanted / source.spacing_mm + 1e-3))).astype(int)
     steps = sizes / counts
-    if np.all(counts == sizes):
-        return Volume(_finite(volume.array, fill), volume.affine)
     affine = volume.affine.copy()
     affine[:3, 3] = source.world((steps - 1) / 2)
     affine[:3, :3] *= steps
-    taps = [_taps((np.arange(n) + 0.5) * step - 0.5, int(size), step) for n, step, size in zip(counts, steps, sizes)]
-    array = np.empty(tuple(counts[::-1]), dtype=np.float32)
-    for k, plane in enumerate(_separable_planes(volume.array, taps[::-1], fill)):
-        array[k] = plane
-    return Volume(array, affine)
+    bins = Grid(tuple(counts[::-1]), affine)
+    box = _box_around(grid, bins)
+    if box is None:
+        return None
+    if np.all(counts == sizes):
+        return Volume(_finite(volume.array[box], fill), bins.crop(box).affine)
+    taps = [
+        _taps((np.arange(part.start, part.stop) + 0.5) * step - 0.5, int(size), step)
+        for part, step, size in zip(box, steps[::-1], source.shape)
+    ]
+    array = np.empty([part.stop - part.start for part in box], dtype=np.float32)
+    _interpolate(volume.array, taps, fill, array)
+    return Volume(array, bins.crop(box).affine)
 
 
 def _finite(array: np.ndarray, fill: float) -> np.ndarray:
-    if np.issubdtype(array.dtype, np.integer):
+    if not np.issubdtype(array.dtype, np.floating):
         return array
-    return np.where(np.isfinite(array), array, np.float32(fill)).astype(np.float32, copy=False)
+    finite = np.isfinite(array)
+    return np.asarray(array if finite.all() else np.where(finite, array, fill), dtype=np.float32)
 
 
 # numpy, for parallel axes -----------------------------------------------------------------------------------------
@@ -198,70 +236,73 @@ def _finite(array: np.ndarray, fill: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Taps:
-    """How the outputs along one axis are made from the inputs: `index` and `weight` are (outputs, taps).
+    """How outputs along one axis are made from inputs.
 
-    Outputs whose `inside` is False lie beyond the voxel edges of the input.
+    inside: the outputs that lie within the voxel edges of the input; only these are made.
+    span: the inputs that they are made from.
+    first: (outputs,) the first input of each, counted from the start of the span.
+    weight: (outputs, taps) float32, of that input and the following ones.
     """
 
-    index: np.ndarray
+    inside: slice
+    span: slice
+    first: np.ndarray
     weight: np.ndarray
-    inside: np.ndarray
-    inputs: int
 
-    @property
-    def is_copy(self) -> bool:
-        return self.weight.shape[1] == 1 and np.array_equal(self.index[:, 0], np.arange(self.inputs))
+    def part(self, outputs: slice) -> "_Taps":
+        """The same for some of the outputs within."""
+        first, weight = self.first[outputs], self.weight[outputs]
+        low, high = int(first.min()), int(first.max()) + weight.shape[1]
+        return _Taps(self.inside, slice(self.span.start + low, self.span.start + high), first - low, weight)
 
-    def along_rows(self, plane: np.ndarray) -> np.ndarray:
-        """(inputs, n) float32 -> (outputs, n).
-
-        Sums of rows and no matrix product, which is no faster here and which BLAS spreads over threads that wait for
-        each other on a busy computer.
-        """
-        if self.is_copy:
-            return plane
-        out = self.weight[:, :1] * plane[self.index[:, 0]]
-        for tap in range(1, self.index.shape[1]):
-            out += self.weight[:, tap, None] * plane[self.index[:, tap]]
+    def along_first_axis(self, array: np.ndarray) -> np.ndarray:
+        """(inputs of the span, m, n) of any number type -> (outputs, m, n) float32."""
+        out = np.empty((len(self.first), *array.shape[1:]), dtype=np.float32)
+        for values, first, weight in zip(out, self.first, self.weight):
+            # Converts, multiplies and adds in one pass, in pieces that stay in the processor's cache. No matrix
+            # product: BLAS spreads it over threads that wait for each other on a busy computer.
+            inputs = array[first : first + len(weight)]
+            np.einsum("t,tmn->mn", weight, inputs, out=values, dtype=np.float32, casting="unsafe")
         return out
 
 
 @dataclass(frozen=True)
 class _ParallelAxes:
-    """source index = offset + scale * target index, axis by axis.
+    """source index = start + step * target index, axis by axis.
 
-    Everything in (i, j, k) order of the target; `axes` names the source axis that runs along each target axis, `flips`
-    whether it runs the other way; offset, scale (positive) and sizes hold for the source as `view` turns it.
+    Everything in (i, j, k) order of the source; `axes` names the target axis that runs along each source axis, `step`
+    is negative where it runs the other way.
     """
 
     axes: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
-    offset: np.ndarray
-    scale: np.ndarray
-    source_sizes: np.ndarray
+    start: np.ndarray
+    step: np.ndarray
+    source_sizes: tuple[int, int, int]
 
-    def view(self, array: np.ndarray) -> np.ndarray:
-        """The source array with its axes in the order and direction of the target's, without a copy."""
-        turned = array.transpose([2 - self.axes[2 - axis] for axis in range(3)])
-        return turned[tuple(slice(None, None, -1 if self.flips[2 - axis] else 1) for axis in range(3))]
+    def in_source_order(self, array: np.ndarray) -> np.ndarray:
+        """An array (k, j, i) of the target with its axes in the order of the source's, without a copy.
 
-    def taps(self, shape_kji: tuple[int, int, int], antialias: bool = True) -> list[_Taps]:
-        """Weights along (k, j, i) of the target.
+        So the source, the larger of the two on the way to the network, is read in the order of its memory.
+        """
+        return array.transpose([2 - self.axes[2 - axis] for axis in range(3)])
+
+    def taps(self, target_shape: tuple[int, int, int], antialias: bool = True) -> list[_Taps]:
+        """Weights along (k, j, i) of the source for a target of a shape (k, j, i).
 
         With `antialias`, linear interpolation is followed by an average over the width that blurs as much as linear
-        interpolation between voxels of the target's size: variances w^2/12 + 1/6 = scale^2/6. A ramp stays a ramp.
+        interpolation between voxels of the target's size: variances w^2/12 + 1/6 = step^2/6. A ramp stays a ramp.
         """
         taps = []
-        for t in (2, 1, 0):
-            positions = self.offset[t] + self.scale[t] * np.arange(shape_kji[2 - t])
-            width = np.sqrt(2.0 * max(0.0, self.scale[t] ** 2 - 1.0)) if antialias else 0.0
-            taps.append(_taps(positions, int(self.source_sizes[t]), width))
+        for axis in (2, 1, 0):
+            positions = self.start[axis] + self.step[axis] * np.arange(target_shape[2 - self.axes[axis]])
+            width = np.sqrt(2.0 * max(0.0, self.step[axis] ** 2 - 1.0)) if antialias else 0.0
+            taps.append(_taps(positions, self.source_sizes[axis], width))
         return taps
 
 
 def _parallel_axes(target: Grid, source: Grid) -> _ParallelAxes | None:
     """How target indices map to source indices where every axis of one is parallel to an axis of the other."""
-    cosines = source.directions.T @ target.directions
+    cosines = target.directions.T @ source.directions
     axes = np.argmax(np.abs(cosines), axis=0)
     along = cosines[axes, range(3)]
     rest = cosines.copy()
@@ -269,30 +310,36 @@ def _parallel_axes(target: Grid, source: Grid) -> _ParallelAxes | None:
     right_angles = max(np.abs(g.directions.T @ g.directions - np.eye(3)).max() for g in (source, target))
     if len(set(axes)) < 3 or max(np.abs(rest).max(), right_angles) > PARALLEL_TOLERANCE:
         return None
-    start = np.linalg.solve(source.affine[:3, :3], target.affine[:3, 3] - source.affine[:3, 3])[axes]
-    scale = target.spacing_mm / source.spacing_mm[axes]
-    sizes = np.array(source.shape[::-1])[axes]
-    flips = along < 0
-    offset = np.where(flips, sizes - 1 - start, start)
-    return _ParallelAxes(tuple(int(a) for a in axes), tuple(bool(f) for f in flips), offset, scale, sizes)
+    start = np.linalg.solve(source.affine[:3, :3], target.affine[:3, 3] - source.affine[:3, 3])
+    step = np.sign(along) * target.spacing_mm[axes] / source.spacing_mm
+    return _ParallelAxes(tuple(int(a) for a in axes), start, step, source.shape[::-1])
 
 
 def _taps(positions: np.ndarray, inputs: int, width: float) -> _Taps:
     """Linear interpolation at `positions` (in voxels), averaged over `width` voxels; edge values are held beyond."""
-    inside = (positions >= -0.5 - 1e-6) & (positions <= inputs - 0.5 + 1e-6)
+    within = np.flatnonzero((positions >= -0.5 - 1e-6) & (positions <= inputs - 0.5 + 1e-6))
+    if not within.size:
+        return _Taps(slice(0, 0), slice(0, 0), np.zeros(0, int), np.zeros((0, 1), np.float32))
+    inside = slice(int(within[0]), int(within[-1]) + 1)
+    positions = positions[inside]
     nearest = np.rint(positions)
     if width < 1e-6 and np.abs(positions - nearest).max() < 1e-5:
-        index = np.clip(nearest, 0, inputs - 1).astype(int)[:, None]
-        return _Taps(index, np.ones(index.shape, dtype=np.float32), inside, inputs)
-    reach = width / 2 + 1
-    first = np.ceil(positions - reach).astype(int)
-    index = first[:, None] + np.arange(int(np.floor(2 * reach)) + 1)
-    distance = index - positions[:, None]
-    if width < 1e-6:
-        weight = np.maximum(0.0, 1.0 - np.abs(distance))
+        first, weight = np.clip(nearest, 0, inputs - 1).astype(int), np.ones((len(positions), 1))
     else:
-        weight = (_hat_integral(width / 2 - distance) - _hat_integral(-width / 2 - distance)) / width
-    return _Taps(np.clip(index, 0, inputs - 1), weight.astype(np.float32), inside, inputs)
+        reach = width / 2 + 1
+        index = np.ceil(positions - reach).astype(int)[:, None] + np.arange(int(np.floor(2 * reach)) + 1)
+        distance = index - positions[:, None]
+        if width < 1e-6:
+            single = np.maximum(0.0, 1.0 - np.abs(distance))
+        else:
+            single = (_hat_integral(width / 2 - distance) - _hat_integral(-width / 2 - distance)) / width
+        taps = min(index.shape[1], inputs)
+        first = np.clip(index[:, 0], 0, inputs - taps)
+        weight = np.zeros((len(positions), taps))
+        np.add.at(weight, (np.arange(len(weight))[:, None], np.clip(index, 0, inputs - 1) - first[:, None]), single)
+    low = int(first.min())
+    span = slice(low, int(first.max()) + weight.shape[1])
+    return _Taps(inside, span, first - low, weight.astype(np.float32))
 
 
 def _hat_integral(t: np.ndarray) -> np.ndarray:
@@ -301,21 +348,24 @@ def _hat_integral(t: np.ndarray) -> np.ndarray:
     return np.where(t < 0, 0.5 * (1 + t) ** 2, 1 - 0.5 * (1 - t) ** 2)
 
 
-def _separable_planes(array: np.ndarray, taps: list[_Taps], fill: float) -> Iterator[np.ndarray]:
-    """Interpolated planes (j, i), float32, one per output k; only a few input planes are float at a time."""
+def _interpolate(array: np.ndarray, taps: list[_Taps], fill: float, out: np.ndarray) -> None:
+    """Fills an array of all outputs (k, j, i); those beyond the input's edges stay as they are."""
     along_k, along_j, along_i = taps
-    outside = ~(along_j.inside[:, None] & along_i.inside[None, :])
-    has_outside = outside.any()
-    for index, weight, inside in zip(along_k.index, along_k.weight, along_k.inside):
-        if not inside:
-            yield np.full(outside.shape, fill, dtype=np.float32)
-            continue
-        plane = sum(
-            np.float32(w) * _finite(array[k], fill).astype(np.float32, copy=False) for k, w in zip(index, weight) if w
-        )
-        plane = along_j.along_rows(plane)
-        if not along_i.is_copy:
-            plane = along_i.along_rows(np.ascontiguousarray(plane.T)).T
-        if has_outside:
-            plane[outside] = fill
-        yield plane
+    inside = _inside(out, taps)
+    plane_voxels = (along_j.span.stop - along_j.span.start) * (along_i.span.stop - along_i.span.start)
+    depth = max(1, BLOCK_VOXELS // max(1, plane_voxels))
+    for start in range(0, len(along_k.first), depth):
+        block = slice(start, start + depth)
+        inside[block] = _separable(array, [along_k.part(block), along_j, along_i], fill).transpose(2, 1, 0)
+
+
+def _inside(out: np.ndarray, taps: list[_Taps]) -> np.ndarray:
+    return out[tuple(axis.inside for axis in taps)]
+
+
+def _separable(array: np.ndarray, taps: list[_Taps], fill: float) -> np.ndarray:
+    """float32 (i, j, k) of the outputs within the edges of the input (k, j, i)."""
+    along_k, along_j, along_i = taps
+    values = along_k.along_first_axis(_finite(array[tuple(axis.span for axis in taps)], fill))
+    values = along_j.along_first_axis(values.transpose(1, 0, 2))
+    return along_i.along_first_axis(np.ascontiguousarray(values.transpose(2, 0, 1)))

@@ -14,7 +14,7 @@ from .volume import Volume
 Colors = Mapping[int, tuple[float, float, float]]
 
 FINEST_MM = 0.8
-MOST_VOXELS = 5_000_000
+MOST_VOXELS = 2_500_000
 # Smoothing must not reach the edge, or a spine that is cut there would have no surface.
 _PADDING = 4
 _AMBIENT, _DIFFUSE, _SHINE = 0.22, 0.85, 0.18

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from .labels import BINARY_SPINE
 from .resampling import ras_grid, resample_intensity
-from .volume import Grid, Volume
+from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 
 AIR_HU = -1000.0
 Marks = tuple[str, str, str, str]
@@ -85,16 +85,13 @@ def _around(whole: Grid, labeled: Grid) -> tuple[slice, slice, slice]:
 
 def sample_labels(labels: Volume, grid: Grid) -> np.ndarray:
     """The label of the nearest voxel at every point of `grid`, 0 outside; (k, j, i) in the type of the labels."""
-    to_index = np.linalg.inv(labels.affine) @ grid.affine
-    sizes = labels.array.shape[::-1]
-    j, i = np.arange(grid.shape[1])[:, None], np.arange(grid.shape[2])[None, :]
-    in_plane = [to_index[n, 0] * i + to_index[n, 1] * j + to_index[n, 3] for n in range(3)]
-    out = np.zeros(grid.shape, labels.array.dtype)
-    for k in range(grid.shape[0]):
-        index = [np.rint(plane + to_index[n, 2] * k).astype(np.intp) for n, plane in enumerate(in_plane)]
-        inside = np.logical_and.reduce([(axis >= 0) & (axis < size) for axis, size in zip(index, sizes)])
-        out[k][inside] = labels.array[tuple(axis[inside] for axis in index[::-1])]
-    return out
+    reference = sitk.Image([1, 1, 1], sitk.sitkUInt8)
+    set_geometry(reference, grid)
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetInterpolator(sitk.sitkNearestNeighbor)
+    resampler.SetReferenceImage(reference)
+    resampler.SetSize(grid.shape[::-1])
+    return array_of(resampler.Execute(to_sitk(labels)))
 
 
 def _spine(labels: np.ndarray, spacing_mm: float) -> np.ndarray:

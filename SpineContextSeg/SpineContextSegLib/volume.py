@@ -1,7 +1,9 @@
 """Voxels and where they are: arrays are (k, j, i), space is RAS in mm, and one affine joins the two."""
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import SimpleITK as sitk
@@ -105,14 +107,13 @@ class Volume:
 
 
 def count_labels(array: np.ndarray) -> dict[int, int]:
-    """Label value -> number of voxels, of whole numbers from 0 on (k, j, i), in rising order.
-
-    Plane by plane, as `np.bincount` turns its input into eight bytes per voxel.
-    """
-    counts = np.zeros(int(array.max(initial=0)) + 1, dtype=np.int64)
+    """Label value -> number of voxels, of whole numbers from 0 on (k, j, i), in rising order."""
+    counts = Counter()
+    # Plane by plane and without the background, as `np.bincount` turns its input into eight bytes per voxel.
     for plane in array:
-        counts += np.bincount(plane.ravel(), minlength=len(counts))
-    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+        counts.update(dict(enumerate(np.bincount(plane[plane != 0]))))
+    counts[0] = array.size - counts.total()
+    return {value: int(counts[value]) for value in sorted(counts) if counts[value]}
 
 
 def set_geometry(image: sitk.Image, grid: Grid) -> None:
@@ -139,7 +140,14 @@ def to_sitk(volume: Volume) -> sitk.Image:
     return image
 
 
+def array_of(image: sitk.Image) -> np.ndarray:
+    """The voxels (k, j, i) of a three-dimensional SimpleITK image, without a copy; they live as long as the array."""
+    # SimpleITK's own view would point to nothing once the image is gone.
+    place = sitk.GetArrayViewFromImage(image).__array_interface__
+    writeable = place | {"data": (place["data"][0], False)}
+    return np.asarray(SimpleNamespace(__array_interface__=writeable, owner=image))
+
+
 def from_sitk(image: sitk.Image) -> Volume:
-    """A volume with a copy of the voxels of a three-dimensional SimpleITK image, at the same place in space."""
-    affine = lps_affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
-    return Volume(sitk.GetArrayFromImage(image), affine)
+    """A volume of the voxels of a three-dimensional SimpleITK image, without a copy, at the same place in space."""
+    return Volume(array_of(image), lps_affine(image.GetOrigin(), image.GetSpacing(), image.GetDirection()))

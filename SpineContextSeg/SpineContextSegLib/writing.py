@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from . import labels as label_table
 from .errors import InputRefused
-from .integrity import check_complete
+from .integrity import check_size, check_voxels
 from .volume import LPS_FROM_RAS, Grid, Volume, count_labels, to_sitk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
@@ -54,8 +54,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """
     path = Path(path)
     check_output(path, volume.grid)
-    image = to_sitk(volume)
-    _write_whole(path, lambda partial: _write_sitk(image, partial, volume.array.nbytes))
+    _write_whole(path, lambda partial: _write_sitk(volume, partial))
 
 
 def write_segmentation(labels: Volume, path: str | Path) -> None:
@@ -129,11 +128,13 @@ def _ending(path: Path) -> str:
     return ending
 
 
-def _write_sitk(image: sitk.Image, path: Path, voxel_bytes: int) -> None:
+def _write_sitk(volume: Volume, path: Path) -> None:
+    offset = NIFTI_HEADER_BYTES if _ending(path) in NIFTI_ENDINGS else 0
     try:
-        sitk.WriteImage(image, str(path), useCompression=True)
+        sitk.WriteImage(to_sitk(volume), str(path), useCompression=True)
         # ITK's NIfTI writer does not notice a full disk.
-        check_complete(path, voxel_bytes, NIFTI_HEADER_BYTES)
+        check_size(path, volume.array.nbytes, offset)
+        check_voxels(path, volume.array, volume.array.nbytes, offset)
     except (RuntimeError, InputRefused) as error:
         raise OSError(f"'{path.parent}' took no more data: is the disk full or protected?") from error
 
