@@ -6,7 +6,6 @@ import SimpleITK as sitk
 from conftest import BONE_THRESHOLD_HU, bone_threshold_state, model_card
 
 from SpineContextSegLib.errors import Cancelled, InputRefused
-from SpineContextSegLib.locate import body_region
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
@@ -134,14 +133,6 @@ def test_no_spine_is_said(sample_scan, model, runtime):
     result = segment(Volume(soft, sample_scan.volume.affine), model, runtime)
     assert not result.labels.array.any() and result.volumes_ml == {}
     assert any("spine" in warning.lower() for warning in result.warnings)
-
-
-def test_body_region_leaves_out_air_and_nothing_else():
-    hu = np.full((40, 60, 80), -1000, np.int16)
-    hu[5:, 20:40, 30:50] = 40
-    hu[3, 3, 3] = 500
-    assert body_region(hu, 2.0) == (slice(0, 40), slice(15, 45), slice(25, 55))
-    assert body_region(np.full((9, 9, 9), -1000, np.int16), 2.0) == (slice(0, 9),) * 3
 
 
 def test_vertebrae_are_the_same_whatever_else_is_asked_for(sample_scan, tmp_path):

@@ -15,7 +15,8 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import Cancelled
 from SpineContextSegLib.network import fold_batch_norm
 from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
-from SpineContextSegLib.sliding_window import importance_map, sliding_window, sweep, window_starts
+from SpineContextSegLib.sliding_window import importance_map, sweep
+from SpineContextSegLib.windows import window_starts, windows_over
 
 PAD = -1.0
 
@@ -32,6 +33,17 @@ def monai(image, runtime, overlap, roi_size=ROI_SIZE):
     return sliding_window_inference(torch.from_numpy(image)[None, None], predictor=predict, **options)[0].numpy()
 
 
+def sliding_window(image, runtime, roi_size, overlap, pad_value, **options):
+    """All blocks of a sweep over the whole image in one array (classes, d, h, w)."""
+    result = None
+    for where, block, _ in sweep(
+        image, runtime, roi_size, windows_over(image.shape, roi_size, overlap), pad_value, **options
+    ):
+        result = np.empty((len(block), *image.shape), np.float32) if result is None else result
+        result[(slice(None), *where)] = block
+    return result
+
+
 def random_image(shape, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
 
@@ -39,7 +51,7 @@ def random_image(shape, seed=0):
 class Recorder:
     """A runtime that keeps the windows it was given; its answer is the window itself."""
 
-    name = device = "recorder"
+    name = device = precision = "recorder"
     warnings: list[str] = []
 
     def __init__(self, preferred_batch=1):
@@ -80,28 +92,25 @@ def test_no_overlap_equals_monai(runtime):
     )
 
 
-@pytest.mark.parametrize(
-    "region", [(slice(3, 38), slice(5, 31), slice(2, 30)), (slice(30, 45), slice(0, 50), slice(7, 8))]
-)
-def test_a_region_equals_monai_on_the_crop(runtime, region):
-    image = random_image((45, 50, 37))
-    result = sliding_window(image, runtime, ROI_SIZE, 0.5, PAD, region=region)
-    np.testing.assert_allclose(result, monai(np.ascontiguousarray(image[region]), runtime, 0.5), atol=1e-4)
-
-
-def test_blocks_cover_the_region_once():
-    image = random_image((40, 50, 60))
-    region = (slice(1, 39), slice(2, 50), slice(0, 57))
-    seen = np.zeros(image.shape, int)
+def test_windows_lie_anywhere_and_blocks_cover_them_once():
+    """Also beyond the border, and with a gap in between that no window reaches."""
+    image = random_image((90, 50, 160))
+    corners = [(3, 2, 1), (60, 30, 140), (-5, 20, 9), (3, 30, 5), (50, -4, 149), (31, 7, 21)]
+    seen, expected = np.zeros(image.shape, int), np.zeros(image.shape)
+    weights = importance_map(ROI_SIZE)
+    for corner in corners:
+        first = np.maximum(corner, 0)
+        last = np.minimum(np.add(corner, ROI_SIZE), image.shape)
+        own = tuple(slice(a - c, b - c) for a, b, c in zip(first, last, corner))
+        expected[tuple(map(slice, first, last))] += weights[own]
     thickest = 0
-    for where, block in sweep(image, Recorder(), ROI_SIZE, 0.5, PAD, region=region):
-        assert block.shape[1:] == seen[where].shape
+    for where, block, importance in sweep(image, Recorder(), ROI_SIZE, corners, PAD):
+        assert block.shape[1:] == importance.shape == seen[where].shape
+        np.testing.assert_allclose(block[0], np.where(importance > 0, image[where], 0), atol=1e-5)
+        np.testing.assert_allclose(importance, expected[where], rtol=1e-5)
         seen[where] += 1
         thickest = max(thickest, where[2].stop - where[2].start)
-        np.testing.assert_allclose(block[0], image[where], atol=1e-5)
-    expected = np.zeros(image.shape, int)
-    expected[region] = 1
-    np.testing.assert_array_equal(seen, expected)
+    assert seen.max() == 1 and (seen[expected > 0] == 1).all()
     assert thickest <= ROI_SIZE[2]
 
 
@@ -189,21 +198,16 @@ def test_cancel_between_windows():
     assert len(recorder.batches) == 3
 
 
-@pytest.mark.parametrize(
-    ("image", "options"),
-    [
-        (np.zeros((4, 5), np.float32), {}),
-        (np.zeros((4, 5, 6, 1), np.float32), {}),
-        (np.zeros((40, 40, 40), np.float32), {"region": (slice(5, 5), slice(None), slice(None))}),
-        (np.zeros((40, 40, 40), np.float32), {"region": (slice(50, 60), slice(None), slice(None))}),
-        (np.zeros((40, 40, 40), np.float32), {"region": (slice(None, None, 2), slice(None), slice(None))}),
-    ],
-)
-def test_impossible_arguments_are_refused(image, options):
-    with pytest.raises(ValueError, match="3D|region"):
-        next(sweep(image, Recorder(), ROI_SIZE, 0.5, PAD, **options))
-    with pytest.raises(ValueError, match="overlap"):
-        next(sweep(np.zeros((40, 40, 40)), Recorder(), ROI_SIZE, 1.0, PAD))
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 6, 1)])
+def test_only_images_of_three_dimensions(shape):
+    with pytest.raises(ValueError, match="3D"):
+        next(sweep(np.zeros(shape, np.float32), Recorder(), ROI_SIZE, [(0, 0, 0)], PAD))
+
+
+@pytest.mark.parametrize("corners", [[], [(0, 0, 0), (40, 0, 0)], [(0, 0, -ROI_SIZE[2])]])
+def test_windows_must_meet_the_image(corners):
+    with pytest.raises(ValueError, match="windows"):
+        next(sweep(np.zeros((40, 40, 40), np.float32), Recorder(), ROI_SIZE, corners, PAD))
 
 
 @pytest.mark.parametrize(("order", "move"), [("RAS", (1, 2, 3)), ("LPS", (-1, -2, 3)), ("SRA", (2, 3, 1))])
@@ -234,9 +238,10 @@ def test_memory_for_a_large_scan_stays_below_280_mib():
     code = """
 import numpy as np
 from SpineContextSegLib.sliding_window import sweep
+from SpineContextSegLib.windows import windows_over
 
 class Constant:
-    name = device = "constant"
+    name = device = precision = "constant"
     preferred_batch = 1
     warnings = []
     answer = np.full((1, 2, 128, 128, 64), 0.25, np.float32)
@@ -249,7 +254,8 @@ def peak():
 
 image = np.full((600, 512, 512), -1000, np.int16).transpose(2, 1, 0)
 before, voxels = peak(), 0
-for where, block in sweep(image, Constant(), (128, 128, 64), 0.25, 0.0, normalize=np.float32):
+corners = windows_over(image.shape, (128, 128, 64), 0.25)
+for where, block, _ in sweep(image, Constant(), (128, 128, 64), corners, 0.0, normalize=np.float32):
     assert np.allclose(block[:, ::32, ::32], 0.25)
     voxels += block[0].size
 assert voxels == image.size

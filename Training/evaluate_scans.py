@@ -16,6 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from SpineContextSegLib.evaluate import compare
+from SpineContextSegLib.locate import choose_locator
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.preview import write_preview
@@ -29,20 +30,22 @@ from .real_patches import labels_of
 
 def evaluate_scans(
     model_name: str, scans: list[Path], output: Path, totalsegmentator: frozenset[str] = frozenset(),
-    threads: int | None = None,
+    threads: int | None = None, everywhere: bool = False,
 ) -> tuple[Evaluation, dict[str, dict]]:  # fmt: skip
     """Segment `scans`, write labels and pictures to `output`; returns the scores and each scan's report.
 
     totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
+    everywhere: look closely at the whole body and not only where the spine was located.
     """
     output.mkdir(parents=True, exist_ok=True)
     model = load_model(model_name)
     runtime = choose_runtime(model, threads=threads)
+    locator = None if everywhere else choose_locator(model, threads=threads)
     cases, notes, reports = [], [], {}
     for image in tqdm(scans, unit="scan", disable=None):
         name = image.name.removesuffix(".nii.gz")
         volume, _ = read_volume(image)
-        result = segment(volume, model, runtime, structures="all")
+        result = segment(volume, model, runtime, locator=locator, structures="all")
         written = output / f"{name}_segmentation.nii.gz"
         write_segmentation(result.labels, written)
         write_preview(volume, result.labels, output / f"{name}.png", title=name)
@@ -61,9 +64,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--everywhere", action="store_true", help="don't locate the spine first")
     arguments = parser.parse_args()
     evaluation, reports = evaluate_scans(
-        arguments.model, arguments.scans, arguments.output, frozenset(arguments.totalsegmentator), arguments.threads
+        arguments.model, arguments.scans, arguments.output, frozenset(arguments.totalsegmentator), arguments.threads,
+        arguments.everywhere,
     )
     (arguments.output / "scores.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     print(evaluation.table())

@@ -16,7 +16,7 @@ SIZE_MULTIPLE = 8  # the network halves its input three times
 BACKGROUND = "background"
 VOLUME_AXES = "SAR"  # of Volume.array after RAS reorientation: (k, j, i)
 OPPOSITE = {"L": "R", "P": "A", "I": "S"}
-WEIGHTS = ("safetensors", "openvino.xml", "openvino.bin")
+WEIGHTS = ("safetensors", "openvino.xml", "openvino.bin", "openvino_int8.xml", "openvino_int8.bin")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class ModelCard:
         air_hu: a window with no voxel above it holds no tissue and needn't be run.
         pad_value: what surrounds the volume, in the network's intensities: the lower end of `scale`.
         roi_size, overlap: of the sliding window, in voxels and as a fraction.
-        weights: "safetensors", "openvino.xml" and "openvino.bin" -> file and SHA-256; empty before registration.
+        locator: the folder beside the card with the model that says where to look; None to look everywhere.
+        weights: "safetensors", "openvino.xml", "openvino.bin" (float32), "openvino_int8.xml" and "openvino_int8.bin"
+            (8 bits) -> file and SHA-256; empty before registration.
         training, results: data, licenses, cost; what was measured. For people.
 
     Raises:
@@ -68,6 +70,7 @@ class ModelCard:
     pad_value: float
     roi_size: tuple[int, int, int]
     overlap: float
+    locator: str | None = None
     weights: dict[str, WeightFile] = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     results: dict = field(default_factory=dict)
@@ -96,6 +99,8 @@ class ModelCard:
             f"must be three multiples of {SIZE_MULTIPLE}",
         )
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
+        if self.locator is not None:
+            _expect(self.locator and PurePath(self.locator).name == self.locator, "locator", "must be a folder's name")
         for kind, weight in self.weights.items():
             plain = weight.file and PurePath(weight.file).name == weight.file
             _expect(plain, f"weights.{kind}.file", "must be a file name")
@@ -129,6 +134,7 @@ class ModelCard:
                 pad_value=float(content["pad_value"]),
                 roi_size=tuple(map(int, content["roi_size"])),
                 overlap=float(content["overlap"]),
+                locator=None if content.get("locator") is None else str(content["locator"]),
                 weights=_flat_weights(content.get("weights", {})),
                 training=dict(content.get("training", {})),
                 results=dict(content.get("results", {})),
@@ -167,6 +173,7 @@ class ModelCard:
             "pad_value": self.pad_value,
             "roi_size": list(self.roi_size),
             "overlap": self.overlap,
+            "locator": self.locator,
             "weights": weights,
             "training": self.training,
             "results": self.results,
@@ -175,6 +182,10 @@ class ModelCard:
     @property
     def has_openvino(self) -> bool:
         return {"openvino.xml", "openvino.bin"} <= set(self.weights)
+
+    @property
+    def has_openvino_int8(self) -> bool:
+        return {"openvino_int8.xml", "openvino_int8.bin"} <= set(self.weights)
 
     @property
     def spacing_ras_mm(self) -> tuple[float, float, float]:
@@ -211,6 +222,33 @@ class ModelCard:
         lead = array.ndim - 3
         flipped = array[(..., *self._flips())]
         return flipped.transpose(*range(lead), *(lead + int(n) for n in np.argsort(self._volume_axes())))
+
+    def network_sizes(self, shape_kji: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Sizes along the network's axes of an upright array of this shape (k, j, i)."""
+        return tuple(shape_kji[n] for n in self._volume_axes())
+
+    def to_network_indices(self, indices_kji: np.ndarray, shape_kji: tuple[int, int, int]) -> np.ndarray:
+        """Voxel indices (n, 3) in an upright array (k, j, i) of this shape -> in its view in the network's axes."""
+        last = np.array(shape_kji) - 1
+        mirrored = [letter in OPPOSITE for letter in self.axis_order]
+        axes = self._volume_axes()
+        return np.where(mirrored, (last - indices_kji)[:, axes], indices_kji[:, axes])
+
+    def to_network_region(self, region_kji: tuple, shape_kji: tuple[int, int, int]) -> tuple:
+        """Slices of an upright array (k, j, i) of this shape -> the same part in its view in the network's axes."""
+        turned = [region_kji[n] for n in self._volume_axes()]
+        return self._mirrored(turned, self.network_sizes(shape_kji))
+
+    def to_volume_region(self, region: tuple, shape_kji: tuple[int, int, int]) -> tuple:
+        """The inverse of `to_network_region`."""
+        unmirrored = self._mirrored(region, self.network_sizes(shape_kji))
+        return tuple(unmirrored[int(n)] for n in np.argsort(self._volume_axes()))
+
+    def _mirrored(self, region: Sequence[slice], sizes: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+        return tuple(
+            slice(size - bounds.stop, size - bounds.start) if letter in OPPOSITE else bounds
+            for letter, bounds, size in zip(self.axis_order, region, sizes)
+        )
 
     def _volume_axes(self) -> list[int]:
         return [VOLUME_AXES.index(OPPOSITE.get(letter, letter)) for letter in self.axis_order]

@@ -32,6 +32,17 @@ class Model:
     card: ModelCard
     folder: Path | Traversable
 
+    @property
+    def locator(self) -> Model | None:
+        """The small model that says where the spine is, from the folder that the card names; None without one.
+
+        Raises InputRefused when its card can't be used.
+        """
+        if self.card.locator is None:
+            return None
+        folder = self.folder / self.card.locator
+        return Model(read_card(folder / CARD_FILE), folder)
+
     def read(self, kind: str) -> bytes:
         """The content of "safetensors", "openvino.xml" or "openvino.bin".
 

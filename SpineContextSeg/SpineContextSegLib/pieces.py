@@ -45,7 +45,10 @@ def _apart(piece: Piece, column: list[Piece]) -> tuple[float, float]:
 
 
 def keep_column(
-    probabilities: dict[int, np.ndarray], spine_values: frozenset[int], spacing_mm: tuple[float, float, float]
+    probabilities: dict[int, np.ndarray],
+    spine_values: frozenset[int],
+    spacing_mm: tuple[float, float, float],
+    ends: tuple[tuple[bool, bool], ...] = ((True, True),) * 3,
 ) -> int:
     """Set probabilities to zero, in place, in pieces that are specks, stand aside from the column or don't touch it.
 
@@ -56,13 +59,14 @@ def keep_column(
         probabilities: label value -> uint8 (k, j, i), 0..255, k upward along the body.
         spine_values: the label values that make up the binary spine.
         spacing_mm: along (i, j, k).
+        ends: along (k, j, i), whether the first and the last plane are at the border of the scan.
 
     Returns:
         How many pieces of the binary spine were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    components = _components(spine >= HALF)
-    pieces = _largest_pieces(components, spacing_mm)
+    components = components_of(spine >= HALF)
+    pieces = _largest_pieces(components, spacing_mm, np.array(ends))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     candidates = [piece for piece in pieces if piece.at_border or piece.voxels * voxel_ml >= LEAST_PIECE_ML]
     column, rest = candidates[:1], candidates[1:]
@@ -76,20 +80,27 @@ def keep_column(
     _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
     around = _dilated(kept, TOUCH_VOXELS)
     for value in probabilities.keys() - spine_values:
-        others = _components(probabilities[value] >= HALF)
+        others = components_of(probabilities[value] >= HALF)
         _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
     return int(components.max()) - len(column)
 
 
-def _components(mask: np.ndarray) -> np.ndarray:
+def components_of(mask: np.ndarray) -> np.ndarray:
     """Connected pieces, numbered from 1 on, the largest first."""
     components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
     return sitk.GetArrayFromImage(sitk.RelabelComponent(components))
 
 
 def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    return sitk.GetArrayFromImage(sitk.BinaryDilate(image, [voxels] * 3, sitk.sitkBox)) > 0
+    """The mask and all within a box of this many voxels to each side."""
+    for axis in range(3):
+        grown = mask.copy()
+        before, after = np.moveaxis(mask, axis, 0), np.moveaxis(grown, axis, 0)
+        for step in range(1, voxels + 1):
+            after[step:] |= before[:-step]
+            after[:-step] |= before[step:]
+        mask = grown
+    return mask
 
 
 def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
@@ -100,7 +111,9 @@ def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
             array[rim & (lost | (array < HALF))] = 0
 
 
-def _largest_pieces(components: np.ndarray, spacing_mm: tuple[float, float, float]) -> list[Piece]:
+def _largest_pieces(
+    components: np.ndarray, spacing_mm: tuple[float, float, float], ends: np.ndarray
+) -> list[Piece]:
     """The pieces, at most MOST_PIECES, in an array (k, j, i) of `_components`, the largest first."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.Execute(sitk.GetImageFromArray(np.where(components <= MOST_PIECES, components, 0)))
@@ -109,6 +122,7 @@ def _largest_pieces(components: np.ndarray, spacing_mm: tuple[float, float, floa
     for label in statistics.GetLabels():
         box = np.array(statistics.GetBoundingBox(label))
         low, high = box[:3], box[:3] + box[3:]
+        cut = np.stack([low == 0, high == size], 1)
         part = components[tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))] == label
         counts = part.sum((1, 2))
         planes = np.flatnonzero(counts)
@@ -118,7 +132,7 @@ def _largest_pieces(components: np.ndarray, spacing_mm: tuple[float, float, floa
             Piece(
                 label,
                 statistics.GetNumberOfPixels(label),
-                bool((low == 0).any() or (high == size).any()),
+                bool((cut & ends[::-1]).any()),
                 (low[2] + planes) * spacing_mm[2],
                 (middles + low[[1, 0]]) * np.array(spacing_mm)[[1, 0]],
             )

@@ -1,27 +1,24 @@
-"""Gaussian importance sliding window over a volume or a region, slab by slab, so that memory stays bounded.
+"""Gaussian importance sliding window over an image or a part of it, slab by slab, so that memory stays bounded.
 
-Windows, weights and padding are those of MONAI's `sliding_window_inference(mode="gaussian", padding_mode="constant")`;
-the results are equal to within rounding.
+Windows over a whole image, weights and padding are those of MONAI's `sliding_window_inference(mode="gaussian",
+padding_mode="constant")`; the results are equal to within rounding.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import Cancelled
 from .runtime import Runtime
+from .windows import Corner
 
 SIGMA_SCALE = 0.125  # MONAI's default: sigma of the importance, as a fraction of the window's size
 IMPORTANCE_FLOOR = 1e-3  # MONAI's: no voxel of a window has less weight, so the border of the field of view counts
 
 Region = tuple[slice, slice, slice]
-Corner = tuple[int, int, int]
-WHOLE = (slice(None), slice(None), slice(None))
 
 
 def importance_map(roi_size: Sequence[int]) -> np.ndarray:
@@ -34,64 +31,31 @@ def importance_map(roi_size: Sequence[int]) -> np.ndarray:
     return np.maximum(weights, max(float(weights.min()), IMPORTANCE_FLOOR), dtype=np.float32)
 
 
-def window_starts(size: int, roi: int, overlap: float) -> list[int]:
-    """First index of every window along one axis of `size` >= `roi` voxels; the last window ends at the border."""
-    interval = max(int(roi * (1 - overlap)), 1)
-    count = -(-(size - roi) // interval) + 1
-    return [min(n * interval, size - roi) for n in range(count)]
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """One axis of a sweep: the region's bounds in the image, the padding before it, the windows in padded voxels."""
-
-    start: int
-    size: int
-    pad: int
-    roi: int
-    starts: list[int]
-
-    @classmethod
-    def of(cls, bounds: slice, length: int, roi: int, overlap: float) -> _Axis:
-        start, stop, step = bounds.indices(length)
-        if step != 1 or stop <= start:
-            raise ValueError(f"A region needs whole, non-empty bounds along each axis, not {bounds} of {length}.")
-        size = stop - start
-        return cls(start, size, max(roi - size, 0) // 2, roi, window_starts(max(size, roi), roi, overlap))
-
-    def inside(self, first: int, count: int) -> tuple[slice, slice]:
-        """Where `count` padded voxels from `first` on meet the region: as a slice of the image, and of those voxels."""
-        low, high = max(first - self.pad, 0), min(first + count - self.pad, self.size)
-        return slice(self.start + low, self.start + high), slice(low + self.pad - first, high + self.pad - first)
-
-
 def sweep(
     image: np.ndarray,
     runtime: Runtime,
     roi_size: Sequence[int],
-    overlap: float,
+    corners: Sequence[Corner],
     pad_value: float,
     *,
     normalize: Callable[[np.ndarray], np.ndarray] | None = None,
-    region: Region | None = None,
     merge: np.ndarray | None = None,
     skip: Callable[[np.ndarray], np.ndarray | None] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Iterator[tuple[Region, np.ndarray]]:
-    """Class probabilities of a volume, slab by slab along the axis with the most windows' lengths in it.
+) -> Iterator[tuple[Region, np.ndarray, np.ndarray]]:
+    """Class probabilities where windows lie, slab by slab along the axis with the most windows' lengths in it.
 
-    Memory: one slab, as thick as a window, of the region's plane (float32 for each class and for the weights). The
-    image is read window by window and never copied as a whole.
+    Memory: one slab, as thick as a batch of windows, of the plane that the windows span (float32 for each class and
+    for the weights). The image is read window by window and never copied as a whole.
 
     Args:
         image: (d, h, w) in the network's axis order, of any number type, for example int16 HU; a view is fine.
         runtime: turns windows (n, 1, *roi_size) into class probabilities (n, classes, *roi_size).
         roi_size: voxels of a window along the three axes.
-        overlap: fraction of a window shared with the next one, at least 0 and below 1.
-        pad_value: what surrounds a region that is smaller than a window, in the network's intensities.
+        corners: where windows lie (see `windows`); each meets the image.
+        pad_value: what surrounds the image, in the network's intensities.
         normalize: a window of the image -> float32 network intensities; None where the image already has them.
-        region: the part of the image to look at; nothing outside it is read. None for the whole image.
         merge: (outputs, classes) float32: the blocks hold these sums of class probabilities instead of the classes,
             added up per window, which saves memory.
         skip: a window of the image as it is (without padding) -> class probabilities (classes,) of all its voxels
@@ -100,27 +64,30 @@ def sweep(
         cancelled: asked before each batch.
 
     Yields:
-        (where, block): block (classes or outputs, *shape) float32 holds the finished probabilities of image[where].
-        The blocks together cover the region once. A block is a view of the slab: it changes when the next one is
-        asked for.
+        (where, block, weights): block (classes or outputs, *shape) float32 holds the finished probabilities of
+        image[where]; weights (*shape) float32 the sum of the importance of the windows there. Where that is zero no
+        window lies, and the block is zero. Blocks don't overlap; together they cover every window. Both arrays are
+        views of the slab: they change when the next block is asked for.
 
     Raises:
         Cancelled: when `cancelled` returned True.
-        ValueError: not a 3D image, an overlap outside [0, 1) or an empty region.
+        ValueError: not a 3D image, no windows, or one that lies beyond the image.
     """
     if image.ndim != 3:
         raise ValueError(f"A sliding window needs a 3D image, not one of shape {image.shape}.")
-    if not 0 <= overlap < 1:
-        raise ValueError(f"The overlap must be at least 0 and below 1, not {overlap}.")
-    axes = [_Axis.of(*of_axis, overlap) for of_axis in zip(region or WHOLE, image.shape, roi_size, strict=True)]
-    along = max(range(3), key=lambda n: axes[n].size / axes[n].roi)
-    across = [[0] if n == along else axis.starts for n, axis in enumerate(axes)]
-    layers = axes[along].starts
-    done, total = 0, len(layers) * math.prod(len(starts) for starts in across)
+    places = np.array(corners).reshape(-1, 3)
+    if not len(places) or (places + roi_size <= 0).any() or (places >= image.shape).any():
+        raise ValueError("A sliding window needs windows, all of which meet the image.")
+    low, high = np.maximum(places.min(0), 0), np.minimum(places.max(0) + roi_size, image.shape)
+    along = int(np.argmax((high - low) / roi_size))
+    to_do = [tuple(map(int, corner)) for corner in places[np.argsort(places[:, along], kind="stable")]]
+    done, total = 0, len(to_do)
 
     def voxels(corner: Corner) -> tuple[np.ndarray, Region]:
-        source, target = zip(*(axis.inside(start, axis.roi) for axis, start in zip(axes, corner)))
-        return image[source], target
+        """The part of the image that a window meets, and where in the window it lies."""
+        bounds = [(max(c, 0), min(c + roi, n)) for c, roi, n in zip(corner, roi_size, image.shape)]
+        inside = image[tuple(slice(*b) for b in bounds)]
+        return inside, tuple(slice(first - c, last - c) for (first, last), c in zip(bounds, corner))
 
     def window(corner: Corner) -> np.ndarray:
         inside, target = voxels(corner)
@@ -128,46 +95,30 @@ def sweep(
         padded[target] = normalize(inside) if normalize else inside
         return padded
 
-    slab = _Slab(axes, along, importance_map(roi_size))
-    for layer, following in itertools.zip_longest(layers, layers[1:], fillvalue=layers[-1] + axes[along].roi):
-        corners = [tuple(layer if n == along else place[n] for n in range(3)) for place in itertools.product(*across)]
+    batches = [to_do[n : n + runtime.preferred_batch] for n in range(0, total, runtime.preferred_batch)]
+    thickest = max(batch[-1][along] - batch[0][along] for batch in batches) + roi_size[along]
+    slab = _Slab(image.shape, roi_size, along, low, high, thickest)
+    for batch, following in itertools.zip_longest(batches, batches[1:]):
+        if cancelled and cancelled():
+            raise Cancelled
         to_run = []
-        for corner in corners:
+        for corner in batch:
             known = skip(voxels(corner)[0]) if skip else None
             if known is None:
                 to_run.append(corner)
             else:
                 slab.add(corner, _merged(known[:, None, None, None], merge))
-        done += len(corners) - len(to_run)
-        if progress and len(to_run) < len(corners):
-            progress(done, total)
-        while to_run:
-            if cancelled and cancelled():
-                raise Cancelled
-            batch, to_run = to_run[: runtime.preferred_batch], to_run[runtime.preferred_batch :]
-            answers = runtime(np.stack([window(corner) for corner in batch])[:, None])
-            for corner, probabilities in zip(batch, answers, strict=True):
+        if to_run:
+            answers = runtime(np.stack([window(corner) for corner in to_run])[:, None])
+            for corner, probabilities in zip(to_run, answers, strict=True):
                 slab.add(corner, _merged(probabilities, merge))
-            done += len(batch)
-            if progress:
-                progress(done, total)
-        yield slab.finished(following - layer)
-        slab.move_on(following - layer)
-
-
-def sliding_window(
-    image: np.ndarray, runtime: Runtime, roi_size: Sequence[int], overlap: float, pad_value: float, **options
-) -> np.ndarray:
-    """All blocks of `sweep` in one float32 array (classes, *region's shape), for small volumes; arguments as there."""
-    region = options.get("region") or WHOLE
-    first, last = zip(*(bounds.indices(length)[:2] for bounds, length in zip(region, image.shape)))
-    result = None
-    for where, block in sweep(image, runtime, roi_size, overlap, pad_value, **options):
-        if result is None:
-            result = np.empty((len(block), *np.subtract(last, first)), np.float32)
-        target = (slice(bounds.start - origin, bounds.stop - origin) for bounds, origin in zip(where, first))
-        result[(slice(None), *target)] = block
-    return result
+        done += len(batch)
+        if progress:
+            progress(done, total)
+        next_start = following[0][along] if following else image.shape[along]
+        if next_start > slab.first:
+            yield slab.finished(next_start)
+            slab.move_on(next_start)
 
 
 def _merged(probabilities: np.ndarray, merge: np.ndarray | None) -> np.ndarray:
@@ -183,25 +134,35 @@ def _merged(probabilities: np.ndarray, merge: np.ndarray | None) -> np.ndarray:
 
 
 class _Slab:
-    """Weighted sums of the windows that overlap the slab in work; it moves along one axis as layers are finished."""
+    """Weighted sums of the windows that overlap the slab in work; it moves along one axis as planes are finished.
 
-    def __init__(self, axes: list[_Axis], along: int, weights: np.ndarray):
-        self.axes, self.along, self.weights = axes, along, weights
-        self.shape = tuple(axis.roi if n == along else axis.size for n, axis in enumerate(axes))
-        self.first = 0  # padded index of the slab's first plane
+    It spans what the windows span of the image, `low` to `high`, but only `planes` planes along the axis `along`.
+    """
+
+    def __init__(
+        self, image_shape: Sequence[int], roi_size: Sequence[int], along: int, low: np.ndarray, high: np.ndarray,
+        planes: int,
+    ):  # fmt: skip
+        self.image_shape, self.along, self.weights = image_shape, along, importance_map(roi_size)
+        self.origin, self.end = low.tolist(), high.tolist()
+        self.shape = tuple(planes if n == along else self.end[n] - self.origin[n] for n in range(3))
         self.total = np.zeros(self.shape, np.float32)
         self.sums: np.ndarray | None = None
 
-    def add(self, corner: tuple[int, ...], probabilities: np.ndarray) -> None:
-        """Add a window's probabilities, (outputs, *roi_size) or (outputs, 1, 1, 1), at a corner in padded voxels."""
+    @property
+    def first(self) -> int:
+        """Index in the image of the slab's first plane."""
+        return self.origin[self.along]
+
+    def add(self, corner: Corner, probabilities: np.ndarray) -> None:
+        """Add a window's probabilities, (outputs, *roi_size) or (outputs, 1, 1, 1), at its corner in the image."""
         if self.sums is None:
             self.sums = np.zeros((len(probabilities), *self.shape), np.float32)
         target, own = [], []
-        for n, (axis, start) in enumerate(zip(self.axes, corner)):
-            where, part = axis.inside(start, axis.roi) if n != self.along else (slice(0, axis.roi), slice(None))
-            offset = axis.start if n != self.along else 0
-            target.append(slice(where.start - offset, where.stop - offset))
-            own.append(part)
+        for start, size, origin, roi in zip(corner, self.image_shape, self.origin, self.weights.shape):
+            first, last = max(start, 0), min(start + roi, size)
+            target.append(slice(first - origin, last - origin))
+            own.append(slice(first - start, last - start))
         weights = self.weights[tuple(own)]
         self.total[tuple(target)] += weights
         weighted = np.empty_like(weights)
@@ -209,21 +170,22 @@ class _Slab:
             np.multiply(weights, values[tuple(own)] if values.size > 1 else values, out=weighted)
             sums[tuple(target)] += weighted
 
-    def finished(self, count: int) -> tuple[Region, np.ndarray]:
-        """Divide the first `count` planes by their weights, in place: their place in the image, and a view of them."""
-        where, part = zip(
-            *(axis.inside(self.first, count) if n == self.along else axis.inside(axis.pad, axis.size)
-              for n, axis in enumerate(self.axes))
-        )
-        block = self.sums[(slice(None), *part)]
-        block /= self.total[part]
-        return where, block
+    def finished(self, stop: int) -> tuple[Region, np.ndarray, np.ndarray]:
+        """Divide the planes before `stop` by their weights, in place: their place in the image, and views of both."""
+        stop = min(stop, self.first + self.shape[self.along], self.end[self.along])
+        where = tuple(slice(o, stop if n == self.along else e) for n, (o, e) in enumerate(zip(self.origin, self.end)))
+        part = tuple(slice(bounds.stop - bounds.start) for bounds in where)
+        block, weights = self.sums[(slice(None), *part)], self.total[part]
+        # Without a window the sum is zero too; the floor only keeps it so.
+        block /= np.maximum(weights, IMPORTANCE_FLOOR)
+        return where, block, weights
 
-    def move_on(self, count: int) -> None:
-        """Drop the first `count` planes."""
-        kept = self.axes[self.along].roi - count
+    def move_on(self, first: int) -> None:
+        """Drop the planes before `first`."""
+        count = first - self.first
         for array in (self.total, *self.sums):
             planes = np.moveaxis(array, self.along, 0)
+            kept = max(0, len(planes) - count)
             planes[:kept] = planes[count:]
             planes[kept:] = 0
-        self.first += count
+        self.origin[self.along] = first

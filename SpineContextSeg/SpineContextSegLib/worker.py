@@ -202,6 +202,7 @@ def _segment(folder: Path, caller: _Caller) -> None:
     caller.tell("stage", name="read")
     request, shape, affine = _read_request(folder)
     limit_threads(request.threads)
+    from .locate import choose_locator
     from .model import load_model
     from .pipeline import segment
     from .runtime import choose_runtime
@@ -210,10 +211,11 @@ def _segment(folder: Path, caller: _Caller) -> None:
     volume = Volume(_load_array(folder / VOLUME, shape), affine)
     caller.tell("stage", name="load model")
     model = load_model(request.model)
-    runtime = choose_runtime(model, request.runtime, request.device, request.threads)
+    choices = request.runtime, request.device, request.threads
+    runtime, locator = choose_runtime(model, *choices), choose_locator(model, *choices)
     caller.tell("stage", name="segment")
     result = segment(
-        volume, model, runtime, structures=request.structures, force=request.force,
+        volume, model, runtime, locator=locator, structures=request.structures, force=request.force,
         progress=lambda done, total: caller.tell("progress", done=done, total=total),
     )  # fmt: skip
     _write_whole(folder / LABELS, lambda file: _save_array(file, result.labels.array))

@@ -67,7 +67,9 @@ class Account:
             "Found": structures or ["no spine"],
             "Seconds": [f"{sum(self.seconds.values()):.1f} ({', '.join(stages)})"],
             "Memory": [peak],
-            "Model": [f"{result.model}, {result.windows} windows, {result.runtime} on {result.device}"],
+            "Model": [
+                f"{result.model}, {result.windows} windows, {result.runtime} on {result.device}, {result.precision}"
+            ],
             "Files": [str(path) for path in self.files],
         }
         lines = [

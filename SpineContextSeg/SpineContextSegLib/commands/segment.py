@@ -54,6 +54,10 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
                         help="auto (default) takes a GPU where torch finds one")  # fmt: skip
     parser.add_argument("--runtime", choices=("auto", "torch", "openvino"), default="auto",
                         help="auto (default) takes torch on a GPU, else OpenVINO, else torch")  # fmt: skip
+    parser.add_argument("--precision", choices=("auto", "fp32", "int8"), default="auto",
+                        help="auto (default) takes 8 bits where model and processor have them")  # fmt: skip
+    parser.add_argument("--everywhere", action="store_true",
+                        help="look closely at the whole body, not only where the spine is; slow")  # fmt: skip
     parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads to use (default: all)")
     parser.add_argument("--force", action="store_true",
                         help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
@@ -63,10 +67,12 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
     limit_threads(arguments.threads)
+    from ..locate import choose_locator
     from ..memory import peak_memory_mb
     from ..model import load_model
-    from ..pipeline import Stopwatch, segment
+    from ..pipeline import segment
     from ..runtime import choose_runtime
+    from ..stopwatch import Stopwatch
     from ..writing import check_output, write_segmentation
     from .account import Account
 
@@ -79,10 +85,12 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         volume, notes = _read(arguments)
     check_output(arguments.output, volume.grid)
     with before.stage("load model"):
-        runtime = choose_runtime(model, arguments.runtime, arguments.device, arguments.threads)
+        choices = arguments.runtime, arguments.device, arguments.threads, arguments.precision
+        runtime = choose_runtime(model, *choices)
+        locator = None if arguments.everywhere else choose_locator(model, *choices)
     with Bar("windows") as bar:
         result = segment(
-            volume, model, runtime, structures=arguments.structures, force=arguments.force,
+            volume, model, runtime, locator=locator, structures=arguments.structures, force=arguments.force,
             progress=bar.update, cancelled=interruption.is_requested,
         )  # fmt: skip
     with Outputs(interruption) as outputs:

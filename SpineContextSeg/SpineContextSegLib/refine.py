@@ -1,0 +1,160 @@
+"""The close look: the fine network where the coarse look points to, and on from there as far as the spine goes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .labels import BINARY_SPINE
+from .model import Model
+from .pieces import HALF
+from .resampling import resample_intensity
+from .runtime import Runtime
+from .sliding_window import Region, sweep
+from .stopwatch import Stopwatch
+from .volume import Grid, Volume
+from .windows import CELL, Corner, cells_of, covered_cells, fitting, windows_along, windows_over
+
+# Cells between the spine and the faces of its windows, where a network sees too little around a voxel.
+MARGIN_CELLS = 1
+# What the coarse look can be off by.
+AROUND_MM = 6.0
+# Less than this share of a cell is no spine that goes on, but the rim of it.
+_LEAST_SHARE = 1 / 16
+
+
+@dataclass(frozen=True)
+class Spine:
+    """What the close look found.
+
+    Attributes:
+        probabilities: label value -> uint8 (k, j, i) 0..255 on `grid`.
+        grid: the part of the upright grid that was looked at.
+        ends: along (k, j, i), whether the part begins and ends where the whole grid does.
+    """
+
+    probabilities: dict[int, np.ndarray]
+    grid: Grid
+    ends: tuple[tuple[bool, bool], ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What windows found in a region, slices in the network's axes.
+
+    probabilities: uint8 (label values, *shape) 0..255 in the order of the card's structures. Eight bits hold the place
+    of a boundary to 1/255 of a voxel, and keep memory apart from the number of classes.
+    weights: float16 (*shape), importance of all windows at a voxel; 0 = none was there.
+    """
+
+    region: Region
+    probabilities: np.ndarray
+    weights: np.ndarray
+
+
+class CloseLook:
+    """Runs the fine network on windows of a scan; the scan is resampled only where they lie."""
+
+    def __init__(
+        self, volume: Volume, grid: Grid, model: Model, runtime: Runtime, clock: Stopwatch,
+        progress: Callable[[int, int], None] | None = None, cancelled: Callable[[], bool] | None = None,
+    ):  # fmt: skip
+        """`grid`: the upright grid over the whole scan at the card's spacing. The rest as in `pipeline.segment`."""
+        self.volume, self.grid, self.card, self.runtime, self.clock = volume, grid, model.card, runtime, clock
+        self.shape = tuple(self.card.network_sizes(grid.shape))
+        self.roi_size = fitting(self.card.roi_size, self.shape)
+        self.values = list(self.card.structures)
+        self.windows = 0
+        self._progress, self._cancelled = progress, cancelled
+
+    def along_spine(self, points: np.ndarray) -> Spine:
+        """Look around `points`, (n, 3) mm along R, A, S, and on wherever spine goes on beyond what was seen."""
+        reach = itertools.product((-AROUND_MM, AROUND_MM), repeat=3)
+        wanted = np.logical_or.reduce([cells_of(self._indices(points + step), self.shape) for step in reach])
+        seen, covered = None, np.zeros_like(wanted)
+        while wanted.any():
+            corners = windows_along(wanted, self.shape, self.roi_size, MARGIN_CELLS)
+            covered |= covered_cells(corners, self.shape, self.roi_size, MARGIN_CELLS)
+            new = self._look(corners)
+            seen = self._together(seen, new) if seen else new
+            wanted = self._spine_cells(seen) & ~covered
+        return self._found(seen)
+
+    def everywhere(self, body: Grid) -> Spine:
+        """Look at all of the `body`, an upright grid."""
+        corners = np.rint(self._indices(body.corners()))
+        low, high = np.maximum(corners.min(0), 0), np.minimum(corners.max(0) + 1, self.shape)
+        region = tuple(slice(int(first), int(last)) for first, last in zip(low, high))
+        return self._found(self._look(windows_over(self.shape, self.roi_size, self.card.overlap, region)))
+
+    def _indices(self, points: np.ndarray) -> np.ndarray:
+        """Where in the fine grid points lie, (n, 3) mm along R, A, S -> voxels along the network's axes."""
+        indices_ijk = (points - self.grid.affine[:3, 3]) / self.grid.spacing_mm
+        return self.card.to_network_indices(indices_ijk[:, ::-1], self.grid.shape)
+
+    def _found(self, seen: _Seen) -> Spine:
+        region = self.card.to_volume_region(seen.region, self.grid.shape)
+        return Spine(
+            {value: self.card.to_volume_axes(array) for value, array in zip(self.values, seen.probabilities)},
+            self.grid.crop(region),
+            tuple((bounds.start == 0, bounds.stop == size) for bounds, size in zip(region, self.grid.shape)),
+        )
+
+    def _look(self, corners: Sequence[Corner]) -> _Seen:
+        low = np.maximum(np.min(corners, axis=0), 0)
+        high = np.minimum(np.max(corners, axis=0) + self.roi_size, self.shape)
+        region = tuple(slice(int(first), int(last)) for first, last in zip(low, high))
+        with self.clock.stage("resample"):
+            part = self.grid.crop(self.card.to_volume_region(region, self.grid.shape))
+            image = self.card.to_network_axes(resample_intensity(self.volume, part))
+        seen = self._nothing_seen(region)
+        with self.clock.stage("network"):
+            blocks = sweep(
+                image, self.runtime, self.roi_size, [tuple(corner) for corner in corners - low], self.card.pad_value,
+                normalize=self.card.normalize, merge=self.card.structure_matrix(self.values),
+                skip=self.card.known_probabilities, progress=self._count, cancelled=self._cancelled,
+            )  # fmt: skip
+            for where, block, weights in blocks:
+                seen.probabilities[(slice(None), *where)] = np.rint(block * 255)
+                seen.weights[where] = weights
+        self.windows += len(corners)
+        return seen
+
+    def _count(self, done: int, total: int) -> None:
+        if self._progress:
+            self._progress(self.windows + done, self.windows + total)
+
+    def _spine_cells(self, seen: _Seen) -> np.ndarray:
+        """Bool lattice of the cells with spine in them."""
+        rows = [n for n, value in enumerate(self.values) if value in BINARY_SPINE]
+        counts = (seen.probabilities[rows].sum(0, dtype=np.uint16) >= HALF).astype(np.uint16)
+        first = [bounds.start // CELL for bounds in seen.region]
+        for axis, bounds in enumerate(seen.region):
+            edges = np.arange(first[axis] * CELL, bounds.stop, CELL) - bounds.start
+            counts = np.add.reduceat(counts, np.maximum(edges, 0), axis)
+        cells = np.zeros([-(-size // CELL) for size in self.shape], dtype=bool)
+        cells[tuple(slice(f, f + n) for f, n in zip(first, counts.shape))] = counts >= _LEAST_SHARE * CELL**3
+        return cells
+
+    def _together(self, one: _Seen, other: _Seen) -> _Seen:
+        """Both looks in one, averaged by their weights where they overlap, as if their windows had been run at once."""
+        both = self._nothing_seen(
+            tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one.region, other.region))
+        )
+        for seen in (one, other):
+            where = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(seen.region, both.region))
+            weights = both.weights[where].astype(np.float32)
+            share = seen.weights / np.maximum(weights + seen.weights, np.finfo(np.float32).tiny)
+            target = both.probabilities[(slice(None), *where)]
+            target[...] = np.rint(target + share * (seen.probabilities.astype(np.float32) - target))
+            both.weights[where] = weights + seen.weights
+        return both
+
+    def _nothing_seen(self, region: Region) -> _Seen:
+        part = self.grid.crop(self.card.to_volume_region(region, self.grid.shape))
+        # In memory as a volume, since all that follows works on volumes.
+        probabilities = self.card.to_network_axes(np.zeros((len(self.values), *part.shape), np.uint8))
+        return _Seen(region, probabilities, np.zeros(probabilities.shape[1:], np.float16))

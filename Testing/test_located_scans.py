@@ -1,0 +1,60 @@
+"""Locating the spine first loses nothing: both searches on generated scans, and on real ones where they are at hand."""
+
+import numpy as np
+import pytest
+from scans import CTS, ct, needs_scans
+
+from SpineContextSegLib.evaluate import compare
+from SpineContextSegLib.labels import BINARY_SPINE
+from SpineContextSegLib.locate import choose_locator
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pipeline import segment
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.scores import BINARY
+from Training.generated_scans import generated_scan
+
+TOTALSEGMENTATOR = {"abdomen_3mm"}
+WORST_LOSS = 0.005  # of Dice, what rounding and other neighbors of windows may do
+# Chest, trunk, pelvis, neck; seeds that nobody trains or evaluates with.
+GENERATED = (7_000_003, 7_000_005, 7_000_008, 7_000_009)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("spinecontext-ct")
+
+
+@pytest.fixture(scope="module")
+def runtimes(model):
+    return choose_runtime(model), choose_locator(model)
+
+
+def check_both_searches(volume, truth, model, runtimes, numbering="verse"):
+    runtime, locator = runtimes
+    located, everywhere = (segment(volume, model, runtime, locator=which) for which in (locator, None))
+    dice = [
+        compare(result.labels, truth, reference_numbering=numbering)[0][BINARY].dice
+        for result in (located, everywhere)
+    ]
+    assert dice[0] >= dice[1] - WORST_LOSS
+    assert located.windows <= everywhere.windows
+    # No plane of the scan in which only the full sweep finds more than a speck.
+    found = [np.isin(result.labels.array, list(BINARY_SPINE)) for result in (located, everywhere)]
+    voxel_ml = volume.grid.voxel_volume_mm3 / 1000
+    missed = np.array([np.count_nonzero(full & ~near) for near, full in zip(*found)]) * voxel_ml
+    assert missed.max() < 2.0
+
+
+@pytest.mark.parametrize("seed", GENERATED)
+def test_generated_scan(seed, model, runtimes):
+    scan = generated_scan(seed)
+    check_both_searches(scan.ct, scan.labels, model, runtimes)
+
+
+@needs_scans
+@pytest.mark.parametrize("name", CTS)
+def test_real_scan(name, model, runtimes):
+    volume, _ = read_volume(ct(name))
+    numbering = "totalsegmentator" if name in TOTALSEGMENTATOR else "verse"
+    check_both_searches(volume, read_labels(ct(f"{name}_labels")), model, runtimes, numbering)
