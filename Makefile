@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 DEMO := demo
+SPEED := Resources/Benchmarks
 LIBRARIES := libEGL.so.1 libGL.so.1 libxkbcommon.so.0 libfontconfig.so.1 libdbus-1.so.3 libglib-2.0.so.0
 PACKAGES := python3-venv cmake libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0
 
@@ -16,11 +17,13 @@ TAGS_win_amd64 := win_amd64
 TAGS_linux_x86_64 := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
 TAGS_macosx_arm64 := macosx_11_0_arm64
 
-.PHONY: help setup demo test system pictures offline-kit wheels-removed
+.PHONY: help setup demo test bench bench-short system pictures offline-kit wheels-removed
 
 help:
 	@echo "make demo    segment the sample CT, compare with its truth, files in $(DEMO)/ (no torch needed)"
 	@echo "make test    all tests"
+	@echo "make bench   speed and memory against the plain way, in $(SPEED)/; SCANS=\"a.nii.gz b.nii.gz\" adds your own"
+	@echo "make bench-short   does the bench work? minutes, in .bench/short/"
 	@echo "make offline-kit   the panel's packages for PCs without internet, in $(KIT)/ (PLATFORM=win_amd64 for one system)"
 	@echo "make setup   the environment .venv with everything that tests and training need"
 	@echo "make system  what Debian itself must provide (needs root)"
@@ -37,6 +40,13 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest
+
+# Scans named in TOTALSEGMENTATOR (without ending) have truth in that numbering instead of VerSe's.
+bench: $(VENV)/.complete
+	$(BIN)/python -m Benchmarks $(SCANS) --output $(SPEED) $(if $(TOTALSEGMENTATOR),--totalsegmentator $(TOTALSEGMENTATOR))
+
+bench-short: $(VENV)/.complete
+	$(BIN)/python -m Benchmarks --short --output .bench/short
 
 pictures: $(VENV)/.complete
 	$(BIN)/python -m Testing.take_pictures

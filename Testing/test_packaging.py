@@ -254,7 +254,8 @@ def test_the_catalogue_entry_fits_its_schema():
 
 def texts() -> dict[Path, str]:
     """Every text file of the repository."""
-    folders = [ROOT / name for name in (".ci", "Resources", "SpineContextSeg", "Testing", "Training", "Workbench")]
+    names = ".ci", "Benchmarks", "Resources", "SpineContextSeg", "Testing", "Training", "Workbench"
+    folders = [ROOT / name for name in names]
     files = [path for path in ROOT.iterdir() if path.is_file()]
     files += [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     endings = {".cmake", ".json", ".md", ".py", ".s4ext", ".toml", ".txt", ".ui", ""}
