@@ -81,6 +81,18 @@ def test_openvino_runs_every_window_in_order(model):
     assert abs(result[0] - result[1]).max() > 0.05
 
 
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_windows_of_any_size_that_is_a_multiple_of_8(model, runtime):
+    """In any order; a size that was seen before gives the same again."""
+    run = choose_runtime(model, runtime, "cpu", 1)
+    batches = [np.random.default_rng(0).uniform(-1, 1, (2, 1, *size)).astype(np.float32)
+               for size in (ROI_SIZE, (8, 16, 24), (40, 24, 16), ROI_SIZE)]  # fmt: skip
+    results = [run(batch) for batch in batches]
+    for batch, result in zip(batches, results):
+        np.testing.assert_allclose(result, expected(batch), atol=5e-3)
+    np.testing.assert_array_equal(results[0], results[-1])
+
+
 def test_results_of_openvino_do_not_change_with_the_next_window(model):
     runtime = choose_runtime(model, "openvino", threads=1)
     first = runtime(windows(1, seed=1))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save
@@ -17,34 +19,41 @@ from torch import Tensor, nn
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import Model, write_model
-from SpineContextSegLib.network import fold_batch_norm, load_checkpoint, network_from_state
+from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm, load_checkpoint, network_from_state
 from SpineContextSegLib.runtime.openvino_runtime import import_openvino
 from SpineContextSegLib.scores import BINARY
 
+if TYPE_CHECKING:
+    import openvino
+
+LOCATOR = "locator"
 ACTIVATIONS = {"softmax": lambda: nn.Softmax(dim=1), "sigmoid": nn.Sigmoid}
 
 
-def export(state: dict[str, Tensor], card: dict, destination: str | Path) -> Model:
+def export(state: dict[str, Tensor], card: dict, destination: str | Path, locator: Path | None = None) -> Model:
     """Write a model's folder.
 
-    The weights are rounded to half precision first (together the files stay below 12 MB), so that both files hold the
-    same network: the safetensors as float16, the IR folded, in float32, with the activation in it.
+    Batch norms are folded into the convolutions first and the result is rounded to half precision, so that both files
+    hold the same network to the last bit: the safetensors in the published form with batch norms that do nothing, the
+    IR without them and with the activation in it. Both store float16 and run in float32.
 
     Args:
         state: the network's state dict, in the published form.
         card: the content of the card's JSON; `weights` in it is replaced.
         destination: the new folder.
+        locator: the folder of the model that says where the spine is; it becomes part of the new folder.
 
     Raises:
         InputRefused: when the card can't be used, the weights don't fit it, or the folder is there already.
         ValueError: when a weight isn't finite in half precision.
     """
     parsed = ModelCard.from_dict({key: value for key, value in card.items() if key != "weights"})
-    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    shape = parsed.in_channels, len(parsed.classes), parsed.base_filters
+    half = _without_batch_norm(network_from_state(state, *shape))
     for key, value in half.items():
         if not torch.isfinite(value).all():
             raise ValueError(f"The weight {key} isn't finite in half precision.")
-    network = network_from_state(half, parsed.in_channels, len(parsed.classes), parsed.base_filters)
+    network = network_from_state(half, *shape)
     probabilities = nn.Sequential(fold_batch_norm(network), ACTIVATIONS[parsed.activation]())
     xml, binary = openvino_ir(probabilities, (1, parsed.in_channels, *parsed.roi_size))
     weights = {
@@ -52,12 +61,28 @@ def export(state: dict[str, Tensor], card: dict, destination: str | Path) -> Mod
         "openvino.xml": ("model.xml", xml),
         "openvino.bin": ("model.bin", binary),
     }
-    return write_model(card, weights, Path(destination))
+    model = write_model(card | {"locator": LOCATOR if locator else None}, weights, Path(destination))
+    if locator:
+        shutil.copytree(locator, model.folder / LOCATOR)
+    return model
+
+
+def _without_batch_norm(network: SpineContextResUNet) -> dict[str, Tensor]:
+    """A state dict in the published form: float16 convolutions that hold the batch norms, which then do nothing."""
+    folded = fold_batch_norm(network).state_dict()
+    # The norm before the fusing convolution is gone there, which moves that one to the front.
+    moved = {key.replace("fusion.1.", "fusion.2."): value.half() for key, value in folded.items()}
+    state = network.state_dict() | moved
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm3d):
+            neutral = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0 - module.eps}
+            state |= {f"{name}.{key}": torch.full((module.num_features,), value) for key, value in neutral.items()}
+    return state
 
 
 @torch.inference_mode()
 def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
-    """The network as OpenVINO IR for inputs of this shape, float32: the content of its .xml and its .bin.
+    """The network as OpenVINO IR for inputs of this shape, weights as float16: the content of its .xml and its .bin.
 
     Goes through the PyTorch front end itself: `openvino.convert_model` would start telemetry.
     """
@@ -70,10 +95,24 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
     decoder = TorchScriptPythonDecoder(network.eval(), example_input=torch.zeros(shape), trace_kwargs=options)
     converted = front_end.convert(front_end.load(decoder))
     converted.reshape(list(shape))
+    fold_constants(converted)
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "model.xml"
-        openvino.save_model(converted, xml, compress_to_fp16=False)
+        openvino.save_model(converted, xml, compress_to_fp16=True)
         return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
+
+
+def fold_constants(network: openvino.Model) -> None:
+    """Replace what is known beforehand by its value, in place; windows of other sizes still fit.
+
+    The torch front end leaves every bias as a reshape by the number of axes of its convolution, which quantization
+    doesn't take for a bias.
+    """
+    from openvino.passes import ConstantFolding, Manager
+
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(network)
 
 
 def _spine_figures(scores: Path) -> dict[str, dict[str, float]]:
@@ -92,12 +131,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the model's new folder")
     parser.add_argument("--results", nargs="*", default=[], metavar="KIND=FILE",
                         help="scores.json of Training.evaluate_scans; KIND: unseen, left_out or seen")  # fmt: skip
+    parser.add_argument("--locator", type=Path, help="the finished folder of the model that says where to look")
     options = parser.parse_args(arguments)
     card = json.loads(options.card.read_text(encoding="utf-8"))
     card["results"] = {}
     for kind, scores in (entry.split("=", 1) for entry in options.results):
         card["results"].setdefault(kind, {}).update(_spine_figures(Path(scores)))
-    export(load_checkpoint(options.checkpoint), card, options.output)
+    export(load_checkpoint(options.checkpoint), card, options.output, options.locator)
 
 
 if __name__ == "__main__":

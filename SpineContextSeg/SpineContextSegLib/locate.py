@@ -60,9 +60,16 @@ def body_region(hu: np.ndarray, spacing_mm: np.ndarray) -> Region:
     return tuple(region)
 
 
-def choose_locator(model: Model, *choices, **named_choices) -> Runtime | None:
-    """What runs a model's locator; None where it has none. `choices` as for `choose_runtime`, which also raises."""
-    return choose_runtime(model.locator, *choices, **named_choices) if model.locator else None
+def choose_locator(
+    model: Model, runtime: str = "auto", device: str = "auto", threads: int | None = None, precision: str = "auto"
+) -> Runtime | None:
+    """What runs a model's locator; None where it has none. Arguments and errors as for `choose_runtime`."""
+    locator = model.locator
+    if locator is None:
+        return None
+    # The fine network's 8 bits may be asked for where the locator has none.
+    precision = "auto" if precision == "int8" else precision
+    return choose_runtime(locator, runtime, device, threads, precision)
 
 
 def spine_points(

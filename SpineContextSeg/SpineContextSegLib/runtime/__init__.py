@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("auto", "torch", "openvino")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "int8")
 
 
 class Runtime(Protocol):
@@ -23,21 +24,26 @@ class Runtime(Protocol):
     Attributes:
         name: "torch" or "openvino", for the report.
         device: "cpu", "cuda" or "mps"; may change to "cpu" when a GPU's memory doesn't suffice.
+        precision: "fp32", "fp16" or "int8"; changes with the device.
         preferred_batch: windows that are best handed over at once; may shrink.
         warnings: sentences about what didn't go as asked.
     """
 
     name: str
     device: str
+    precision: str
     preferred_batch: int
     warnings: list[str]
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
-        """Windows (n, channels, *roi_size) float32 in the network's intensities and axis order -> class probabilities
-        (n, classes, *roi_size) float32, activation applied."""
+        """Windows (n, channels, *size) float32 in the network's intensities and axis order -> class probabilities
+        (n, classes, *size) float32, activation applied. Each size is a multiple of 8; all are the same within a call.
+        """
 
 
-def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", threads: int | None = None) -> Runtime:
+def choose_runtime(
+    model: Model, runtime: str = "auto", device: str = "auto", threads: int | None = None, precision: str = "auto"
+) -> Runtime:
     """The runtime for a model: torch on a GPU where there is one, else OpenVINO, else torch on the CPU.
 
     Args:
@@ -45,6 +51,8 @@ def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", th
         runtime: "auto", "torch" or "openvino".
         device: "auto", "cpu", "cuda" or "mps".
         threads: CPU threads; None leaves the choice to the runtime.
+        precision: "fp32"; "int8", with OpenVINO on a processor with 8-bit dot products; or "auto", the fastest of them
+            that the model has weights for, and half precision on CUDA.
 
     Raises:
         InputRefused: when what was asked for isn't there; the message says what to install or to leave out.
@@ -53,6 +61,8 @@ def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", th
         raise InputRefused(f"There is no runtime named {runtime}; choose one of {', '.join(RUNTIMES)}.")
     if device not in DEVICES:
         raise InputRefused(f"There is no device named {device}; choose one of {', '.join(DEVICES)}.")
+    if precision not in PRECISIONS:
+        raise InputRefused(f"There is no precision named {precision}; choose one of {', '.join(PRECISIONS)}.")
     if threads is not None and threads < 1:
         raise InputRefused(f"The number of threads must be at least 1, not {threads}.")
     gpu_asked = device in ("cuda", "mps")
@@ -70,17 +80,19 @@ def choose_runtime(model: Model, runtime: str = "auto", device: str = "auto", th
             " OpenVINO."
         )
 
+    if precision == "int8":
+        _check_int8(model, runtime, gpu_asked, has_openvino)
+        runtime = "openvino"
+
     openvino_possible = has_openvino and model.card.has_openvino
     if runtime != "openvino" and has_torch and (gpu_asked or runtime == "torch" or device == "auto"):
         gpu = _gpu(device)
         if gpu or runtime == "torch":
-            return _torch_runtime(model, gpu or "cpu", threads)
+            return _torch_runtime(model, gpu or "cpu", threads, precision)
     if openvino_possible:
-        from .openvino_runtime import OpenVINORuntime
-
-        return OpenVINORuntime(model, threads)
+        return _openvino_runtime(model, threads, precision)
     if has_torch:
-        return _torch_runtime(model, "cpu", threads)
+        return _torch_runtime(model, "cpu", threads, precision)
     missing = "torch" if has_openvino else "OpenVINO or torch"
     raise InputRefused(f"Nothing is installed that could run the model {model.card.name}; install {missing}.")
 
@@ -104,7 +116,34 @@ def _gpu(device: str) -> str | None:
     return device
 
 
-def _torch_runtime(model: Model, device: str, threads: int | None) -> Runtime:
+def _check_int8(model: Model, runtime: str, gpu_asked: bool, has_openvino: bool) -> None:
+    """Raises InputRefused when 8 bits were asked for together with what doesn't have them."""
+    otherwise = "choose the precision auto or fp32"
+    if runtime == "torch" or gpu_asked:
+        raise InputRefused(f"8-bit weights run with OpenVINO on the CPU only; {otherwise}, or runtime and device auto.")
+    if not has_openvino:
+        raise InputRefused(f"8-bit weights need OpenVINO, which isn't installed; install it or {otherwise}.")
+    if not model.card.has_openvino_int8:
+        raise InputRefused(f"The model {model.card.name} has no 8-bit weights; {otherwise}.")
+    if not _has_dot_products():
+        raise InputRefused(f"This processor has no 8-bit dot products, so 8-bit weights would err; {otherwise}.")
+
+
+def _has_dot_products() -> bool:
+    from .eight_bit import has_dot_products
+
+    return has_dot_products()
+
+
+def _openvino_runtime(model: Model, threads: int | None, precision: str) -> Runtime:
+    from .openvino_runtime import OpenVINORuntime
+
+    if precision == "auto":
+        precision = "int8" if model.card.has_openvino_int8 and _has_dot_products() else "fp32"
+    return OpenVINORuntime(model, threads, precision)
+
+
+def _torch_runtime(model: Model, device: str, threads: int | None, precision: str) -> Runtime:
     from .torch_runtime import TorchRuntime
 
-    return TorchRuntime.of(model, device, threads)
+    return TorchRuntime.of(model, device, threads, half=precision == "auto")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from ..model import Model
 
 CONVERSION_TOOLS = "openvino.tools"
+# Without the precision hint, some processors would silently compute in bfloat16 what isn't 8-bit.
+SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+# Precision -> the card's name for the IR.
+IR = {"fp32": "openvino", "int8": "openvino_int8"}
 
 
 def import_openvino() -> ModuleType:
@@ -31,37 +35,43 @@ def import_openvino() -> ModuleType:
 
 
 class OpenVINORuntime:
-    """Runs a model's OpenVINO IR, one window at a time, in float32; the activation is part of the IR."""
+    """Runs one of a model's OpenVINO IRs, one window at a time; the activation is part of the IR.
+
+    Compiled on the first window of a size and kept, as that takes about as long as a window.
+    """
 
     name = "openvino"
     device = "cpu"
     preferred_batch = 1
 
-    def __init__(self, model: Model, threads: int | None = None):
-        """Read, verify and compile the IR for the card's roi_size; `threads` None leaves the number to OpenVINO.
+    def __init__(self, model: Model, threads: int | None = None, precision: str = "fp32"):
+        """Read and verify the IR of a precision, "fp32" or "int8"; `threads` None leaves the number to OpenVINO.
 
         Raises InputRefused when a file is missing or isn't the one that the card names.
         """
         openvino = import_openvino()
-        card = model.card
-        core = openvino.Core()
-        # From memory: OpenVINO's file functions fail on some non-ASCII paths, and what was verified is what is run.
-        weights = np.frombuffer(model.read("openvino.bin"), np.uint8)
-        network = core.read_model(model.read("openvino.xml"), openvino.Tensor(weights))
-        self._shape = (1, card.in_channels, *card.roi_size)
-        network.reshape(list(self._shape))
-        # Without the precision hint, some processors would silently compute in bfloat16.
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads is not None:
-            config["INFERENCE_NUM_THREADS"] = threads
-        self._request = core.compile_model(network, "CPU", config).create_infer_request()
-        self._classes = len(card.classes)
+        self.precision = precision
         self.warnings: list[str] = []
+        self._settings = SETTINGS if threads is None else SETTINGS | {"INFERENCE_NUM_THREADS": threads}
+        self._core = openvino.Core()
+        # From memory: OpenVINO's file functions fail on some non-ASCII paths, and what was verified is what is run.
+        weights = np.frombuffer(model.read(f"{IR[precision]}.bin"), np.uint8)
+        self._network = self._core.read_model(model.read(f"{IR[precision]}.xml"), openvino.Tensor(weights))
+        self._classes = len(model.card.classes)
+        self._requests: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """See Runtime."""
-        result = np.empty((len(windows), self._classes, *self._shape[2:]), np.float32)
+        request = self._request((1, *windows.shape[1:]))
+        result = np.empty((len(windows), self._classes, *windows.shape[2:]), np.float32)
         for window, probabilities in zip(windows, result):
-            self._request.infer([np.ascontiguousarray(window[None], np.float32)], share_inputs=True)
-            probabilities[...] = self._request.get_output_tensor().data[0]
+            request.infer([np.ascontiguousarray(window[None], np.float32)], share_inputs=True)
+            probabilities[...] = request.get_output_tensor().data[0]
         return result
+
+    def _request(self, shape: tuple[int, ...]):
+        if shape not in self._requests:
+            self._network.reshape(list(shape))
+            compiled = self._core.compile_model(self._network, "CPU", self._settings)
+            self._requests[shape] = compiled.create_infer_request()
+        return self._requests[shape]

@@ -20,7 +20,7 @@ ACTIVATIONS = {"softmax": lambda logits: torch.softmax(logits, dim=1), "sigmoid"
 
 
 class TorchRuntime:
-    """Runs a network with its batch norms folded; half precision on CUDA, float32 elsewhere.
+    """Runs a network with its batch norms folded; on CUDA in half precision unless told not to, else in float32.
 
     When a GPU's memory doesn't suffice, the batch is halved; when it doesn't suffice for one window, or the GPU fails
     otherwise, the CPU takes over (and raises what wasn't the GPU's fault). Both are said in `warnings`.
@@ -28,24 +28,27 @@ class TorchRuntime:
 
     name = "torch"
 
-    def __init__(self, network: nn.Module, activation: str, device: str = "cpu", threads: int | None = None):
-        """`network`: (n, channels, *roi_size) -> logits (n, classes, *roi_size), on the CPU and in eval mode, with
-        batch norms folded; `activation`: "softmax" or "sigmoid"; `threads`: of torch, for the whole process."""
+    def __init__(
+        self, network: nn.Module, activation: str, device: str = "cpu", threads: int | None = None, half: bool = True
+    ):
+        """`network`: (n, channels, *size) -> logits (n, classes, *size), on the CPU and in eval mode, with batch norms
+        folded; `activation`: "softmax" or "sigmoid"; `threads`: of torch, for the whole process; `half`: on CUDA."""
         if threads is not None:
             torch.set_num_threads(threads)
         self.warnings: list[str] = []
         self.preferred_batch = 1 if device == "cpu" else GPU_BATCH
+        self._half = half
         self._activation = ACTIVATIONS[activation]
         self._on_cpu = network.to(memory_format=torch.channels_last_3d)
         self._place(device)
 
     @classmethod
-    def of(cls, model: Model, device: str = "cpu", threads: int | None = None) -> TorchRuntime:
+    def of(cls, model: Model, device: str = "cpu", threads: int | None = None, half: bool = True) -> TorchRuntime:
         """For a model's safetensors. Raises InputRefused when they are missing, changed or don't fit the card."""
         card = model.card
         state = load(model.read("safetensors"))
         network = network_from_state(state, card.in_channels, len(card.classes), card.base_filters)
-        return cls(fold_batch_norm(network), card.activation, device, threads)
+        return cls(fold_batch_norm(network), card.activation, device, threads, half)
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """See Runtime."""
@@ -78,7 +81,8 @@ class TorchRuntime:
 
     def _place(self, device: str) -> None:
         self.device = device
-        self._dtype = torch.float16 if device == "cuda" else torch.float32
+        self.precision = "fp16" if device == "cuda" and self._half else "fp32"
+        self._dtype = torch.float16 if self.precision == "fp16" else torch.float32
         try:
             self._network = self._on_cpu if device == "cpu" else copy.deepcopy(self._on_cpu).to(device, self._dtype)
         except RuntimeError as error:
