@@ -1,5 +1,6 @@
 """The command line in everyday use, with a network whose answer is known."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from conftest import bone_threshold_state, model_card
 
 from SpineContextSegLib.cli import main
+from SpineContextSegLib.commands.progress import Bar
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
@@ -292,3 +294,13 @@ def test_the_embedded_model_finds_the_spine_of_the_sample(tmp_path):
     assert main(["evaluate", str(output), str(tmp_path / "phantom_labels.nii.gz"), "--json", str(figures)]) == 0
     structures = json.loads(figures.read_text())["cases"][0]["structures"]
     assert structures["Spine (binary)"]["dice"] >= 0.8
+
+
+def test_progress_bar_takes_a_growing_total(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Bar("windows") as bar:
+        bar.update(4, 4)
+        bar.update(5, 9)
+        assert (bar._bar.n, bar._bar.total) == (5, 9)

@@ -1,12 +1,13 @@
 """The coarse look: where spine might be, what is no spine, and what lies between two pieces of one."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 from conftest import bone_threshold_state, model_card
 
-from SpineContextSegLib.errors import Cancelled
+from SpineContextSegLib.errors import Cancelled, InputRefused
 from SpineContextSegLib.locate import body_region, choose_locator, overview, spine_points
 from SpineContextSegLib.model import CARD_FILE, Model, load_model
 from SpineContextSegLib.pipeline import segment
@@ -103,8 +104,8 @@ def test_model_brings_its_locator(located_model, tiny_model):
 
 def test_located_result_is_that_of_the_full_sweep(located_model):
     """A column that leans over, in a wide scan: a fraction of the windows, the same voxels."""
-    volume = scan_with(*[(slice(8 * n, 8 * n + 9), slice(40, 55), slice(20 + 4 * n, 40 + 4 * n)) for n in range(30)],
-                       shape=(240, 160, 200))  # fmt: skip
+    volume = scan_with(*[(slice(8 * n, 8 * n + 9), slice(40, 55), slice(20 + 5 * n, 40 + 5 * n)) for n in range(16)],
+                       shape=(128, 110, 130))  # fmt: skip
     fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
     full, along = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
     assert full.labels.array.any()
@@ -120,3 +121,26 @@ def test_where_the_coarse_look_finds_nothing_the_close_look_goes_everywhere(loca
     full, along = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
     assert full.labels.array.any() and np.array_equal(full.labels.array, along.labels.array)
     assert along.windows == full.windows
+
+
+def test_where_the_close_look_confirms_nothing_it_goes_everywhere_too(located_model, monkeypatch):
+    """The coarse look pointed to a corner of the scan."""
+    volume = scan_with(COLUMN)
+    monkeypatch.setattr("SpineContextSegLib.pipeline.spine_points", lambda *_: np.zeros((1, 3)))
+    fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
+    full, misled = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
+    assert full.labels.array.any() and np.array_equal(full.labels.array, misled.labels.array)
+
+
+def test_missing_or_blind_locator_is_named(located_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(located_model.folder, folder)
+    card = folder / "locator" / CARD_FILE
+    content = json.loads(card.read_text())
+    content["structures"] = {"61": ["spinal_canal"]}
+    card.write_text(json.dumps(content))
+    with pytest.raises(InputRefused, match="finds no spine"):
+        choose_locator(load_model(folder))
+    shutil.rmtree(folder / "locator")
+    with pytest.raises(InputRefused, match="lacks its folder locator"):
+        choose_locator(load_model(folder))

@@ -70,6 +70,7 @@ def test_card_survives_its_json():
         ("structures", {"vertebra": ["rib"]}, "wrong type"),
         ("spacing_mm", [1, 1], "spacing_mm"),
         ("spacing_mm", [1, 1, -1], "spacing_mm"),
+        ("spacing_mm", [1, 1, 1e9], "spacing_mm"),
         ("spacing_mm", 1, "wrong type"),
         ("axis_order", "RAR", "axis_order"),
         ("axis_order", "RLS", "axis_order"),
@@ -78,6 +79,9 @@ def test_card_survives_its_json():
         ("pad_value", 0, "pad_value"),
         ("roi_size", [32, 24, 12], "roi_size"),
         ("overlap", 1, "overlap"),
+        ("locator", "..", "locator"),
+        ("locator", "../other", "locator"),
+        ("locator", "locator", "roi_size"),  # a window of 16 voxels has no room along the spine
         ("weights", {"safetensors": {"file": "../model", "sha256": "0" * 64}}, "weights.safetensors.file"),
         ("weights", {"openvino": {"xml": {"file": "m.xml", "sha256": "0"}}}, "weights.openvino.xml.sha256"),
     ],

@@ -208,5 +208,6 @@ def test_the_shipped_weights_find_the_same_spine():
 
 
 def test_the_shipped_models_stay_small():
+    """Two networks of 1.7 million parameters, each in half precision for torch and for OpenVINO, and in 8 bits."""
     folder = list_models()[SHIPPED]
-    assert sum(file.stat().st_size for file in folder.rglob("*")) < 12_000_000
+    assert sum(file.stat().st_size for file in folder.rglob("*")) < 2 * 1.71e6 * (2 + 2 + 1) * 1.1

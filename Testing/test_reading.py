@@ -314,3 +314,13 @@ def test_real_scans_agree_with_nibabel(name):
     assert volume.array[k, j, i] == oracle.dataobj[i, j, k]
     labels = read_labels(ct(f"{name}_labels"))
     assert labels.grid.same_as(volume.grid, tolerance_mm=1e-2)
+
+
+def test_truncated_nifti_is_not_hidden_by_a_wrong_number_of_bits(tmp_path):
+    path = tmp_path / "lying.nii"
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(20**3, dtype=np.int16).reshape(20, 20, 20)), path)
+    content = bytearray(path.read_bytes())
+    content[72:74] = (8).to_bytes(2, "little")  # of two bytes per voxel
+    path.write_bytes(content[: -(20**3)])
+    with pytest.raises(InputRefused, match="lying.nii"):
+        read_volume(path)

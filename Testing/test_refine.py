@@ -13,15 +13,15 @@ from SpineContextSegLib.stopwatch import Stopwatch
 from SpineContextSegLib.volume import Volume
 from Training.export import export
 
-SHAPE = (210, 90, 130)
+SHAPE = (140, 70, 100)
 
 
 @pytest.fixture(scope="module")
 def curved() -> Volume:
-    """A column of bone that wanders from side to side through a body, 420 mm high."""
+    """A column of bone that wanders from side to side through a body, 280 mm high."""
     array = np.full(SHAPE, 40, np.int16)
     for k in range(SHAPE[0]):
-        j, i = 45 + round(20 * np.sin(k / 40)), 65 + round(35 * np.cos(k / 55))
+        j, i = 35 + round(15 * np.sin(k / 30)), 50 + round(28 * np.cos(k / 40))
         array[k, j - 7 : j + 7, i - 9 : i + 9] = 1200
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = -120, 35, -800
@@ -46,7 +46,7 @@ def whole(spine, grid) -> np.ndarray:
     return mask
 
 
-@pytest.fixture(scope="module", params=["RAS", "LPS", "SRA", "IAL"])
+@pytest.fixture(scope="module", params=["RAS", "LPS", "IAR"])
 def model(request, tmp_path_factory):
     card = model_card("threshold", 2, (48, 32, 40), 2.0) | {"axis_order": request.param}
     return export(bone_threshold_state(2), card, tmp_path_factory.mktemp("models") / request.param)
@@ -66,7 +66,7 @@ def test_all_of_it_is_found_from_its_points(curved, model, runtime):
     assert look.windows < full.windows / 2
 
 
-@pytest.mark.parametrize("planes", [slice(0, 10), slice(90, 100), slice(200, 210)], ids=["foot", "middle", "top"])
+@pytest.mark.parametrize("planes", [slice(0, 10), slice(60, 70), slice(130, 140)], ids=["foot", "middle", "top"])
 def test_a_glimpse_of_it_is_followed_to_both_ends(curved, model, runtime, planes):
     """The coarse look may miss most of a spine: the close look goes on as long as it finds any."""
     done = []
@@ -79,16 +79,16 @@ def test_a_glimpse_of_it_is_followed_to_both_ends(curved, model, runtime, planes
 
 def test_everywhere_is_everywhere_in_the_body(curved, model, runtime):
     look = close_look(curved, model, runtime)
-    spine = look.everywhere(look.grid.crop((slice(40, 180), slice(20, 70), slice(20, 110))))
-    assert np.array_equal(whole(spine, look.grid)[40:180, 20:70, 20:110], (curved.array > 1000)[40:180, 20:70, 20:110])
+    spine = look.everywhere(look.grid.crop((slice(30, 110), slice(15, 60), slice(20, 90))))
+    assert np.array_equal(whole(spine, look.grid)[30:110, 15:60, 20:90], (curved.array > 1000)[30:110, 15:60, 20:90])
 
 
 def test_ends_of_the_scan_are_known(curved, model, runtime):
     look = close_look(curved, model, runtime)
     assert look.everywhere(curved.grid).ends == ((True, True),) * 3
-    middle = bone_points(curved, slice(100, 104))
+    middle = bone_points(curved, slice(68, 72))
     array = np.full(SHAPE, 40, np.int16)
-    array[100:104] = curved.array[100:104]
+    array[68:72] = curved.array[68:72]
     ends = close_look(Volume(array, curved.affine), model, runtime).along_spine(middle).ends
     assert ends[0] == (False, False)
 

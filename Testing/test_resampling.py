@@ -392,3 +392,12 @@ def test_memory_on_a_large_scan_is_little_more_than_its_labels():
         tracemalloc.stop()
     assert labels.any()
     assert peak < labels.nbytes + spine.nbytes + 120e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_doubles_beyond_float32_count_as_not_finite():
+    array = np.full((9, 9, 9), 100.0)
+    array[4, 4, 4], array[0, 0, 0] = 1e39, -1e300
+    volume = Volume(array, np.diag([2.0, 2.0, 2.0, 1.0]))
+    for grid in (volume.grid, ras_grid(volume.grid, 3.0)):
+        result = resample_intensity(volume, grid)
+        assert np.isfinite(result).all() and result.max() <= 100 and np.median(result) == 100

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from model_cards import ROI_SIZE, card_content, random_network, sigmoid_content
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.model import load_model, register_model
+from SpineContextSegLib.model import Model, load_model, register_model
 from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm
 from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
@@ -216,3 +217,9 @@ sys.exit(repr(unwanted) if unwanted else 0)
 
 def test_loaded_from_the_folder_it_is_the_same_model(model):
     assert load_model(model.folder).card == model.card
+
+
+def test_openvino_with_other_outputs_than_the_card_is_refused(model):
+    fewer = replace(model.card, classes=model.card.classes[:-1])
+    with pytest.raises(InputRefused, match="8 outputs, but its card names 7 classes"):
+        choose_runtime(Model(fewer, model.folder), "openvino")

@@ -13,6 +13,8 @@ from .errors import InputRefused
 
 ARCHITECTURE = "SpineContextResUNet"
 SIZE_MULTIPLE = 8  # the network halves its input three times
+LEAST_ALONG_SPINE = 3 * SIZE_MULTIPLE  # of a window along the spine, which has a margin to both sides
+COARSEST_MM = 20.0  # a vertebra is no larger
 BACKGROUND = "background"
 VOLUME_AXES = "SAR"  # of Volume.array after RAS reorientation: (k, j, i)
 OPPOSITE = {"L": "R", "P": "A", "I": "S"}
@@ -87,7 +89,8 @@ class ModelCard:
         _expect(named and len(set(named)) == len(named), "structures", "must name classes, each of them once")
         _expect(set(named) <= set(self.classes) - {BACKGROUND}, "structures", "must name classes of the card")
         _expect(all(0 < value < 255 for value in self.structures), "structures", "must have label values of 1 to 254")
-        _expect(len(self.spacing_mm) == 3 and min(self.spacing_mm) > 0, "spacing_mm", "must be three positive numbers")
+        _expect(len(self.spacing_mm) == 3 and 0 < min(self.spacing_mm) <= max(self.spacing_mm) <= COARSEST_MM,
+                "spacing_mm", f"must be three positive numbers up to {COARSEST_MM:g}")  # fmt: skip
         letters = sorted(OPPOSITE.get(letter, letter) for letter in self.axis_order)
         _expect(letters == ["A", "R", "S"], "axis_order", "must be three directions such as RAS")
         _expect(len(self.range_hu) == 2 and self.range_hu[0] < self.range_hu[1], "intensity.range_hu", "must increase")
@@ -100,7 +103,8 @@ class ModelCard:
         )
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
         if self.locator is not None:
-            _expect(self.locator and PurePath(self.locator).name == self.locator, "locator", "must be a folder's name")
+            _expect(re.fullmatch(r"\w[\w.-]*", self.locator), "locator", "must be the name of a folder beside it")
+            _expect(min(self.roi_size) >= LEAST_ALONG_SPINE, "roi_size", f"must be at least {LEAST_ALONG_SPINE}")
         for kind, weight in self.weights.items():
             plain = weight.file and PurePath(weight.file).name == weight.file
             _expect(plain, f"weights.{kind}.file", "must be a file name")

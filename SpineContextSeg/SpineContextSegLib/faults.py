@@ -13,7 +13,9 @@ from . import __version__
 
 _DISK_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 # How ITK, OpenVINO and torch say it; none of them raises MemoryError.
-_MEMORY_WORDS = ("failed to allocate memory", "bad_alloc", "bad allocation", "can't allocate memory", "out of memory")
+_MEMORY_WORDS = (
+    "failed to allocate memory", "bad_alloc", "bad allocation", "can't allocate memory", "can't alloc", "out of memory",
+)  # fmt: skip
 
 
 def describe(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .card import ModelCard, WeightFile
 from .errors import InputRefused
+from .labels import BINARY_SPINE
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -34,14 +35,19 @@ class Model:
 
     @property
     def locator(self) -> Model | None:
-        """The small model that says where the spine is, from the folder that the card names; None without one.
+        """The model that says where the spine is, from the folder that the card names; None without one.
 
-        Raises InputRefused when its card can't be used.
+        Raises InputRefused when it is missing or can't be used.
         """
         if self.card.locator is None:
             return None
         folder = self.folder / self.card.locator
-        return Model(read_card(folder / CARD_FILE), folder)
+        if not _has_card(folder):
+            raise InputRefused(f"The model {self.card.name} lacks its folder {self.card.locator}; install it again.")
+        card = read_card(folder / CARD_FILE)
+        if not BINARY_SPINE & set(card.structures):
+            raise InputRefused(f"The model {card.name} finds no spine, so it can't say where one is; correct its card.")
+        return Model(card, folder)
 
     def read(self, kind: str) -> bytes:
         """The content of "safetensors", "openvino.xml" or "openvino.bin".

@@ -15,6 +15,8 @@ import numpy as np
 from .errors import InputRefused
 
 HEADER_BYTES = 348
+# Of DT_UINT8, INT16, INT32, FLOAT32, FLOAT64, INT8, UINT16, UINT32, INT64 and UINT64.
+_BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,16 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         raise InputRefused(f"'{path.name}' is not a NIfTI-1 file: save it as NIfTI-1 (.nii.gz) or as .nrrd.")
     pixdim = np.array(struct.unpack_from(order + "8f", raw, 76), dtype=np.float64)
     offset = struct.unpack_from(order + "f", raw, 108)[0]
+    datatype, bitpix = struct.unpack_from(order + "2h", raw, 70)
     qform_code, sform_code = struct.unpack_from(order + "2h", raw, 252)
     quaternion_and_offset = struct.unpack_from(order + "6f", raw, 256)
     sform = np.eye(4)
     sform[:3] = np.reshape(struct.unpack_from(order + "12f", raw, 280), (3, 4))
     return NiftiHeader(
         voxel_offset=max(int(offset) if np.isfinite(offset) else 0, HEADER_BYTES),
-        bytes_per_voxel=struct.unpack_from(order + "h", raw, 72)[0] // 8,
-        number_type=_number_type(order, struct.unpack_from(order + "h", raw, 70)[0]),
+        # Of the type and not of bitpix: where the two disagree, ITK goes by the type.
+        bytes_per_voxel=_BYTES.get(datatype, bitpix // 8),
+        number_type=_number_type(order, datatype),
         sform=sform if sform_code > 0 else None,
         qform=_qform(quaternion_and_offset, pixdim) if qform_code > 0 else None,
     )

@@ -10,7 +10,7 @@ from .checks import check_input, check_result
 from .labels import BINARY_SPINE, structure
 from .locate import OVERVIEW_MM, overview, spine_points
 from .model import Model
-from .pieces import keep_column
+from .pieces import LEAST_PIECE_ML, keep_column
 from .refine import CloseLook
 from .resampling import labels_on_grid, ras_grid
 from .runtime import Runtime
@@ -83,20 +83,22 @@ def segment(
     card, clock = model.card, Stopwatch()
     with clock.stage("check"):
         warnings = check_input(volume, modality=card.modality[0], force=force)
-    with clock.stage("locate"):
-        body = overview(volume, model.locator.card.spacing_ras_mm if locator else OVERVIEW_MM)
-        points = spine_points(body, model.locator, locator, cancelled) if locator else None
     grid = ras_grid(volume.grid, card.spacing_ras_mm)
     look = CloseLook(volume, grid, model, runtime, clock, progress, cancelled)
-    # Where the coarse look finds nothing, it isn't trusted.
-    seen = look.along_spine(points) if points is not None and len(points) else look.everywhere(body.grid)
+    with clock.stage("locate"):
+        body = overview(volume, model.locator.card.spacing_ras_mm if locator else OVERVIEW_MM)
+        points = spine_points(body, model.locator, locator, cancelled) if locator else []
+    seen = look.along_spine(points) if locator and len(points) else None
+    # Where there is next to nothing, the coarse look isn't trusted.
+    if seen is None or seen.volume_ml < LEAST_PIECE_ML:
+        seen = look.everywhere(body.grid)
     with clock.stage("pieces"):
         keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.ends)
     with clock.stage("map back"):
         written = BINARY_SPINE if structures == "spine" else None
         labels = Volume(labels_on_grid(seen.probabilities, seen.grid, volume.grid, written), volume.affine)
     with clock.stage("check result"):
-        warnings += runtime.warnings + check_result(labels)
+        warnings += (locator.warnings if locator else []) + runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
     name = f"{card.name} {card.version}"
     return Result(

@@ -40,6 +40,12 @@ class Spine:
     grid: Grid
     ends: tuple[tuple[bool, bool], ...]
 
+    @property
+    def volume_ml(self) -> float:
+        """Of the binary spine in it."""
+        bone = sum(array.astype(np.uint16) for value, array in self.probabilities.items() if value in BINARY_SPINE)
+        return np.count_nonzero(bone >= HALF) * self.grid.voxel_volume_mm3 / 1000
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -69,6 +75,7 @@ class CloseLook:
         self.values = list(self.card.structures)
         self.windows = 0
         self._progress, self._cancelled = progress, cancelled
+        runtime.prepare(self.roi_size)
 
     def along_spine(self, points: np.ndarray) -> Spine:
         """Look around `points`, (n, 3) mm along R, A, S, and on wherever spine goes on beyond what was seen."""

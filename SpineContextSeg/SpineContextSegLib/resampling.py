@@ -227,8 +227,10 @@ def _averaged(volume: Volume, grid: Grid, fill: float) -> Volume | None:
 def _finite(array: np.ndarray, fill: float) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         return array
+    with np.errstate(over="ignore"):  # a double beyond float32 counts as infinite
+        array = array.astype(np.float32, copy=False)
     finite = np.isfinite(array)
-    return np.asarray(array if finite.all() else np.where(finite, array, fill), dtype=np.float32)
+    return array if finite.all() else np.where(finite, array, np.float32(fill))
 
 
 # numpy, for parallel axes -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import sys
 
 
 class Bar:
-    """Counts `unit`s done of a total that is known only once the work reports for the first time."""
+    """Counts `unit`s done of a total that is known only once the work reports, and may grow."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
@@ -19,6 +19,7 @@ class Bar:
 
             # disable=None: off where stderr is no terminal.
             self._bar = tqdm(total=total, unit=f" {self._unit}", file=sys.stderr, disable=None, leave=False)
+        self._bar.total = total
         self._bar.update(done - self._bar.n)
 
     def __enter__(self) -> Bar:

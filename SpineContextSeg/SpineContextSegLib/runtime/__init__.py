@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -34,6 +35,9 @@ class Runtime(Protocol):
     precision: str
     preferred_batch: int
     warnings: list[str]
+
+    def prepare(self, size: Sequence[int]) -> None:
+        """Windows of this size (three multiples of 8) will come: what has to be made ready for them may begin."""
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Windows (n, channels, *size) float32 in the network's intensities and axis order -> class probabilities

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..errors import InputRefused
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -37,7 +41,7 @@ def import_openvino() -> ModuleType:
 class OpenVINORuntime:
     """Runs one of a model's OpenVINO IRs, one window at a time; the activation is part of the IR.
 
-    Compiled on the first window of a size and kept, as that takes about as long as a window.
+    Compiled once for every size of window, beside other work where that was announced: it takes as long as a window.
     """
 
     name = "openvino"
@@ -58,20 +62,30 @@ class OpenVINORuntime:
         weights = np.frombuffer(model.read(f"{IR[precision]}.bin"), np.uint8)
         self._network = self._core.read_model(model.read(f"{IR[precision]}.xml"), openvino.Tensor(weights))
         self._classes = len(model.card.classes)
-        self._requests: dict[tuple[int, ...], Any] = {}
+        outputs = self._network.output(0).partial_shape[1]
+        if outputs != self._classes:
+            raise InputRefused(
+                f"The network of the model {model.card.name} has {outputs} outputs, but its card names {self._classes}"
+                " classes; correct the card."
+            )
+        self._requests: dict[tuple[int, ...], Future] = {}
+        self._compiler = ThreadPoolExecutor(1)
+
+    def prepare(self, size: Sequence[int]) -> None:
+        """See Runtime."""
+        if tuple(size) not in self._requests:
+            self._requests[tuple(size)] = self._compiler.submit(self._compiled, tuple(size))
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """See Runtime."""
-        request = self._request((1, *windows.shape[1:]))
+        self.prepare(windows.shape[2:])
+        request = self._requests[windows.shape[2:]].result()
         result = np.empty((len(windows), self._classes, *windows.shape[2:]), np.float32)
         for window, probabilities in zip(windows, result):
             request.infer([np.ascontiguousarray(window[None], np.float32)], share_inputs=True)
             probabilities[...] = request.get_output_tensor().data[0]
         return result
 
-    def _request(self, shape: tuple[int, ...]):
-        if shape not in self._requests:
-            self._network.reshape(list(shape))
-            compiled = self._core.compile_model(self._network, "CPU", self._settings)
-            self._requests[shape] = compiled.create_infer_request()
-        return self._requests[shape]
+    def _compiled(self, size: tuple[int, ...]):
+        self._network.reshape([1, 1, *size])
+        return self._core.compile_model(self._network, "CPU", self._settings).create_infer_request()

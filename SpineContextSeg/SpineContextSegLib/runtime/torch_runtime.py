@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,6 +50,9 @@ class TorchRuntime:
         state = load(model.read("safetensors"))
         network = network_from_state(state, card.in_channels, len(card.classes), card.base_filters)
         return cls(fold_batch_norm(network), card.activation, device, threads, half)
+
+    def prepare(self, size: Sequence[int]) -> None:
+        """Nothing is to be prepared; see Runtime."""
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """See Runtime."""
