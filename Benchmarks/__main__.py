@@ -81,7 +81,9 @@ def all_runs(arguments: argparse.Namespace) -> Results:
     grown = [point for body in grown for point in bench.grow(body, sorted({1, min(2, cores())}))]
     journal.close()
     name = f"{model.card.name} {model.card.version}"
-    command = shlex.join(["python", "-m", "Benchmarks", *sys.argv[1:]])
+    # Where the scans lie on this computer is nobody's business.
+    words = [Path(word).name if Path(word) in arguments.scans else word for word in sys.argv[1:]]
+    command = shlex.join(["python", "-m", "Benchmarks", *words])
     return Results(started, command, name, arguments.threads, rounds, facts, compared, grown)
 
 

@@ -87,14 +87,10 @@ def test_body_region_leaves_out_air_and_nothing_else():
 
 
 @pytest.fixture(scope="module")
-def located_model(tiny_model, locator, tmp_path_factory):
-    """The tiny model with the locator in its folder."""
+def located_model(locator, tmp_path_factory):
+    """Calls bone spine, at 2 mm, with the locator in its folder."""
     folder = tmp_path_factory.mktemp("models") / "located"
-    shutil.copytree(tiny_model, folder)
-    shutil.copytree(locator.folder, folder / "locator")
-    card = folder / CARD_FILE
-    card.write_text(card.read_text().replace('"locator": null', '"locator": "locator"'))
-    return load_model(folder)
+    return export(bone_threshold_state(2), model_card("located", 2, (64, 64, 64), 2.0), folder, locator.folder)
 
 
 def test_model_brings_its_locator(located_model, tiny_model):
@@ -105,7 +101,7 @@ def test_model_brings_its_locator(located_model, tiny_model):
 def test_located_result_is_that_of_the_full_sweep(located_model):
     """A column that leans over, in a wide scan: a fraction of the windows, the same voxels."""
     volume = scan_with(*[(slice(8 * n, 8 * n + 9), slice(40, 55), slice(20 + 5 * n, 40 + 5 * n)) for n in range(16)],
-                       shape=(128, 110, 130))  # fmt: skip
+                       shape=(128, 160, 200))  # fmt: skip
     fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
     full, along = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
     assert full.labels.array.any()

@@ -81,7 +81,7 @@ def test_card_survives_its_json():
         ("overlap", 1, "overlap"),
         ("locator", "..", "locator"),
         ("locator", "../other", "locator"),
-        ("locator", "locator", "roi_size"),  # a window of 16 voxels has no room along the spine
+        ("locator", "locator", "roi_size"),  # a side of 16 voxels has no room along the spine
         ("weights", {"safetensors": {"file": "../model", "sha256": "0" * 64}}, "weights.safetensors.file"),
         ("weights", {"openvino": {"xml": {"file": "m.xml", "sha256": "0"}}}, "weights.openvino.xml.sha256"),
     ],

@@ -128,7 +128,7 @@ def test_the_command(tiny_model, sample_scan, tmp_path, capsys):
 
 
 def test_a_locator_comes_along(model, tmp_path):
-    card = model.card.to_dict() | {"locator": "locator"}
+    card = model.card.to_dict() | {"locator": "locator", "roi_size": [40, 40, 40]}
     weights = {kind: (weight.file, model.read(kind)) for kind, weight in model.card.weights.items()}
     located = write_model(card, weights, tmp_path / "located")
     shutil.copytree(model.folder, located.folder / "locator")

@@ -13,7 +13,7 @@ from SpineContextSegLib.stopwatch import Stopwatch
 from SpineContextSegLib.volume import Volume
 from Training.export import export
 
-SHAPE = (140, 70, 100)
+SHAPE = (140, 100, 150)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def curved() -> Volume:
     """A column of bone that wanders from side to side through a body, 280 mm high."""
     array = np.full(SHAPE, 40, np.int16)
     for k in range(SHAPE[0]):
-        j, i = 35 + round(15 * np.sin(k / 30)), 50 + round(28 * np.cos(k / 40))
+        j, i = 50 + round(20 * np.sin(k / 30)), 75 + round(35 * np.cos(k / 40))
         array[k, j - 7 : j + 7, i - 9 : i + 9] = 1200
     affine = np.diag([2.0, 2.0, 2.0, 1.0])
     affine[:3, 3] = -120, 35, -800
@@ -48,7 +48,7 @@ def whole(spine, grid) -> np.ndarray:
 
 @pytest.fixture(scope="module", params=["RAS", "LPS", "IAR"])
 def model(request, tmp_path_factory):
-    card = model_card("threshold", 2, (48, 32, 40), 2.0) | {"axis_order": request.param}
+    card = model_card("threshold", 2, (56, 48, 64), 2.0) | {"axis_order": request.param}
     return export(bone_threshold_state(2), card, tmp_path_factory.mktemp("models") / request.param)
 
 
@@ -79,8 +79,8 @@ def test_a_glimpse_of_it_is_followed_to_both_ends(curved, model, runtime, planes
 
 def test_everywhere_is_everywhere_in_the_body(curved, model, runtime):
     look = close_look(curved, model, runtime)
-    spine = look.everywhere(look.grid.crop((slice(30, 110), slice(15, 60), slice(20, 90))))
-    assert np.array_equal(whole(spine, look.grid)[30:110, 15:60, 20:90], (curved.array > 1000)[30:110, 15:60, 20:90])
+    spine = look.everywhere(look.grid.crop((slice(30, 110), slice(15, 90), slice(20, 140))))
+    assert np.array_equal(whole(spine, look.grid)[30:110, 15:90, 20:140], (curved.array > 1000)[30:110, 15:90, 20:140])
 
 
 def test_ends_of_the_scan_are_known(curved, model, runtime):

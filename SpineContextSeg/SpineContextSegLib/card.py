@@ -13,7 +13,7 @@ from .errors import InputRefused
 
 ARCHITECTURE = "SpineContextResUNet"
 SIZE_MULTIPLE = 8  # the network halves its input three times
-LEAST_ALONG_SPINE = 3 * SIZE_MULTIPLE  # of a window along the spine, which has a margin to both sides
+LEAST_ALONG_SPINE = 5 * SIZE_MULTIPLE  # of a window along the spine, which has a margin to both sides
 COARSEST_MM = 20.0  # a vertebra is no larger
 BACKGROUND = "background"
 VOLUME_AXES = "SAR"  # of Volume.array after RAS reorientation: (k, j, i)
