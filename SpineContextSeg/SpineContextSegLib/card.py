@@ -10,10 +10,11 @@ from pathlib import PurePath
 import numpy as np
 
 from .errors import InputRefused
+from .windows import CELL, MARGIN_CELLS
 
 ARCHITECTURE = "SpineContextResUNet"
 SIZE_MULTIPLE = 8  # the network halves its input three times
-LEAST_ALONG_SPINE = 5 * SIZE_MULTIPLE  # of a window along the spine, which has a margin to both sides
+LEAST_ALONG_SPINE = (2 * MARGIN_CELLS + 1) * CELL  # of a window, in voxels
 COARSEST_MM = 20.0  # a vertebra is no larger
 BACKGROUND = "background"
 VOLUME_AXES = "SAR"  # of Volume.array after RAS reorientation: (k, j, i)
@@ -238,21 +239,14 @@ class ModelCard:
         axes = self._volume_axes()
         return np.where(mirrored, (last - indices_kji)[:, axes], indices_kji[:, axes])
 
-    def to_network_region(self, region_kji: tuple, shape_kji: tuple[int, int, int]) -> tuple:
-        """Slices of an upright array (k, j, i) of this shape -> the same part in its view in the network's axes."""
-        turned = [region_kji[n] for n in self._volume_axes()]
-        return self._mirrored(turned, self.network_sizes(shape_kji))
-
     def to_volume_region(self, region: tuple, shape_kji: tuple[int, int, int]) -> tuple:
-        """The inverse of `to_network_region`."""
-        unmirrored = self._mirrored(region, self.network_sizes(shape_kji))
-        return tuple(unmirrored[int(n)] for n in np.argsort(self._volume_axes()))
-
-    def _mirrored(self, region: Sequence[slice], sizes: tuple[int, int, int]) -> tuple[slice, slice, slice]:
-        return tuple(
+        """Slices of the view in the network's axes of an upright array (k, j, i) of this shape -> of that array."""
+        sizes = self.network_sizes(shape_kji)
+        unmirrored = [
             slice(size - bounds.stop, size - bounds.start) if letter in OPPOSITE else bounds
             for letter, bounds, size in zip(self.axis_order, region, sizes)
-        )
+        ]
+        return tuple(unmirrored[int(n)] for n in np.argsort(self._volume_axes()))
 
     def _volume_axes(self) -> list[int]:
         return [VOLUME_AXES.index(OPPOSITE.get(letter, letter)) for letter in self.axis_order]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .card import ModelCard
 from .labels import BINARY_SPINE
 from .model import Model
 from .pieces import LEAST_PIECE_ML, components_of
@@ -73,17 +74,16 @@ def choose_locator(
 
 
 def spine_points(
-    seen: Overview, locator: Model, runtime: Runtime, cancelled: Callable[[], bool] | None = None
+    seen: Overview, card: ModelCard, runtime: Runtime, cancelled: Callable[[], bool] | None = None
 ) -> np.ndarray:
     """Centers of the voxels of an overview that might hold spine, (n, 3) in mm along R, A, S; n = 0 where none does.
 
     Args:
-        seen: at the spacing of the locator's card.
-        locator: a network that saw whole bodies, see `Model.locator`.
+        seen: at the spacing of the card.
+        card: of a locator, a network that saw whole bodies, see `Model.locator`.
         runtime: what runs it.
         cancelled: asked between windows; raises Cancelled.
     """
-    card = locator.card
     image = card.to_network_axes(seen.hu)
     roi_size = fitting(card.roi_size, image.shape)
     corners = windows_over(image.shape, roi_size, card.overlap)

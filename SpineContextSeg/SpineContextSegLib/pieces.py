@@ -114,7 +114,7 @@ def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
 def _largest_pieces(
     components: np.ndarray, spacing_mm: tuple[float, float, float], ends: np.ndarray
 ) -> list[Piece]:
-    """The pieces, at most MOST_PIECES, in an array (k, j, i) of `_components`, the largest first."""
+    """The pieces, at most MOST_PIECES, in an array (k, j, i) of `components_of`, the largest first."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.Execute(sitk.GetImageFromArray(np.where(components <= MOST_PIECES, components, 0)))
     size = np.array(components.shape[::-1])

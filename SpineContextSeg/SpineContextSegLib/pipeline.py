@@ -86,9 +86,10 @@ def segment(
     grid = ras_grid(volume.grid, card.spacing_ras_mm)
     look = CloseLook(volume, grid, model, runtime, clock, progress, cancelled)
     with clock.stage("locate"):
-        body = overview(volume, model.locator.card.spacing_ras_mm if locator else OVERVIEW_MM)
-        points = spine_points(body, model.locator, locator, cancelled) if locator else []
-    seen = look.along_spine(points) if locator and len(points) else None
+        coarse = model.locator.card if locator else None
+        body = overview(volume, coarse.spacing_ras_mm if coarse else OVERVIEW_MM)
+        points = spine_points(body, coarse, locator, cancelled) if coarse else []
+    seen = look.along_spine(points) if len(points) else None
     # Where there is next to nothing, the coarse look isn't trusted.
     if seen is None or seen.volume_ml < LEAST_PIECE_ML:
         seen = look.everywhere(body.grid)

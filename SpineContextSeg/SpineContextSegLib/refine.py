@@ -16,11 +16,8 @@ from .runtime import Runtime
 from .sliding_window import Region, sweep
 from .stopwatch import Stopwatch
 from .volume import Grid, Volume
-from .windows import CELL, Corner, cells_of, covered_cells, fitting, windows_along, windows_over
+from .windows import CELL, MARGIN_CELLS, Corner, cells_of, covered_cells, fitting, windows_along, windows_over
 
-# Cells between the spine and the faces of its windows, where a network sees too little around a voxel. One cell costs
-# 0.002 of Dice on generated pelvis and chest, three cost three times the windows.
-MARGIN_CELLS = 2
 # What the coarse look can be off by.
 AROUND_MM = 6.0
 # Less than this share of a cell is no spine that goes on, but the rim of it.

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 CELL = 8
+# Cells between the spine and the faces of its windows, where a network sees too little around a voxel. One cell costs
+# 0.002 of Dice on generated pelvis and chest, three cost three times the windows.
+MARGIN_CELLS = 2
 
 Corner = tuple[int, int, int]
 
