@@ -7,20 +7,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from SpineContextSegLib.card import OFFSETS
 from SpineContextSegLib.labels import BINARY_SPINE, DISCS, VERTEBRAE
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training import checkpoint
 from Training.anatomy.tissues import Tissue
-from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM, merge_matrix
+from Training.classes import ANATOMY, BODY, CANAL, CLASSES, COLUMN, POSTERIOR, RIB, SACRUM
 from Training.generated_patches import GeneratedPatches, store
 from Training.label_maps import load_atlas
 from Training.losses import segmentation_loss
 from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, sample
-from Training.train import WEIGHTS_FILE, _parser, learning_rate, train
+from Training.train import CARD, WEIGHTS_FILE, _parser, learning_rate, train
 
 STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
 
@@ -40,9 +41,9 @@ def logits_for(target: torch.Tensor) -> torch.Tensor:
 def test_loss_is_small_when_right_and_large_when_wrong():
     target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     target[:, 2:6, 2:6, 2:6] = BODY
-    merge = merge_matrix("generated")[None]
-    right, _ = segmentation_loss(logits_for(target), target, merge)
-    wrong, _ = segmentation_loss(logits_for(torch.zeros_like(target)), target, merge)
+    merge = ANATOMY.merge_matrix("generated")[None]
+    right, _ = segmentation_loss(logits_for(target), target, merge, ANATOMY)
+    wrong, _ = segmentation_loss(logits_for(torch.zeros_like(target)), target, merge, ANATOMY)
     assert right < 0.01 < 1 < wrong
 
 
@@ -52,10 +53,10 @@ def test_source_without_arches_takes_body_and_arch_for_the_same():
     arch, rib = target.clone(), target.clone()
     arch[:, 2:6, 2:6, 4:6] = POSTERIOR
     rib[:, 0:2] = RIB
-    merge = merge_matrix("vertebrae")[None]
-    assert segmentation_loss(logits_for(arch), target, merge)[0] < 0.01
-    assert segmentation_loss(logits_for(rib), target, merge)[0] < 0.01
-    assert segmentation_loss(logits_for(arch), target, merge_matrix("generated")[None])[0] > 1
+    merge = ANATOMY.merge_matrix("vertebrae")[None]
+    assert segmentation_loss(logits_for(arch), target, merge, ANATOMY)[0] < 0.01
+    assert segmentation_loss(logits_for(rib), target, merge, ANATOMY)[0] < 0.01
+    assert segmentation_loss(logits_for(arch), target, ANATOMY.merge_matrix("generated")[None], ANATOMY)[0] > 1
 
 
 def test_ignored_voxels_do_not_count():
@@ -64,16 +65,17 @@ def test_ignored_voxels_do_not_count():
     prediction = logits_for(target)
     target[:, 6:] = 255
     prediction[:, :, 6:] = prediction[:, :, 6:].roll(1, 1)
-    assert segmentation_loss(prediction, target, merge_matrix("generated")[None])[0] < 0.01
+    assert segmentation_loss(prediction, target, ANATOMY.merge_matrix("generated")[None], ANATOMY)[0] < 0.01
 
 
 def test_sampling_without_deformation_is_a_crop():
     array = torch.arange(20 * 22 * 24, dtype=torch.float32).reshape(20, 22, 24)
-    points = patch_coordinates(np.array([9.5, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
+    points, to_array = patch_coordinates(np.array([9.5, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
     for mode in ("nearest", "bilinear"):
         assert torch.allclose(sample([array], points, mode)[0], array[6:14, 7:15, 8:16], atol=1e-2)
     assert not outside((20, 22, 24), points).any()
-    beyond = patch_coordinates(np.array([-2.0, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
+    assert torch.equal(to_array, torch.eye(3))
+    beyond, _ = patch_coordinates(np.array([-2.0, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
     assert outside((20, 22, 24), beyond)[:5].all() and not outside((20, 22, 24), beyond)[6:].any()
 
 
@@ -81,11 +83,11 @@ def test_generated_patch_shows_bone_where_its_target_says(generated):
     rng = np.random.default_rng(1)
     inside, beside = [], []
     for _ in range(8):
-        hu, target = generated.draw(rng)
-        assert hu.shape == target.shape == (32, 32, 32) and torch.isfinite(hu).all()
-        assert set(target.unique().tolist()) <= set(range(len(CLASSES)))
-        inside.append(hu[target == BODY])
-        beside.append(hu[target == CANAL])
+        patch = generated.draw(rng)
+        assert patch.hu.shape == patch.label.shape == (32, 32, 32) and torch.isfinite(patch.hu).all()
+        assert set(patch.label.unique().tolist()) <= set(range(len(CLASSES)))
+        inside.append(patch.hu[patch.label == BODY])
+        beside.append(patch.hu[patch.label == CANAL])
     assert torch.cat(inside).median() > torch.cat(beside).median() + 50
 
 
@@ -100,13 +102,14 @@ def test_real_scan_keeps_labels_over_the_right_voxels(tmp_path):
     write_volume(Volume(labels, affine), tmp_path / "scan_labels.nii.gz")
     scan = load_real_scan(tmp_path / "scan.nii.gz", 2.0)
     bright = scan.hu > 320
-    marked = scan.target == BODY
+    marked = scan.label == BODY
     assert marked.sum() > 1000
     assert (bright & marked).sum() / (bright | marked).sum() > 0.9
-    assert (scan.target == 255).any()
+    assert (scan.label == 255).any()
     source = RealPatches([scan], 2.0, (24, 24, 24))
-    patch, target = source.draw(np.random.default_rng(2))
-    assert patch[target == BODY].median() > patch[target == 0].median() + 200
+    patch = source.draw(np.random.default_rng(2))
+    assert patch.hu[patch.label == BODY].median() > patch.hu[patch.label == 0].median() + 200
+    assert set(patch.level[patch.label == BODY].unique().tolist()) == {19}
 
 
 def test_verse_values_become_classes():
@@ -123,19 +126,21 @@ def test_learning_rate_rises_stays_and_falls():
 
 def test_training_resumes_where_it_stopped(tmp_path):
     """Six steps in two goes give weights close to six in one (Adam's moments are kept in half precision)."""
-    common = ["--batch", "1", "--patch", "16", "--device", "cpu", "--seed", "3"]
     folder = tmp_path / "bodies"
     folder.mkdir()
-    store(folder, 1, 2.0)
-    common += ["--anatomies", str(folder)]
+    store(folder, 1, 4.0)
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps(json.loads(CARD.read_text()) | {"spacing_mm": [4.0] * 3}))
+    common = ["--batch", "1", "--patch", "16", "--device", "cpu", "--seed", "3"]
+    common += ["--card", str(card), "--anatomies", str(folder)]
     once, twice = tmp_path / "once", tmp_path / "twice"
     train(_parser().parse_args(["--output", str(once), "--steps", "6", *common]))
     train(_parser().parse_args(["--output", str(twice), "--steps", "6", "--stop-after", "3", *common]))
     assert (twice / checkpoint.CHECKPOINT_FILE).stat().st_size < 16 * 2**20
     train(_parser().parse_args(["--output", str(twice), "--steps", "6", *common]))
     first, second = load_file(once / WEIGHTS_FILE), load_file(twice / WEIGHTS_FILE)
-    assert first.keys() == SpineContextResUNet(1, len(CLASSES)).state_dict().keys()
-    fresh = torch.manual_seed(3) and SpineContextResUNet(1, len(CLASSES)).state_dict()
+    assert first.keys() == SpineContextResUNet(1, len(CLASSES) + OFFSETS).state_dict().keys()
+    fresh = torch.manual_seed(3) and SpineContextResUNet(1, len(CLASSES) + OFFSETS).state_dict()
     moved = (first["final.weight"] - fresh["final.weight"]).abs().max()
     apart = (first["final.weight"] - second["final.weight"]).abs().max()
     assert apart < 0.2 * moved
@@ -161,7 +166,9 @@ def test_label_map_becomes_a_body_that_can_be_scanned(tmp_path):
     source = GeneratedPatches(2.0, (24, 24, 24))
     source.add("atlas", body)
     rng = np.random.default_rng(0)
-    hu, target = (torch.stack(drawn) for drawn in zip(*(source.draw(rng) for _ in range(6)), strict=True))
+    patches = [source.draw(rng) for _ in range(6)]
+    hu, target = (torch.stack([getattr(patch, name) for patch in patches]) for name in ("hu", "label"))
+    assert not any(torch.isfinite(patch.offsets).any() for patch in patches)  # body and arch aren't drawn apart
     assert torch.isfinite(hu).all() and hu[target == BODY].median() > hu[target == 0].median() + 50
 
 

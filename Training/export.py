@@ -19,7 +19,13 @@ from torch import Tensor, nn
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import Model, write_model
-from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm, load_checkpoint, network_from_state
+from SpineContextSegLib.network import (
+    Activation,
+    SpineContextResUNet,
+    fold_batch_norm,
+    load_checkpoint,
+    network_from_state,
+)
 from SpineContextSegLib.runtime.openvino_runtime import import_openvino
 from SpineContextSegLib.scores import BINARY
 
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
     import openvino
 
 LOCATOR = "locator"
-ACTIVATIONS = {"softmax": lambda: nn.Softmax(dim=1), "sigmoid": nn.Sigmoid}
 
 
 def export(state: dict[str, Tensor], card: dict, destination: str | Path, locator: Path | None = None) -> Model:
@@ -48,13 +53,13 @@ def export(state: dict[str, Tensor], card: dict, destination: str | Path, locato
         ValueError: when a weight isn't finite in half precision.
     """
     parsed = ModelCard.from_dict({key: value for key, value in card.items() if key != "weights"})
-    shape = parsed.in_channels, len(parsed.classes), parsed.base_filters
+    shape = parsed.in_channels, parsed.out_channels, parsed.base_filters
     half = _without_batch_norm(network_from_state(state, *shape))
     for key, value in half.items():
         if not torch.isfinite(value).all():
             raise ValueError(f"The weight {key} isn't finite in half precision.")
     network = network_from_state(half, *shape)
-    probabilities = nn.Sequential(fold_batch_norm(network), ACTIVATIONS[parsed.activation]())
+    probabilities = nn.Sequential(fold_batch_norm(network), Activation(parsed.activation, len(parsed.classes), parsed.out_channels))
     xml, binary = openvino_ir(probabilities, (1, parsed.in_channels, *parsed.roi_size))
     weights = {
         "safetensors": ("model.safetensors", save({key: value.contiguous() for key, value in half.items()})),

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from .anatomy.generate import Anatomy, generate
+from .centers import generated_centers, offsets
 from .classes import BACKGROUND, OTHER_BONE, RIB, SPINE
-from .sampling import AIR_HU, Deformation, outside, patch_coordinates, sample
+from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, sample
 from .scanner import draw_recipe, render_ct
 
-_ARRAYS = ("tissue", "label", "bone", "cortex")
+_ARRAYS = ("tissue", "label", "level", "bone", "cortex")
 # Where patches are centered. Bones that are not spine get their share, or skull and ribs are taken for arches.
 _CENTERS = {"spine": 0.66, "other_bone": 0.24, "anywhere": 0.10}
 _POINTS_KEPT = 4000
@@ -27,8 +28,9 @@ _JITTER_MM = 36.0
 class StoredAnatomy:
     """The arrays of one body that rendering needs, and points to center patches on."""
 
-    def __init__(self, arrays: dict[str, Tensor]):
-        self.arrays = arrays
+    def __init__(self, arrays: dict[str, Tensor], body_centers: Tensor):
+        """`body_centers` as in `centers.py`."""
+        self.arrays, self.body_centers = arrays, body_centers
         label = arrays["label"]
         spine = (label >= min(SPINE)) & (label <= max(SPINE))
         self.centers = {
@@ -40,7 +42,7 @@ class StoredAnatomy:
     @classmethod
     def of(cls, anatomy: Anatomy) -> "StoredAnatomy":
         """Keep what rendering needs of a freshly generated body."""
-        return cls({name: getattr(anatomy, name) for name in _ARRAYS})
+        return cls({name: getattr(anatomy, name) for name in _ARRAYS}, generated_centers(anatomy))
 
     def draw_center(self, rng: np.random.Generator) -> np.ndarray:
         """A voxel index (k, j, i) of a kind drawn by `_CENTERS`; a kind that this body lacks falls back to the next."""
@@ -64,7 +66,8 @@ def store(folder: Path, seed: int, spacing_mm: float, device: str = "cpu") -> Pa
     target = anatomy_file(folder, seed)
     anatomy = generate(seed, spacing_mm=spacing_mm, device=device)
     part = target.with_suffix(".part.npz")
-    np.savez(part, spacing_mm=spacing_mm, **{name: getattr(anatomy, name).cpu().numpy() for name in _ARRAYS})
+    arrays = {name: getattr(anatomy, name).cpu().numpy() for name in _ARRAYS}
+    np.savez(part, spacing_mm=spacing_mm, body_centers=generated_centers(anatomy).cpu().numpy(), **arrays)
     os.replace(part, target)
     return target
 
@@ -95,20 +98,24 @@ class GeneratedPatches:
             with np.load(path) as file:
                 if float(file["spacing_mm"]) != self.spacing_mm:
                     raise ValueError(f"{path} has voxels of {file['spacing_mm']} mm instead of {self.spacing_mm} mm")
-                arrays = {name: torch.from_numpy(file[name]).to(self.device) for name in _ARRAYS}
-            self.add(path.name, StoredAnatomy(arrays))
+                *arrays, centers = (torch.from_numpy(file[name]).to(self.device) for name in (*_ARRAYS, "body_centers"))
+            self.add(path.name, StoredAnatomy(dict(zip(_ARRAYS, arrays)), centers))
         return len(new)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """A rendered patch: float32 HU (k, j, i) and uint8 target (k, j, i)."""
+    def draw(self, rng: np.random.Generator) -> Patch:
+        """A rendered patch."""
         body = list(self._pool.values())[rng.integers(len(self._pool))]
         center = body.draw_center(rng) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm
-        points = patch_coordinates(center, self.size, self.deformation, rng)
+        points, to_array = patch_coordinates(center, self.size, self.deformation, rng)
         beyond = outside(tuple(body.arrays["label"].shape), points).to(self.device)
-        tissue, label = sample([body.arrays["tissue"], body.arrays["label"]], points, "nearest").to(torch.uint8)
+        names = ("tissue", "label", "level")
+        tissue, label, level = sample([body.arrays[name] for name in names], points, "nearest").to(torch.uint8)
         bone, cortex = sample([body.arrays["bone"], body.arrays["cortex"]], points, "bilinear") / 255
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
         hu, valid = render_ct(tissue, bone, cortex, label, self.spacing_mm, draw_recipe(rng), generator)
         # Where the scanner saw nothing there is nothing to find, as in the padding at inference.
         valid &= ~beyond
-        return torch.where(beyond, AIR_HU, hu), torch.where(valid, label, BACKGROUND)
+        label = torch.where(valid, label, BACKGROUND)
+        return Patch(
+            torch.where(beyond, AIR_HU, hu), label, level, offsets(points, to_array, label, level, body.body_centers)
+        )

@@ -60,8 +60,11 @@ def load_atlas(
     tissue[label == DISC] = Tissue.DISC
     from_drawn_mm = -_distance_mm(drawn > 0, spacing_mm)
     tissue[blur(from_drawn_mm, (8 / spacing_mm,) * 3) > _SKIN_MM] = Tissue.AIR
-    arrays = {"tissue": tissue, "label": label, "bone": (bone * 255).byte(), "cortex": (cortex * 255).byte()}
-    return StoredAnatomy({name: array.to(device) for name, array in arrays.items()})
+    level = torch.zeros_like(label)  # vertebrae stay one class: body and arch aren't drawn apart
+    bone, cortex = (bone * 255).byte(), (cortex * 255).byte()
+    arrays = {"tissue": tissue, "label": label, "level": level, "bone": bone, "cortex": cortex}
+    unknown = torch.full((256, 3), float("nan"), device=device)
+    return StoredAnatomy({name: array.to(device) for name, array in arrays.items()}, unknown)
 
 
 def _translated(drawn: np.ndarray, table: dict[int, tuple[int, ...]], default: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,16 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS
+from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, VERTEBRAE
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume, to_sitk
 
+from .centers import offsets, real_centers
 from .classes import BACKGROUND, BODY, DISC, IGNORED, SACRUM
 from .classes import CANAL as CANAL_CLASS
-from .sampling import AIR_HU, Deformation, outside, patch_coordinates, sample
+from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, sample
 from .smoothing import blur, noise
 
 _BEYOND = 254  # no class
@@ -28,11 +29,14 @@ _JITTER_MM = 36.0
 
 @dataclass(frozen=True)
 class RealScan:
-    """A labelled scan on the network's grid: HU int16 (k, j, i), target uint8 (k, j, i), name."""
+    """A labelled scan on the network's grid: HU int16, label (classes of anatomy) and level (VerSe values) uint8, all
+    (k, j, i); body_centers as in `centers.py`."""
 
     name: str
     hu: Tensor
-    target: Tensor
+    label: Tensor
+    level: Tensor
+    body_centers: Tensor
     spine_points: np.ndarray
 
 
@@ -61,18 +65,27 @@ def load_real_scan(image: Path, spacing_mm: float) -> RealScan:
     grid = ras_grid(volume.grid, spacing_mm)
     hu = resample_intensity(volume, grid, AIR_HU)
     reference = read_labels(labels_of(image))
-    target = _majority(Volume(target_classes(reference.array), reference.affine), grid)
-    points = np.argwhere(target == BODY)
-    name = image.name.removesuffix(".nii.gz")
+    label = _majority(Volume(target_classes(reference.array), reference.affine), grid)
+    # Which vertebra, wherever there is one: a facet that two share is bone, though neither has the larger part of it.
+    only_levels = np.where(np.isin(reference.array, [*VERTEBRAE, SACRUM_VALUE]), reference.array, 0)
+    level = _majority(Volume(only_levels, reference.affine), grid, among=np.unique(only_levels)[1:])
+    centers = real_centers(np.where(label == CANAL_CLASS, CANAL, np.where(label == BODY, level, 0)))
+    points = np.argwhere(label == BODY)
     return RealScan(
-        name, torch.from_numpy(hu.astype(np.int16)), torch.from_numpy(target), points[:: max(1, len(points) // 4000)]
+        image.name.removesuffix(".nii.gz"),
+        torch.from_numpy(hu.astype(np.int16)),
+        torch.from_numpy(label),
+        torch.from_numpy(level),
+        centers,
+        points[:: max(1, len(points) // 4000)],
     )
 
 
-def _majority(labels: Volume, grid: Grid) -> np.ndarray:
-    best = np.full(grid.shape, -1.0, np.float32)
+def _majority(labels: Volume, grid: Grid, among: np.ndarray | None = None) -> np.ndarray:
+    """The label that weighs most at each voxel of a grid, of all or `among` some."""
+    best = np.full(grid.shape, -1.0 if among is None else 0.0, np.float32)
     result = np.zeros(grid.shape, np.uint8)
-    for value in np.unique(labels.array):
+    for value in np.unique(labels.array) if among is None else among:
         share = resample_intensity(Volume((labels.array == value).astype(np.float32), labels.affine), grid, 0.0)
         result[share > best] = value
         np.maximum(best, share, out=best)
@@ -87,28 +100,32 @@ class RealPatches:
 
     def __init__(self, scans: list[RealScan], spacing_mm: float, size_kji: tuple[int, int, int], device: str = "cpu"):
         self.scans = [
-            RealScan(s.name, s.hu.to(device), s.target.to(device), s.spine_points) for s in scans
+            replace(s, **{name: getattr(s, name).to(device) for name in ("hu", "label", "level", "body_centers")})
+            for s in scans
         ]
         # A scan is drawn as often as it has spine, damped so that a small one still counts.
-        weights = np.sqrt([len(torch.nonzero(s.target == BODY)) for s in scans])
+        weights = np.sqrt([len(torch.nonzero(s.label == BODY)) for s in scans])
         self.weights = weights / weights.sum()
         self.spacing_mm, self.size, self.device = spacing_mm, size_kji, device
         self.deformation = Deformation(rotation_deg=10.0, log_scale=0.12, elastic_voxels=2.0)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """An augmented patch: float32 HU (k, j, i) and uint8 target (k, j, i), 255 = ignore."""
+    def draw(self, rng: np.random.Generator) -> Patch:
+        """An augmented patch."""
         scan = self.scans[rng.choice(len(self.scans), p=self.weights)]
         if rng.random() < _ON_SPINE:
             center = scan.spine_points[rng.integers(len(scan.spine_points))]
         else:
             center = rng.uniform(0, scan.hu.shape)
         center = center + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm
-        points = patch_coordinates(center, self.size, self.deformation, rng)
+        points, to_array = patch_coordinates(center, self.size, self.deformation, rng)
         beyond = outside(tuple(scan.hu.shape), points).to(self.device)
         hu = torch.where(beyond, AIR_HU, sample([scan.hu], points, "bilinear")[0])
         # Beyond the scan there is nothing to find, as in the padding at inference.
-        target = torch.where(beyond, BACKGROUND, sample([scan.target], points, "nearest")[0].to(torch.uint8))
-        return self._rescan(hu, rng), target
+        label, level = sample([scan.label, scan.level], points, "nearest").to(torch.uint8)
+        label = torch.where(beyond, BACKGROUND, label)
+        return Patch(
+            self._rescan(hu, rng), label, level, offsets(points, to_array, label, level, scan.body_centers)
+        )
 
     def _rescan(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))

@@ -13,6 +13,17 @@ AIR_HU = -1000.0  # what lies beyond an array
 
 
 @dataclass(frozen=True)
+class Patch:
+    """What a source draws, all (k, j, i): hu float32; label uint8 classes of anatomy, 255 = ignore; level uint8 VerSe
+    values; offsets float32 (3, k, j, i), see `centers.offsets`."""
+
+    hu: Tensor
+    label: Tensor
+    level: Tensor
+    offsets: Tensor
+
+
+@dataclass(frozen=True)
 class Deformation:
     """How far a patch may turn, stretch and bend; degrees, natural log of scale, voxels."""
 
@@ -25,8 +36,9 @@ class Deformation:
 
 def patch_coordinates(
     center_kji: np.ndarray, size_kji: tuple[int, int, int], deformation: Deformation, rng: np.random.Generator
-) -> Tensor:
-    """Where each voxel of a patch lies in the array: float32 (d, h, w, 3), voxel indices (k, j, i).
+) -> tuple[Tensor, Tensor]:
+    """Where each voxel of a patch lies in the array: float32 (d, h, w, 3), voxel indices (k, j, i), and the linear part
+    of that map, (3, 3).
 
     The mirror is left-right (axis i of a RAS-aligned array), the only symmetry of the body.
     """
@@ -42,7 +54,7 @@ def patch_coordinates(
     amplitude = rng.uniform(0, deformation.elastic_voxels)
     knots = torch.from_numpy(rng.standard_normal((1, 3, 5, 5, 5)).astype(np.float32)) * amplitude
     bend = interpolate(knots, size=size_kji, mode="trilinear", align_corners=True)[0]
-    return points + bend.movedim(0, -1)
+    return points + bend.movedim(0, -1), matrix
 
 
 def sample(arrays: list[Tensor], points_kji: Tensor, mode: str) -> Tensor:

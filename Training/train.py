@@ -25,10 +25,10 @@ from SpineContextSegLib.model import read_card
 from SpineContextSegLib.network import SpineContextResUNet
 
 from . import checkpoint
-from .classes import merge_matrix
+from .classes import vocabulary_of
 from .generated_patches import GeneratedPatches
 from .label_maps import load_atlas
-from .losses import segmentation_loss
+from .losses import offset_loss, segmentation_loss
 from .real_patches import RealPatches, load_real_scan
 
 CARD = Path(__file__).parent / "cards" / "ct.json"
@@ -44,11 +44,13 @@ _LOG_EVERY = 25
 
 @dataclass
 class Batch:
-    """image (n, 1, r, a, s) in the network's intensities; target uint8 (n, r, a, s); merge (n, classes, classes)."""
+    """image (n, 1, r, a, s) in the network's intensities; target uint8 (n, r, a, s); merge (n, classes, classes);
+    offsets (n, 3, r, a, s) along the same axes in the card's unit, None for a network without."""
 
     image: Tensor
     target: Tensor
     merge: Tensor
+    offsets: Tensor | None
 
 
 def draw_batch(sources: dict[str, object], shares: dict[str, float], card: ModelCard, size: int,
@@ -59,15 +61,22 @@ def draw_batch(sources: dict[str, object], shares: dict[str, float], card: Model
     """
     rng = np.random.default_rng(seed)
     names = rng.choice(list(shares), size=size, p=list(shares.values()))
-    images, targets = zip(*(sources[name].draw(rng) for name in names))
+    patches = [sources[name].draw(rng) for name in names]
+    vocabulary = vocabulary_of(card)
     low, high = card.range_hu
     a, b = card.scale
-    image = (torch.stack(images).clamp(low, high) - low) * ((b - a) / (high - low)) + a
+    image = (torch.stack([patch.hu for patch in patches]).clamp(low, high) - low) * ((b - a) / (high - low)) + a
+    target = torch.stack([vocabulary.target(patch.label, patch.level) for patch in patches])
+    offsets = None
+    if card.offset_unit_mm is not None:
+        offsets = torch.stack([patch.offsets.flip(0) for patch in patches]) * (card.spacing_mm[0] / card.offset_unit_mm)
+        offsets = offsets.transpose(2, 4).contiguous()
     # Patches are (k, j, i) = (S, A, R); the card's axis order is R, A, S.
     return Batch(
         image.transpose(1, 3)[:, None].contiguous(memory_format=torch.channels_last_3d),
-        torch.stack(targets).transpose(1, 3).contiguous(),
-        torch.stack([merge_matrix(name) for name in names]).to(device),
+        target.transpose(1, 3).contiguous(),
+        torch.stack([vocabulary.merge_matrix(name) for name in names]).to(device),
+        offsets,
     )
 
 
@@ -95,6 +104,15 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     return float(peak * min(1.0, (step + 1) / _WARM_UP_STEPS) * (0.02 + 0.98 * fall))
 
 
+def start_from(network: SpineContextResUNet, state: dict[str, Tensor]) -> None:
+    """Take over weights. Outputs that they lack stay as they were drawn; those of other classes are learnt anew."""
+    own = network.state_dict()
+    for key in ("final.weight", "final.bias"):
+        rows = min(len(own[key]), len(state[key]))
+        own[key][:rows] = state[key][:rows]
+    network.load_state_dict(state | {key: own[key] for key in ("final.weight", "final.bias")})
+
+
 def freeze_batch_norm(network: nn.Module) -> None:
     """Use running statistics from here on, as inference does: batches are too small for their own to be steady."""
     for module in network.modules():
@@ -107,14 +125,15 @@ def train(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
     device, card = arguments.device, read_card(arguments.card)
-    size = (arguments.patch,) * 3
+    size = tuple(arguments.patch[::-1] if len(arguments.patch) == 3 else arguments.patch * 3)
+    vocabulary = vocabulary_of(card)
     spacing = card.spacing_mm[0]
 
     sources, shares = open_sources(arguments, spacing, size)
 
-    network = SpineContextResUNet(1, len(card.classes), card.base_filters)
+    network = SpineContextResUNet(1, card.out_channels, card.base_filters)
     if arguments.start_from:
-        network.load_state_dict(load_file(arguments.start_from))
+        start_from(network, load_file(arguments.start_from))
     network = network.to(device, memory_format=torch.channels_last_3d)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
@@ -144,8 +163,12 @@ def train(arguments: argparse.Namespace) -> None:
                 group["lr"] = learning_rate(step, arguments.steps, arguments.learning_rate)
             batch, coming = coming.result(), drawer.submit(draw, step + 1)
             with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                logits = forward(batch.image)
-            loss, parts = segmentation_loss(logits, batch.target, batch.merge)
+                outputs = forward(batch.image)
+            logits, found_offsets = outputs.tensor_split([len(card.classes)], 1)
+            loss, parts = segmentation_loss(logits, batch.target, batch.merge, vocabulary)
+            if batch.offsets is not None:
+                parts["offsets"] = offset_loss(found_offsets, batch.offsets)
+                loss, parts["offsets"] = loss + parts["offsets"], parts["offsets"].detach()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_CLIP)
@@ -191,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, required=True)
     add("--stop-after", type=int, help="step at which to stop this time; the learning rate still follows --steps")
     add("--batch", type=int, default=2)
-    add("--patch", type=int, default=64, help="edge in voxels, a multiple of 8")
+    add("--patch", type=int, nargs="+", default=[64], help="edge, or size along R, A and S, in voxels, multiples of 8")
     add("--learning-rate", type=float, default=2e-3)
     add("--seed", type=int, default=0)
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
