@@ -22,11 +22,10 @@ from safetensors.torch import load
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.model import Model, load_model
-from SpineContextSegLib.network import SpineContextResUNet, network_from_state
+from SpineContextSegLib.network import Activation, SpineContextResUNet, network_from_state
 from SpineContextSegLib.pieces import keep_column
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.resampling import labels_on_grid, ras_grid, resample_intensity
-from SpineContextSegLib.runtime.torch_runtime import ACTIVATIONS
 from SpineContextSegLib.stopwatch import Stopwatch
 from SpineContextSegLib.threads import limit_threads
 from SpineContextSegLib.volume import Volume
@@ -36,7 +35,7 @@ from SpineContextSegLib.writing import write_segmentation
 def load_network(model: Model) -> SpineContextResUNet:
     """The network in eval mode, nothing folded. Raises InputRefused when the weights are missing or don't fit."""
     card = model.card
-    return network_from_state(load(model.read("safetensors")), card.in_channels, len(card.classes), card.base_filters)
+    return network_from_state(load(model.read("safetensors")), card.in_channels, card.out_channels, card.base_filters)
 
 
 def segment(volume: Volume, model: Model, network: SpineContextResUNet, clock: Stopwatch) -> Volume:
@@ -59,7 +58,7 @@ def segment(volume: Volume, model: Model, network: SpineContextResUNet, clock: S
 def _probabilities(hu: np.ndarray, model: Model, network: SpineContextResUNet) -> dict[int, np.ndarray]:
     """HU (k, j, i) on the card's grid -> probability of each label value as uint8 0..255."""
     card = model.card
-    activation = ACTIVATIONS[card.activation]
+    activation = Activation(card.activation, len(card.classes), card.out_channels)
     image = torch.from_numpy(np.ascontiguousarray(card.normalize(card.to_network_axes(hu))))
     classes = sliding_window_inference(
         image[None, None], card.roi_size, sw_batch_size=1, predictor=lambda windows: activation(network(windows)),

@@ -8,7 +8,7 @@ import pytest
 from conftest import bone_threshold_state, model_card
 
 from SpineContextSegLib.errors import Cancelled, InputRefused
-from SpineContextSegLib.locate import body_region, choose_locator, overview, spine_points
+from SpineContextSegLib.locate import CoarseSpine, body_region, choose_locator, coarse_spine, overview
 from SpineContextSegLib.model import CARD_FILE, Model, load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
@@ -39,7 +39,7 @@ def scan_with(*boxes, shape=(120, 60, 80), bone_hu=1200) -> Volume:
 
 
 def found(volume: Volume, locator: Model, runtime) -> np.ndarray:
-    return spine_points(overview(volume, locator.card.spacing_ras_mm), locator.card, runtime)
+    return coarse_spine(overview(volume, locator.card.spacing_ras_mm), locator.card, runtime).points
 
 
 COLUMN = slice(0, 120), slice(24, 36), slice(34, 46)
@@ -74,7 +74,7 @@ def test_nothing_is_nothing(locator, runtime, bone):
 
 def test_coarse_look_can_be_cancelled(locator, runtime):
     with pytest.raises(Cancelled):
-        spine_points(overview(scan_with(COLUMN), 4.0), locator.card, runtime, cancelled=lambda: True)
+        coarse_spine(overview(scan_with(COLUMN), 4.0), locator.card, runtime, cancelled=lambda: True)
 
 
 def test_body_region_leaves_out_air_and_nothing_else():
@@ -113,7 +113,7 @@ def test_where_the_coarse_look_finds_nothing_the_close_look_goes_everywhere(loca
     """Bone that is too thin for 4 mm."""
     volume = scan_with((slice(0, 120), slice(26, 34), slice(37, 39)), bone_hu=400)
     fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
-    assert not len(spine_points(overview(volume, 4.0), located_model.locator.card, locator))
+    assert not len(coarse_spine(overview(volume, 4.0), located_model.locator.card, locator).points)
     full, along = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
     assert full.labels.array.any() and np.array_equal(full.labels.array, along.labels.array)
     assert along.windows == full.windows
@@ -122,7 +122,8 @@ def test_where_the_coarse_look_finds_nothing_the_close_look_goes_everywhere(loca
 def test_where_the_close_look_confirms_nothing_it_goes_everywhere_too(located_model, monkeypatch):
     """The coarse look pointed to a corner of the scan."""
     volume = scan_with(COLUMN)
-    monkeypatch.setattr("SpineContextSegLib.pipeline.spine_points", lambda *_: np.zeros((1, 3)))
+    corner = CoarseSpine(np.zeros((1, 3)), np.zeros((1, 3)), {})
+    monkeypatch.setattr("SpineContextSegLib.pipeline.coarse_spine", lambda *_: corner)
     fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
     full, misled = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
     assert full.labels.array.any() and np.array_equal(full.labels.array, misled.labels.array)

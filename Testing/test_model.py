@@ -134,12 +134,12 @@ def test_spacing_is_told_along_r_a_and_s():
 
 def test_air_needs_no_network():
     card = ModelCard.from_dict(card_content())
-    np.testing.assert_array_equal(card.known_probabilities(np.full((2, 2, 2), -1024, np.int16)), [1] + [0] * 7)
-    assert card.known_probabilities(np.array([[[-1024, -999]]], np.int16)) is None
+    np.testing.assert_array_equal(card.known_outputs(np.full((2, 2, 2), -1024, np.int16)), [1] + [0] * 7)
+    assert card.known_outputs(np.array([[[-1024, -999]]], np.int16)) is None
     thinner = changed("intensity.air_hu", -300)
-    assert ModelCard.from_dict(thinner).known_probabilities(np.array([[[-1024, -301]]], np.int16)) is not None
+    assert ModelCard.from_dict(thinner).known_outputs(np.array([[[-1024, -301]]], np.int16)) is not None
     spine = ModelCard.from_dict(sigmoid_content())
-    np.testing.assert_array_equal(spine.known_probabilities(np.full((2, 2, 2), -1024, np.int16)), [0])
+    np.testing.assert_array_equal(spine.known_outputs(np.full((2, 2, 2), -1024, np.int16)), [0])
 
 
 def test_structures_add_up_their_classes():

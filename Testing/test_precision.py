@@ -109,7 +109,7 @@ def test_8_bits_leave_the_gpu_aside(model, processor, monkeypatch):
 
 
 def test_torch_runs_in_32_bits_on_the_cpu():
-    assert TorchRuntime(fold_batch_norm(random_network()), "softmax").precision == "fp32"
+    assert TorchRuntime(fold_batch_norm(random_network()), torch.nn.Softmax(1)).precision == "fp32"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this computer")

@@ -67,7 +67,7 @@ def expected(batch):
 
 def test_torch_runs_every_window_in_order():
     batch = windows(5)
-    runtime = TorchRuntime(fold_batch_norm(random_network()), "softmax")
+    runtime = TorchRuntime(fold_batch_norm(random_network()), torch.nn.Softmax(1))
     result = runtime(batch)
     assert result.dtype == np.float32 and result.flags.c_contiguous
     np.testing.assert_allclose(result, expected(batch), atol=1e-5)
@@ -104,7 +104,7 @@ def test_results_of_openvino_do_not_change_with_the_next_window(model):
 
 def test_the_cpu_takes_over_when_the_gpu_memory_does_not_suffice():
     """The meta device stands for a GPU: not the CPU, and there without one."""
-    runtime = TorchRuntime(out_of_memory_network(broken=("meta",)), "softmax", "meta")
+    runtime = TorchRuntime(out_of_memory_network(broken=("meta",)), torch.nn.Softmax(1), "meta")
     assert (runtime.device, runtime.preferred_batch) == ("meta", 4)
     batch = windows(4)
     np.testing.assert_allclose(runtime(batch), expected(batch), atol=1e-5)
@@ -120,7 +120,7 @@ def test_the_cpu_takes_over_when_the_gpu_memory_does_not_suffice():
 
 def test_the_cpu_takes_over_when_the_gpu_cannot_run_the_network():
     """Without data, the meta device can't hand a result back: an error that has nothing to do with memory."""
-    runtime = TorchRuntime(fold_batch_norm(random_network()), "softmax", "meta")
+    runtime = TorchRuntime(fold_batch_norm(random_network()), torch.nn.Softmax(1), "meta")
     batch = windows(2)
     np.testing.assert_allclose(runtime(batch), expected(batch), atol=1e-5)
     assert runtime.device == "cpu"
@@ -128,7 +128,7 @@ def test_the_cpu_takes_over_when_the_gpu_cannot_run_the_network():
 
 
 def test_too_little_memory_on_the_cpu_is_an_error():
-    runtime = TorchRuntime(out_of_memory_network(broken=("cpu",)), "softmax")
+    runtime = TorchRuntime(out_of_memory_network(broken=("cpu",)), torch.nn.Softmax(1))
     with pytest.raises(torch.cuda.OutOfMemoryError):
         runtime(windows(1))
 
@@ -136,7 +136,7 @@ def test_too_little_memory_on_the_cpu_is_an_error():
 @pytest.mark.skipif(not HAS_CUDA, reason="no CUDA GPU on this computer")
 def test_cuda_halves_the_batch_and_agrees_with_the_cpu():
     batch = windows(7)
-    runtime = TorchRuntime(out_of_memory_network(fits=1), "softmax", "cuda")
+    runtime = TorchRuntime(out_of_memory_network(fits=1), torch.nn.Softmax(1), "cuda")
     np.testing.assert_allclose(runtime(batch), expected(batch), atol=2e-2)
     assert (runtime.device, runtime.preferred_batch) == ("cuda", 1)
 

@@ -23,7 +23,7 @@ PAD = -1.0
 
 @pytest.fixture(scope="module")
 def runtime():
-    return TorchRuntime(fold_batch_norm(random_network(out_channels=3)), "softmax", threads=1)
+    return TorchRuntime(fold_batch_norm(random_network(out_channels=3)), torch.nn.Softmax(1), threads=1)
 
 
 def monai(image, runtime, overlap, roi_size=ROI_SIZE):
@@ -164,7 +164,7 @@ def test_windows_of_air_are_not_run():
             return result
 
     runtime, progress = Bone(), []
-    options = {"normalize": card.normalize, "skip": card.known_probabilities}
+    options = {"normalize": card.normalize, "skip": card.known_outputs}
     result = sliding_window(
         hu, runtime, ROI_SIZE, 0.5, card.pad_value, progress=lambda *done: progress.append(done), **options
     )
@@ -221,7 +221,7 @@ def test_directions_survive_the_way_through_a_network(order, move):
     volume = np.full((40, 40, 40), -20, np.float32)
     volume[20, 21, 22] = 20
     result = sliding_window(
-        card.to_network_axes(volume), TorchRuntime(network, "sigmoid"), card.roi_size, card.overlap, -20.0
+        card.to_network_axes(volume), TorchRuntime(network, torch.nn.Sigmoid()), card.roi_size, card.overlap, -20.0
     )
     right, anterior, superior = move
     bright = np.argwhere(card.to_volume_axes(result)[0] > 0.9)

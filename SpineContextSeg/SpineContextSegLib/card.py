@@ -15,6 +15,7 @@ from .windows import CELL, MARGIN_CELLS
 ARCHITECTURE = "SpineContextResUNet"
 SIZE_MULTIPLE = 8  # the network halves its input three times
 LEAST_ALONG_SPINE = (2 * MARGIN_CELLS + 1) * CELL  # of a window, in voxels
+OFFSETS = 3  # outputs that say where the middle of a vertebra's body lies, one along each axis
 COARSEST_MM = 20.0  # a vertebra is no larger
 BACKGROUND = "background"
 VOLUME_AXES = "SAR"  # of Volume.array after RAS reorientation: (k, j, i)
@@ -39,7 +40,9 @@ class ModelCard:
         modality: what the network was made for, such as ["CT"].
         base_filters, in_channels: of the architecture; its output channels are the classes.
         activation: "softmax" over the classes, the first of which is "background", or "sigmoid" for each of them.
-        classes: names in the order of the output channels.
+        classes: names in the order of the first output channels.
+        offset_unit_mm: when set, three more outputs say for each voxel of a vertebra how far it is to the middle of
+            that vertebra's body, along the network's axes, in this unit; None for a network that doesn't.
         structures: label value in files -> the classes whose union it is, such as {1: ("vertebral_body", ...)}.
         spacing_mm: of the grid that the network sees.
         axis_order: the direction in which each of the network's axes increases, such as "RAS".
@@ -73,6 +76,7 @@ class ModelCard:
     pad_value: float
     roi_size: tuple[int, int, int]
     overlap: float
+    offset_unit_mm: float | None = None
     locator: str | None = None
     weights: dict[str, WeightFile] = field(default_factory=dict)
     training: dict = field(default_factory=dict)
@@ -103,6 +107,8 @@ class ModelCard:
             f"must be three multiples of {SIZE_MULTIPLE}",
         )
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
+        if self.offset_unit_mm is not None:
+            _expect(0 < self.offset_unit_mm < float("inf"), "offset_unit_mm", "must be a positive number or null")
         if self.locator is not None:
             _expect(re.fullmatch(r"\w[\w.-]*", self.locator), "locator", "must be the name of a folder beside it")
             _expect(min(self.roi_size) >= LEAST_ALONG_SPINE, "roi_size", f"must be at least {LEAST_ALONG_SPINE}")
@@ -118,8 +124,13 @@ class ModelCard:
             architecture, intensity = content["architecture"], content["intensity"]
             _expect(architecture["name"] == ARCHITECTURE, "architecture.name", f"must be {ARCHITECTURE}")
             classes = tuple(map(str, content["classes"]))
-            outputs = architecture["out_channels"]
-            _expect(outputs == len(classes), "architecture.out_channels", "must be the number of classes")
+            offset_unit_mm = content.get("offset_unit_mm")
+            outputs = len(classes) + (OFFSETS if offset_unit_mm is not None else 0)
+            _expect(
+                architecture["out_channels"] == outputs,
+                "architecture.out_channels",
+                f"must be the number of classes, and {OFFSETS} more with an offset_unit_mm",
+            )
             range_hu = tuple(map(float, intensity["range_hu"]))
             return cls(
                 name=str(content["name"]),
@@ -139,6 +150,7 @@ class ModelCard:
                 pad_value=float(content["pad_value"]),
                 roi_size=tuple(map(int, content["roi_size"])),
                 overlap=float(content["overlap"]),
+                offset_unit_mm=None if offset_unit_mm is None else float(offset_unit_mm),
                 locator=None if content.get("locator") is None else str(content["locator"]),
                 weights=_flat_weights(content.get("weights", {})),
                 training=dict(content.get("training", {})),
@@ -167,7 +179,7 @@ class ModelCard:
                 "name": ARCHITECTURE,
                 "base_filters": self.base_filters,
                 "in_channels": self.in_channels,
-                "out_channels": len(self.classes),
+                "out_channels": self.out_channels,
             },
             "activation": self.activation,
             "classes": list(self.classes),
@@ -178,11 +190,17 @@ class ModelCard:
             "pad_value": self.pad_value,
             "roi_size": list(self.roi_size),
             "overlap": self.overlap,
+            "offset_unit_mm": self.offset_unit_mm,
             "locator": self.locator,
             "weights": weights,
             "training": self.training,
             "results": self.results,
         }
+
+    @property
+    def out_channels(self) -> int:
+        """Of the network: the classes, then the offsets."""
+        return len(self.classes) + (OFFSETS if self.offset_unit_mm is not None else 0)
 
     @property
     def has_openvino(self) -> bool:
@@ -206,15 +224,29 @@ class ModelCard:
         result += np.float32(a)
         return result
 
-    def known_probabilities(self, hu: np.ndarray) -> np.ndarray | None:
-        """Class probabilities (classes,) of a window that holds no tissue, None for one that the network must see."""
+    def known_outputs(self, hu: np.ndarray) -> np.ndarray | None:
+        """The outputs (outputs,) in a window that holds no tissue, None for one that the network must see."""
         if hu.max() > self.air_hu:
             return None
-        return np.array([name == BACKGROUND for name in self.classes], np.float32)
+        known = np.zeros(self.out_channels, np.float32)
+        known[: len(self.classes)] = [name == BACKGROUND for name in self.classes]
+        return known
 
     def structure_matrix(self, values: Sequence[int]) -> np.ndarray:
-        """(values, classes) float32: times class probabilities, the probabilities of these label values."""
-        return np.array([[name in self.structures[value] for name in self.classes] for value in values], np.float32)
+        """(values, outputs) float32: times the network's outputs, the probabilities of these label values."""
+        matrix = np.zeros((len(values), self.out_channels), np.float32)
+        matrix[:, : len(self.classes)] = [[name in self.structures[v] for name in self.classes] for v in values]
+        return matrix
+
+    def offset_matrix(self) -> np.ndarray:
+        """(3, outputs) float32: times the network's outputs, the offsets in mm along R, A, S; (0, outputs) without."""
+        if self.offset_unit_mm is None:
+            return np.zeros((0, self.out_channels), np.float32)
+        matrix = np.zeros((OFFSETS, self.out_channels), np.float32)
+        for number, letter in enumerate(self.axis_order, start=len(self.classes)):
+            sign = -1 if letter in OPPOSITE else 1
+            matrix["RAS".index(OPPOSITE.get(letter, letter)), number] = sign * self.offset_unit_mm
+        return matrix
 
     def to_network_axes(self, array: np.ndarray) -> np.ndarray:
         """A view of a RAS-aligned Volume's array (k, j, i), or of (classes, k, j, i), in the network's axis order."""

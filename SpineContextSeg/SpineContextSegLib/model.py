@@ -165,7 +165,7 @@ def register_model(checkpoint: str | Path, card_json: str | Path, destination: s
 
     card = read_card(Path(card_json))
     state = load_checkpoint(checkpoint)
-    network = network_from_state(state, card.in_channels, len(card.classes), card.base_filters)
+    network = network_from_state(state, card.in_channels, card.out_channels, card.base_filters)
     if destination is None:
         if card.name in list_models():
             raise InputRefused(f"A model named {card.name} is there already; change the name in the card.")

@@ -99,6 +99,21 @@ class SpineContextResUNet(nn.Module):
         return self.final(out)
 
 
+class Activation(nn.Module):
+    """Logits -> probabilities of the first `classes` outputs; outputs beyond them, offsets, stay as they are."""
+
+    def __init__(self, name: str, classes: int, outputs: int):
+        """`name`: "softmax" over the classes, or "sigmoid" for each of them; `outputs`: classes and the rest."""
+        super().__init__()
+        self.name, self.classes, self.all_classes = name, classes, classes == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, outputs, d, h, w) -> the same shape."""
+        logits = x[:, : self.classes]
+        probabilities = torch.softmax(logits, 1) if self.name == "softmax" else torch.sigmoid(logits)
+        return probabilities if self.all_classes else torch.cat([probabilities, x[:, self.classes :]], 1)
+
+
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from `.safetensors` or `.pth` (bare, or held under `model_state_dict`), on the CPU.
 

@@ -78,7 +78,7 @@ def keep_column(
             column.append(piece)
     kept = np.isin(components, [piece.label for piece in column])
     _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
-    around = _dilated(kept, TOUCH_VOXELS)
+    around = dilated(kept, TOUCH_VOXELS)
     for value in probabilities.keys() - spine_values:
         others = components_of(probabilities[value] >= HALF)
         _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
@@ -91,7 +91,7 @@ def components_of(mask: np.ndarray) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.RelabelComponent(components))
 
 
-def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
+def dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
     """The mask and all within a box of this many voxels to each side."""
     for axis in range(3):
         grown = mask.copy()
@@ -106,7 +106,7 @@ def _dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
 def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
     """Zero where `lost` and one voxel around, or the rim of lower probabilities would leave a shell."""
     if lost.any():
-        rim = _dilated(lost, 1)
+        rim = dilated(lost, 1)
         for array in arrays:
             array[rim & (lost | (array < HALF))] = 0
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .checks import check_input, check_result
+from .column import Column, name_vertebrae
 from .labels import BINARY_SPINE, structure
-from .locate import OVERVIEW_MM, overview, spine_points
+from .locate import OVERVIEW_MM, CoarseSpine, coarse_spine, overview
 from .model import Model
 from .pieces import LEAST_PIECE_ML, keep_column
 from .refine import CloseLook
@@ -24,12 +25,14 @@ Structures = Literal["spine", "all"]
 class Result:
     """What `segment` found.
 
-    labels: uint8 (k, j, i) on the input's grid, VerSe values (`labels.py`; 1 = vertebra, level unknown).
+    labels: uint8 (k, j, i) on the input's grid, VerSe values (`labels.py`).
+    column: the single vertebrae; None for a model that doesn't tell them apart, then 1 = vertebra, level unknown.
     volumes_ml: label value -> volume. warnings: sentences for the user. seconds: stage -> wall time.
     model, runtime, device, precision: who did it. windows: how many the fine network saw or skipped.
     """
 
     labels: Volume
+    column: Column | None
     volumes_ml: dict[int, float]
     warnings: list[str]
     seconds: dict[str, float]
@@ -39,14 +42,20 @@ class Result:
     precision: str
     windows: int
 
+    @property
+    def levels_known(self) -> bool:
+        return self.column is not None
+
     def report(self) -> dict:
         """Everything but the voxels, for a JSON file."""
+        names = {value: structure(value, levels_known=self.levels_known).name for value in self.volumes_ml}
         found = [
-            {"value": value, "name": structure(value, levels_known=False).name, "volume_ml": round(volume, 2)}
+            {"value": value, "name": names[value], "volume_ml": round(volume, 2)}
             for value, volume in self.volumes_ml.items()
         ]
         return {
-            "structures": found, "levels_known": False, "warnings": self.warnings,
+            "structures": found, "levels_known": self.levels_known,
+            "levels": self.column.report() if self.column else None, "warnings": self.warnings,
             "model": self.model, "runtime": self.runtime, "device": self.device, "precision": self.precision,
             "windows": self.windows,
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
@@ -59,6 +68,7 @@ def segment(
     runtime: Runtime,
     *,
     locator: Runtime | None = None,
+    everywhere: bool = False,
     structures: Structures = "spine",
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -70,7 +80,8 @@ def segment(
         volume: HU on any grid: flipped, oblique, anisotropic or sheared.
         model: card and weights; the card's spacing, intensities, window and classes are used.
         runtime: what runs the network, see `runtime.choose_runtime`.
-        locator: what runs `model.locator`, which says where the spine is; None to look closely everywhere, slowly.
+        locator: what runs `model.locator`, which says where the spine is and which levels; None to do without.
+        everywhere: look closely at the whole body, slowly, and not only where the locator points to.
         structures: "spine" writes vertebrae and sacrum, "all" every structure of the card.
         force: turn the refusal of a volume that doesn't look like a CT into a warning.
         progress: called with (windows done, windows in total); the total may grow.
@@ -88,8 +99,8 @@ def segment(
     with clock.stage("locate"):
         coarse = model.locator.card if locator else None
         body = overview(volume, coarse.spacing_ras_mm if coarse else OVERVIEW_MM)
-        points = spine_points(body, coarse, locator, cancelled) if coarse else []
-    seen = look.along_spine(points) if len(points) else None
+        spine = coarse_spine(body, coarse, locator, cancelled) if coarse else CoarseSpine.nothing()
+    seen = look.along_spine(spine.points) if len(spine.points) and not everywhere else None
     # Where there is next to nothing, the coarse look isn't trusted.
     if seen is None or seen.volume_ml < LEAST_PIECE_ML:
         seen = look.everywhere(body.grid)
@@ -98,13 +109,16 @@ def segment(
     with clock.stage("map back"):
         written = BINARY_SPINE if structures == "spine" else None
         labels = Volume(labels_on_grid(seen.probabilities, seen.grid, volume.grid, written), volume.affine)
+    column = None
+    if seen.offsets is not None and spine.levels:
+        with clock.stage("levels"):
+            column = name_vertebrae(labels, seen, spine)
+            warnings += [] if column.levels.certain else [column.levels.reason]
     with clock.stage("check result"):
         warnings += (locator.warnings if locator else []) + runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
-    name = f"{card.name} {card.version}"
-    return Result(
-        labels, volumes, warnings, clock.seconds, name, runtime.name, runtime.device, runtime.precision, look.windows
-    )
+    who = f"{card.name} {card.version}", runtime.name, runtime.device, runtime.precision
+    return Result(labels, column, volumes, warnings, clock.seconds, *who, look.windows)
 
 
 def _volumes_ml(labels: Volume) -> dict[int, float]:

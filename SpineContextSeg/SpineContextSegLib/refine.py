@@ -20,6 +20,9 @@ from .windows import CELL, MARGIN_CELLS, Corner, cells_of, covered_cells, fittin
 
 # What the coarse look can be off by.
 AROUND_MM = 6.0
+# Offsets are kept in such steps: finer than anything that depends on them, and 127 of them reach over any vertebra.
+OFFSET_STEP_MM = 0.75
+_MOST_STEPS = 127
 # Less than this share of a cell is no spine that goes on, but the rim of it.
 _LEAST_SHARE = 1 / 16
 
@@ -30,11 +33,14 @@ class Spine:
 
     Attributes:
         probabilities: label value -> uint8 (k, j, i) 0..255 on `grid`.
+        offsets: int8 (3, k, j, i), in steps of OFFSET_STEP_MM along R, A, S: from a voxel of a vertebra to the middle
+            of that vertebra's body; None where the network doesn't tell.
         grid: the part of the upright grid that was looked at.
         ends: along (k, j, i), whether the part begins and ends where the whole grid does.
     """
 
     probabilities: dict[int, np.ndarray]
+    offsets: np.ndarray | None
     grid: Grid
     ends: tuple[tuple[bool, bool], ...]
 
@@ -51,11 +57,13 @@ class _Seen:
 
     probabilities: uint8 (label values, *shape) 0..255 in the order of the card's structures. Eight bits hold the place
     of a boundary to 1/255 of a voxel, and keep memory apart from the number of classes.
+    offsets: int8 (3 or 0, *shape), as in `Spine`.
     weights: float16 (*shape), importance of all windows at a voxel; 0 = none was there.
     """
 
     region: Region
     probabilities: np.ndarray
+    offsets: np.ndarray
     weights: np.ndarray
 
 
@@ -104,6 +112,7 @@ class CloseLook:
         region = self.card.to_volume_region(seen.region, self.grid.shape)
         return Spine(
             {value: self.card.to_volume_axes(array) for value, array in zip(self.values, seen.probabilities)},
+            self.card.to_volume_axes(seen.offsets) if len(seen.offsets) else None,
             self.grid.crop(region),
             tuple((bounds.start == 0, bounds.stop == size) for bounds, size in zip(region, self.grid.shape)),
         )
@@ -116,14 +125,18 @@ class CloseLook:
             part = self.grid.crop(self.card.to_volume_region(region, self.grid.shape))
             image = self.card.to_network_axes(resample_intensity(self.volume, part))
         seen = self._nothing_seen(region)
+        structures = self.card.structure_matrix(self.values)
         with self.clock.stage("network"):
             blocks = sweep(
                 image, self.runtime, self.roi_size, [tuple(corner) for corner in corners - low], self.card.pad_value,
-                normalize=self.card.normalize, merge=self.card.structure_matrix(self.values),
-                skip=self.card.known_probabilities, progress=self._count, cancelled=self._cancelled,
+                normalize=self.card.normalize, merge=np.concatenate([structures, self.card.offset_matrix()]),
+                skip=self.card.known_outputs, progress=self._count, cancelled=self._cancelled,
             )  # fmt: skip
             for where, block, weights in blocks:
-                seen.probabilities[(slice(None), *where)] = np.rint(block * 255)
+                every, count = (slice(None), *where), len(structures)
+                seen.probabilities[every] = np.rint(block[:count] * 255)
+                steps = np.rint(block[count:] / OFFSET_STEP_MM)
+                seen.offsets[every] = np.clip(steps, -_MOST_STEPS, _MOST_STEPS)
                 seen.weights[where] = weights
         self.windows += len(corners)
         return seen
@@ -153,13 +166,18 @@ class CloseLook:
             where = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(seen.region, both.region))
             weights = both.weights[where].astype(np.float32)
             share = seen.weights / np.maximum(weights + seen.weights, np.finfo(np.float32).tiny)
-            target = both.probabilities[(slice(None), *where)]
-            target[...] = np.rint(target + share * (seen.probabilities.astype(np.float32) - target))
+            for whole, part in ((both.probabilities, seen.probabilities), (both.offsets, seen.offsets)):
+                target = whole[(slice(None), *where)]
+                target[...] = np.rint(target + share * (part.astype(np.float32) - target))
             both.weights[where] = weights + seen.weights
         return both
 
     def _nothing_seen(self, region: Region) -> _Seen:
         part = self.grid.crop(self.card.to_volume_region(region, self.grid.shape))
         # In memory as a volume, since all that follows works on volumes.
-        probabilities = self.card.to_network_axes(np.zeros((len(self.values), *part.shape), np.uint8))
-        return _Seen(region, probabilities, np.zeros(probabilities.shape[1:], np.float16))
+        offsets = len(self.card.offset_matrix())
+        probabilities, offsets = (
+            self.card.to_network_axes(np.zeros((count, *part.shape), kind))
+            for count, kind in ((len(self.values), np.uint8), (offsets, np.int8))
+        )
+        return _Seen(region, probabilities, offsets, np.zeros(probabilities.shape[1:], np.float16))

@@ -1,4 +1,4 @@
-"""Runtimes: a batch of windows in, class probabilities out; and the choice between them."""
+"""Runtimes: a batch of windows in, class probabilities (and offsets) out; and the choice between them."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ class Runtime(Protocol):
         """Windows of this size (three multiples of 8) will come: what has to be made ready for them may begin."""
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
-        """Windows (n, channels, *size) float32 in the network's intensities and axis order -> class probabilities
-        (n, classes, *size) float32, activation applied. Each size is a multiple of 8; all are the same within a call.
+        """Windows (n, channels, *size) float32 in the network's intensities and axis order -> the network's outputs
+        (n, outputs, *size) float32: class probabilities, activation applied, then offsets where the card has them.
+        Each size is a multiple of 8; all are the same within a call.
         """
 
 

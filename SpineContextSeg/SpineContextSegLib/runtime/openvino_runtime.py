@@ -61,12 +61,13 @@ class OpenVINORuntime:
         # From memory: OpenVINO's file functions fail on some non-ASCII paths, and what was verified is what is run.
         weights = np.frombuffer(model.read(f"{IR[precision]}.bin"), np.uint8)
         self._network = self._core.read_model(model.read(f"{IR[precision]}.xml"), openvino.Tensor(weights))
-        self._classes = len(model.card.classes)
+        self._outputs = model.card.out_channels
         outputs = self._network.output(0).partial_shape[1]
-        if outputs != self._classes:
+        if outputs != self._outputs:
+            named = f"{len(model.card.classes)} classes" + (" and offsets" if model.card.offset_unit_mm else "")
             raise InputRefused(
-                f"The network of the model {model.card.name} has {outputs} outputs, but its card names {self._classes}"
-                " classes; correct the card."
+                f"The network of the model {model.card.name} has {outputs} outputs, but its card names {named};"
+                " correct the card."
             )
         self._requests: dict[tuple[int, ...], Future] = {}
         self._compiler = ThreadPoolExecutor(1)
@@ -80,10 +81,10 @@ class OpenVINORuntime:
         """See Runtime."""
         self.prepare(windows.shape[2:])
         request = self._requests[windows.shape[2:]].result()
-        result = np.empty((len(windows), self._classes, *windows.shape[2:]), np.float32)
-        for window, probabilities in zip(windows, result):
+        result = np.empty((len(windows), self._outputs, *windows.shape[2:]), np.float32)
+        for window, outputs in zip(windows, result):
             request.infer([np.ascontiguousarray(window[None], np.float32)], share_inputs=True)
-            probabilities[...] = request.get_output_tensor().data[0]
+            outputs[...] = request.get_output_tensor().data[0]
         return result
 
     def _compiled(self, size: tuple[int, ...]):

@@ -11,13 +11,12 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
-from ..network import fold_batch_norm, network_from_state
+from ..network import Activation, fold_batch_norm, network_from_state
 
 if TYPE_CHECKING:
     from ..model import Model
 
 GPU_BATCH = 4
-ACTIVATIONS = {"softmax": lambda logits: torch.softmax(logits, dim=1), "sigmoid": torch.sigmoid}
 
 
 class TorchRuntime:
@@ -30,16 +29,18 @@ class TorchRuntime:
     name = "torch"
 
     def __init__(
-        self, network: nn.Module, activation: str, device: str = "cpu", threads: int | None = None, half: bool = True
-    ):
-        """`network`: (n, channels, *size) -> logits (n, classes, *size), on the CPU and in eval mode, with batch norms
-        folded; `activation`: "softmax" or "sigmoid"; `threads`: of torch, for the whole process; `half`: on CUDA."""
+        self, network: nn.Module, activation: nn.Module, device: str = "cpu", threads: int | None = None,
+        half: bool = True,
+    ):  # fmt: skip
+        """`network`: (n, channels, *size) -> logits (n, outputs, *size), on the CPU and in eval mode, with batch norms
+        folded; `activation`: what makes probabilities of them; `threads`: of torch, for the whole process; `half`: on
+        CUDA."""
         if threads is not None:
             torch.set_num_threads(threads)
         self.warnings: list[str] = []
         self.preferred_batch = 1 if device == "cpu" else GPU_BATCH
         self._half = half
-        self._activation = ACTIVATIONS[activation]
+        self._activation = activation
         self._on_cpu = network.to(memory_format=torch.channels_last_3d)
         self._place(device)
 
@@ -48,8 +49,9 @@ class TorchRuntime:
         """For a model's safetensors. Raises InputRefused when they are missing, changed or don't fit the card."""
         card = model.card
         state = load(model.read("safetensors"))
-        network = network_from_state(state, card.in_channels, len(card.classes), card.base_filters)
-        return cls(fold_batch_norm(network), card.activation, device, threads, half)
+        network = network_from_state(state, card.in_channels, card.out_channels, card.base_filters)
+        activation = Activation(card.activation, len(card.classes), card.out_channels)
+        return cls(fold_batch_norm(network), activation, device, threads, half)
 
     def prepare(self, size: Sequence[int]) -> None:
         """Nothing is to be prepared; see Runtime."""

@@ -1,0 +1,128 @@
+"""The column as a whole: single vertebrae with their levels, written into the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .instances import Vertebrae, numbers_at, single_vertebrae
+from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
+from .levels import ORDER, Levels, read_levels
+from .locate import CoarseSpine
+from .pieces import HALF
+from .refine import Spine
+from .volume import Volume
+
+_LEAST_SACRUM_ML = 2.0
+# From the middle of the last vertebra to the sacrum, as a share of the way to the vertebra above.
+_SACRUM_WITHIN = 0.95
+_ALONE_WITHIN_MM = 32.0
+# Planes of a volume at a time, so that the positions of their voxels fit into memory.
+_VOXELS_AT_ONCE = 8_000_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """Vertebrae from top to bottom: their middles (n, 3) in mm along R, A, S, whether the border of the scan cuts them
+    (n,), and their levels."""
+
+    centers: np.ndarray
+    at_border: np.ndarray
+    levels: Levels
+
+    def report(self) -> dict:
+        """For a JSON file."""
+        return {
+            "certain": self.levels.certain,
+            "confidence": round(self.levels.confidence, 3),
+            "reason": self.levels.reason,
+            "vertebrae": [
+                {
+                    "value": value, "name": structure(value).name, "probability": round(probability, 3),
+                    "center_ras_mm": [round(float(part), 1) for part in center], "partial": bool(cut),
+                }
+                for value, probability, center, cut in zip(
+                    self.levels.values, self.levels.probabilities, self.centers, self.at_border
+                )
+            ],
+        }  # fmt: skip
+
+
+def name_vertebrae(labels: Volume, spine: Spine, coarse: CoarseSpine) -> Column:
+    """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
+
+    Args:
+        labels: uint8, what the close look found, on the scan's own grid.
+        spine: the close look; it has offsets.
+        coarse: the coarse look; it has levels.
+    """
+    vertebrae = single_vertebrae(spine)
+    levels = read_levels(_looks(vertebrae, coarse), vertebrae.centers, _sacrum_follows(vertebrae.centers, spine))
+    column = Column(vertebrae.centers, vertebrae.at_border, levels)
+    if levels.values:
+        of_number = np.array([0, *levels.values], np.uint8)
+        for part, points in _voxels_of(labels, VERTEBRA_LEVEL_UNKNOWN):
+            part[part == VERTEBRA_LEVEL_UNKNOWN] = of_number[numbers_at(vertebrae, points)]
+        above = _level_above(levels.values[0])
+        of_gap = np.array([above, *levels.values], np.uint8)
+        for part, points in _voxels_of(labels, DISC_LEVEL_UNKNOWN):
+            part[part == DISC_LEVEL_UNKNOWN] = DISC_OFFSET + of_gap[centers_above(points, vertebrae.centers)]
+    return column
+
+
+def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """How many of the centers (n, 3), from top to bottom, lie above each point (m, 3), measured along the column."""
+    if len(centers) < 2:
+        return (points[:, 2] < centers[0, 2]).astype(np.int64)
+    along = np.gradient(centers, axis=0)
+    nearest = np.argmin([((points - center) ** 2).sum(1) for center in centers], axis=0)
+    below = ((points - centers[nearest]) * along[nearest]).sum(1) > 0
+    return nearest + below
+
+
+def _level_above(value: int) -> int:
+    place = ORDER.index(value)
+    return 0 if place == 0 else 19 if value == 20 else ORDER[place - 1]
+
+
+def _looks(vertebrae: Vertebrae, coarse: CoarseSpine) -> dict[int, np.ndarray]:
+    """Level value -> (n,): the mean of the coarse look's probabilities over the voxels of each vertebra."""
+    count = len(vertebrae.centers)
+    number = _numbers_inside(vertebrae, coarse.level_points)
+    seen = np.bincount(number, minlength=count + 1)[1:]
+    with np.errstate(invalid="ignore"):
+        return {
+            value: np.bincount(number, share, count + 1)[1:] / np.where(seen, seen, np.nan)
+            for value, share in coarse.levels.items()
+        }
+
+
+def _numbers_inside(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
+    """Numbers at points (n, 3); 0 where no vertebra is."""
+    grid = vertebrae.grid
+    indices = np.rint((points - grid.affine[:3, 3]) / grid.spacing_mm)[:, ::-1].astype(int)
+    inside = ((indices >= 0) & (indices < grid.shape)).all(1)
+    result = np.zeros(len(points), np.int64)
+    result[inside] = vertebrae.numbers[tuple(indices[inside].T)]
+    return result
+
+
+def _sacrum_follows(centers: np.ndarray, spine: Spine) -> bool:
+    """Whether the sacrum lies directly below the last vertebra."""
+    sacrum = np.argwhere(spine.probabilities[SACRUM] >= HALF) if SACRUM in spine.probabilities else np.zeros((0, 3))
+    if not len(centers) or len(sacrum) * spine.grid.voxel_volume_mm3 / 1000 < _LEAST_SACRUM_ML:
+        return False
+    way = np.linalg.norm(spine.grid.world(sacrum[:, ::-1]) - centers[-1], axis=1).min()
+    gap = np.linalg.norm(centers[-1] - centers[-2]) * _SACRUM_WITHIN if len(centers) > 1 else _ALONE_WITHIN_MM
+    return bool(way <= gap)
+
+
+def _voxels_of(labels: Volume, value: int):
+    """Parts of the array in which a value occurs, views, and where its voxels lie: (n, 3) mm, in the array's order."""
+    planes = max(1, _VOXELS_AT_ONCE // max(1, labels.array[0].size))
+    for start in range(0, len(labels.array), planes):
+        part = labels.array[start : start + planes]
+        indices = np.argwhere(part == value)
+        if len(indices):
+            yield part, labels.grid.world((indices + [start, 0, 0])[:, ::-1])

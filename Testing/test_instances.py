@@ -1,0 +1,131 @@
+"""Single vertebrae from offsets: generated columns with the errors of a network, touching neighbors, cut ends."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from columns import spine_of, true_levels
+
+from SpineContextSegLib.instances import numbers_at, single_vertebrae
+from SpineContextSegLib.labels import LEVEL_ORDER, VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.refine import OFFSET_STEP_MM, Spine
+from SpineContextSegLib.volume import Grid
+from Training.anatomy.generate import generate
+
+SPACING_MM = 3.0
+LEAST_ML = 1.5
+REGIONS = {"neck": 4, "chest": 5, "abdomen": 6, "trunk": 7}
+
+
+@pytest.fixture(scope="module", params=REGIONS, ids=list(REGIONS))
+def anatomy(request):
+    return generate(REGIONS[request.param], SPACING_MM, region=request.param)
+
+
+def test_every_vertebra_is_found_once_and_whole(anatomy):
+    spine, truth = spine_of(anatomy), true_levels(anatomy)
+    vertebrae = single_vertebrae(spine)
+    present = [v for v in LEVEL_ORDER if (truth == v).sum() * SPACING_MM**3 / 1000 >= LEAST_ML]
+    mask = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] > 0
+    found = []
+    for number in range(1, len(vertebrae.centers) + 1):
+        own = (vertebrae.numbers == number) & mask
+        level = np.bincount(truth[own]).argmax()
+        found.append(level)
+        if level in present:
+            least = 0.85 if vertebrae.at_border[number - 1] else 0.97
+            assert 2 * (own & (truth == level)).sum() > least * (own.sum() + (truth == level).sum())
+    # From top to bottom; slivers at the border may be there or not.
+    assert [v for v in found if v in present] == present
+    assert len(set(found)) == len(found)
+
+
+def test_centers_are_the_middles_of_the_bodies(anatomy):
+    vertebrae = single_vertebrae(spine_of(anatomy, error_mm=0))
+    for vertebra in anatomy.plan.vertebrae:
+        inside = np.all((vertebra.center > anatomy.plan.view_lo + 12) & (vertebra.center < anatomy.plan.view_hi - 12))
+        if inside and vertebra.name not in ("C1", "C2"):  # a ring, and a dens on top
+            assert np.linalg.norm(vertebrae.centers - vertebra.center, axis=1).min() < 4.0
+
+
+def test_what_the_border_cuts_is_marked(anatomy):
+    vertebrae, truth = single_vertebrae(spine_of(anatomy)), true_levels(anatomy)
+    for number, marked in enumerate(vertebrae.at_border, start=1):
+        own = vertebrae.numbers == number
+        level = np.bincount(truth[own])[1:].argmax() + 1
+        faces = [np.moveaxis(truth == level, axis, 0)[end].any() for axis in range(3) for end in (0, -1)]
+        assert marked == any(faces)
+
+
+def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
+    """Boxes of 1 mm voxels, each pointing to its own middle."""
+    mask, offsets = np.zeros(shape, bool), np.zeros((3, *shape))
+    for box in boxes:
+        mask[box] = True
+        middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
+        ways = middle[:, None, None, None] - np.indices(shape)
+        for axis in range(3):
+            offsets[axis][box] = ways[2 - axis][box]
+    offsets += stray
+    steps = np.rint(offsets / OFFSET_STEP_MM).astype(np.int8)
+    probabilities = {VERTEBRA_LEVEL_UNKNOWN: mask.astype(np.uint8) * 255}
+    return Spine(probabilities, steps, Grid(shape, np.eye(4)), ((True, True),) * 3)
+
+
+UPPER, LOWER = (slice(20, 35), slice(5, 25), slice(5, 25)), (slice(5, 20), slice(5, 25), slice(5, 25))
+
+
+def test_neighbors_that_touch_over_a_whole_face_are_two():
+    spine = block_spine(UPPER, LOWER)
+    vertebrae = single_vertebrae(spine)
+    assert len(vertebrae.centers) == 2 and not vertebrae.at_border.any()
+    assert (vertebrae.numbers[UPPER] == 1).all() and (vertebrae.numbers[LOWER] == 2).all()
+    assert np.allclose(vertebrae.centers, [[14.5, 14.5, 27], [14.5, 14.5, 12]], atol=1.0)
+
+
+def test_a_process_beside_the_neighbor_belongs_to_its_own():
+    """It hangs down behind the vertebra below and touches only that one, as where the lamina is too thin to be seen."""
+    spine = block_spine(UPPER, LOWER)
+    process = slice(8, 18), slice(0, 5), slice(8, 18)
+    spine.probabilities[VERTEBRA_LEVEL_UNKNOWN][process] = 255
+    middle = np.array([27, 14.5, 14.5])
+    ways = (middle[:, None, None, None] - np.indices((40, 30, 30)))[::-1]
+    spine.offsets[(slice(None), *process)] = np.rint(ways / OFFSET_STEP_MM)[(slice(None), *process)]
+    assert (single_vertebrae(spine).numbers[process] == 1).all()
+
+
+def test_a_crumb_goes_to_what_it_touches():
+    spine = block_spine(UPPER, LOWER)
+    crumb = slice(8, 12), slice(8, 12), slice(5, 9)
+    spine.offsets[(2, *crumb)] = 25
+    assert (single_vertebrae(spine).numbers[LOWER] == 2).all()
+
+
+def test_votes_beside_the_column_make_no_vertebra():
+    """A rib head that points sideways."""
+    spine = block_spine(UPPER, LOWER)
+    spine.probabilities[VERTEBRA_LEVEL_UNKNOWN][12:16, 5:25, 25:30] = 255
+    spine.offsets[0, 12:16, 5:25, 25:30] = 30
+    assert len(single_vertebrae(spine).centers) == 2
+
+
+def test_numbers_reach_a_little_around_and_end_between_neighbors():
+    vertebrae = single_vertebrae(block_spine(UPPER, LOWER))
+    points = np.array([[14.5, 14.5, 19.6], [14.5, 14.5, 19.4], [14.5, 25.6, 27], [14.5, 200.0, 12], [14.5, -50.0, 30]])
+    assert numbers_at(vertebrae, points).tolist() == [1, 2, 1, 2, 1]
+
+
+def test_nothing_is_nothing():
+    nothing = block_spine()
+    vertebrae = single_vertebrae(nothing)
+    assert vertebrae.centers.shape == (0, 3) and not vertebrae.numbers.any() and len(vertebrae.at_border) == 0
+    assert numbers_at(vertebrae, np.zeros((4, 3))).tolist() == [0] * 4
+    speck = block_spine((slice(10, 14),) * 3)
+    assert len(single_vertebrae(speck).centers) == 0
+
+
+def test_part_of_a_scan_that_ends_inside_it_cuts_nothing():
+    spine = block_spine((slice(0, 15), slice(5, 25), slice(5, 25)))
+    assert single_vertebrae(spine).at_border.tolist() == [True]
+    inside = replace(spine, ends=((False, True), (True, True), (True, True)))
+    assert single_vertebrae(inside).at_border.tolist() == [False]

@@ -1,0 +1,112 @@
+"""Levels of a whole column: one most probable sequence, variants, misses, and doubt where there is reason for it."""
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.levels import LOOKS_LIKE, ORDER, read_levels
+
+USUAL = [*range(1, 25)]
+GAP_MM = 25.0
+
+
+def centers_of(count: int, gaps_mm=None) -> np.ndarray:
+    gaps = np.full(count - 1, GAP_MM) if gaps_mm is None else np.asarray(gaps_mm)
+    heights = -np.concatenate([[0.0], np.cumsum(gaps)])
+    return np.stack([np.zeros(count), np.zeros(count), heights], 1)
+
+
+def looks_of(levels, sure=0.9, spread=1) -> dict[int, np.ndarray]:
+    """A network that gives `sure` to the right class and the rest to its neighbors within `spread`."""
+    classes = [value for value in ORDER if value not in LOOKS_LIKE]
+    table = np.zeros((len(levels), len(classes)))
+    for row, value in zip(table, levels):
+        place = classes.index(LOOKS_LIKE.get(value, value))
+        around = [n for n in range(place - spread, place + spread + 1) if 0 <= n < len(classes) and n != place]
+        row[place] = sure
+        row[around] = (1 - sure) / len(around)
+    return dict(zip(classes, table.T))
+
+
+def unsure(count: int) -> dict[int, np.ndarray]:
+    return {value: np.full(count, 0.04) for value in ORDER if value not in LOOKS_LIKE}
+
+
+@pytest.mark.parametrize("levels", [USUAL, USUAL[:9], USUAL[5:20], USUAL[10:14], [22]], ids=len)
+def test_clear_looks_give_their_levels(levels):
+    found = read_levels(looks_of(levels), centers_of(len(levels)), sacrum_below=False)
+    assert list(found.values) == levels and found.certain
+
+
+def test_one_wrong_look_is_outvoted():
+    looks = looks_of(USUAL[8:18])
+    wrong = looks_of([20])
+    for value in looks:
+        looks[value][4] = wrong[value][0]
+    assert list(read_levels(looks, centers_of(10), False).values) == USUAL[8:18]
+
+
+def test_vertebra_that_nobody_looked_at_is_counted():
+    looks = {value: share.copy() for value, share in looks_of(USUAL[8:18]).items()}
+    for share in looks.values():
+        share[3] = np.nan
+    assert list(read_levels(looks, centers_of(10), False).values) == USUAL[8:18]
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        [*range(15, 20), 28, *range(20, 25)],
+        [*range(15, 25), 25],
+        [*range(14, 19), *range(20, 25)],
+        [*range(1, 20), 28, *range(20, 25)],
+    ],
+    ids=["T13", "L6", "no T12", "T13 in a whole spine"],
+)
+def test_variants_are_possible(levels):
+    found = read_levels(looks_of(levels, sure=0.95), centers_of(len(levels)), sacrum_below=True)
+    assert list(found.values) == levels
+
+
+def test_missed_vertebra_leaves_a_gap_in_the_levels():
+    levels = [v for v in range(12, 22) if v != 16]
+    gaps = [GAP_MM * (2 if below == 17 else 1) for below in levels[1:]]
+    assert list(read_levels(looks_of(levels), centers_of(len(levels), gaps), False).values) == levels
+
+
+def test_vertebra_found_twice_has_one_level():
+    levels = [12, 13, 14, 14, 15, 16, 17]
+    gaps = [GAP_MM, GAP_MM, GAP_MM * 0.4, GAP_MM * 0.6, GAP_MM, GAP_MM]
+    assert list(read_levels(looks_of(levels), centers_of(len(levels), gaps), False).values) == levels
+
+
+def test_sacrum_fixes_levels_that_nothing_else_says():
+    found = read_levels(unsure(4), centers_of(4), sacrum_below=True)
+    assert list(found.values) == [21, 22, 23, 24]
+    assert found.certain
+    assert not read_levels(unsure(4), centers_of(4), sacrum_below=False).certain
+
+
+def test_doubt_between_two_is_said():
+    """Six vertebrae in the middle of the chest, half and half between two countings."""
+    one, other = looks_of([11, 12, 13, 14, 15, 16]), looks_of([12, 13, 14, 15, 16, 17])
+    looks = {value: (one[value] + other[value]) / 2 for value in one}
+    found = read_levels(looks, centers_of(6), False)
+    assert not found.certain and 0.3 < found.confidence < 0.7
+    assert "uncertain" in found.reason and found.reason.count(".") == 1
+
+
+def test_neighbors_that_err_alike_do_not_make_it_certain():
+    """Sixty to forty, twelve times over: the vertebrae aren't twelve witnesses."""
+    one, other = looks_of(range(8, 20)), looks_of([*range(9, 20), 20])
+    looks = {value: 0.6 * one[value] + 0.4 * other[value] for value in one}
+    assert read_levels(looks, centers_of(12), False).confidence < 0.97
+
+
+def test_nothing_has_no_levels():
+    found = read_levels({}, np.zeros((0, 3)), False)
+    assert found.values == () and found.confidence == 0 and not found.certain and found.reason
+
+
+def test_probabilities_are_those_of_the_chosen_levels():
+    found = read_levels(looks_of(USUAL), centers_of(24), True)
+    assert len(found.probabilities) == 24 and all(0 < p <= 1 for p in found.probabilities)
