@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import evaluate, models, phantom, segment
+from .commands import evaluate, levels, measure, models, phantom, segment
 from .commands.interruption import Interruption
 from .errors import Cancelled, InputRefused, NotHounsfield
 from .faults import describe, write_log
@@ -30,6 +30,8 @@ examples:
   spinecontextseg segment chest.nii.gz -o chest.seg.nrrd --preview chest.png
   spinecontextseg segment dicom_folder -o spine.nii.gz --structures all --report report.json
   spinecontextseg evaluate spine.nii.gz truth.nii.gz
+  spinecontextseg levels spine.nii.gz --this L4=L5 --output corrected.nii.gz
+  spinecontextseg measure chest.nii.gz chest.seg.nrrd --table vertebrae.csv
   spinecontextseg phantom -o sample
 
 exit codes:
@@ -51,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EXAMPLES, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__} (research use only)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (segment, evaluate, models, phantom):
+    for command in (segment, evaluate, measure, levels, models, phantom):
         command.add_parser(commands, formatter)
     return parser
 

@@ -1,0 +1,78 @@
+"""A file of labels that a command is to work on: only one whose values mean single vertebrae of a known level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputRefused
+from ..labels import BINARY_SPINE, IGNORED, STRUCTURES, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known
+from ..reading import read_labels
+from ..volume import Volume, count_labels
+
+# A person's own segments have values from here on, see the README.
+_FIRST_OWN_VALUE = 300
+_MOST = np.iinfo(np.uint16).max
+
+
+def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
+    """Reads a label map in VerSe values, a `.seg.nrrd` with one layer included.
+
+    Returns:
+        uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; and value -> number of voxels, without 0.
+
+    Raises:
+        InputRefused: as `read_labels`; values or names of segments that don't belong to VerSe's numbering; no vertebra;
+            or vertebrae that aren't told apart.
+    """
+    if not path.exists():
+        raise InputRefused(f"'{path}' does not exist: check the path.")
+    if not path.is_file():
+        raise InputRefused(f"'{path}' is no file: give a file of spine labels.")
+    try:
+        labels = read_labels(path)
+    except OSError as error:
+        raise InputRefused(f"'{path}' can't be read ({error.strerror or error}): check the file.") from error
+    least, most = (int(extreme) for extreme in (labels.array.min(), labels.array.max()))
+    if least < 0 or most > _MOST:
+        raise InputRefused(f"'{path.name}' holds {least if least < 0 else most}: give spine labels, not a scan.")
+    labels = Volume(labels.array.astype(np.min_scalar_type(most), copy=False), labels.affine)
+    counts = {value: count for value, count in count_labels(labels.array).items() if value}
+    _check_values(path, set(counts))
+    if path.name.lower().endswith(".seg.nrrd"):
+        _check_names(path)
+    return labels, counts
+
+
+def _check_values(path: Path, values: set[int]) -> None:
+    foreign = sorted(v for v in values - set(STRUCTURES) - BINARY_SPINE - {IGNORED} if v < _FIRST_OWN_VALUE)
+    if foreign:
+        listed = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
+        raise InputRefused(
+            f"'{path.name}' holds {listed}, which VerSe's numbering does not have: give spine labels in that numbering."
+        )
+    if not values & VERTEBRAE:
+        raise InputRefused(f"'{path.name}' holds no vertebra: give a file of spine labels.")
+    if not levels_known(values):
+        raise InputRefused(
+            f"'{path.name}' doesn't tell its vertebrae apart (all of them are {VERTEBRA_LEVEL_UNKNOWN}): segment the "
+            "scan again with a model that does."
+        )
+
+
+def _check_names(path: Path) -> None:
+    """Slicer numbers segments anew when it collapses layers; who goes by the values would take a sacrum for C3."""
+    expected = {item.name: value for value, item in STRUCTURES.items()}
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    for key, name in header.items():
+        value = header.get(key.removesuffix("_Name") + "_LabelValue")
+        if key.endswith("_Name") and name in expected and value != str(expected[name]):
+            raise InputRefused(
+                f"'{path.name}' has the value {value} for '{name}', which is {expected[name]} in VerSe's numbering: "
+                "export it with the Slicer module, which writes VerSe's values."
+            )

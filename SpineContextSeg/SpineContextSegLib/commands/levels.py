@@ -1,0 +1,229 @@
+"""`spinecontextseg levels`: which levels a label file has, and putting them right."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputRefused
+from ..labels import DISC_OFFSET, LEVEL_ORDER, SACRUM, STRUCTURES, VERTEBRAE
+from .interruption import Interruption
+from .outputs import Outputs, check_target, print_if_possible
+
+if TYPE_CHECKING:
+    from ..volume import Volume
+
+_OPERATIONS = ("shift", "this", "swap", "merge", "split")
+
+DESCRIPTION = """\
+List the levels of a label file from top to bottom, or put them right. Names, colors, codes and discs follow; sacrum
+and spinal canal stay as they are."""
+
+EPILOG = """\
+LABELS is a label map in VerSe's numbering: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. Vertebrae are given by their name
+(C7, T13, L5, "L5 vertebra") or number (7, 28, 24). Without --output nothing is written, only shown. The output may be
+the input file itself. Without --thoracic and --lumbar a column has 12 thoracic vertebrae (13 where there is a T13) and
+5 lumbar ones (6 where there is an L6).
+
+examples:
+  spinecontextseg levels spine.nii.gz
+  spinecontextseg levels spine.nii.gz --this L4=L5 --output corrected.nii.gz
+  spinecontextseg levels spine.nii.gz --shift -1 --output spine.nii.gz
+  spinecontextseg levels spine.nii.gz --this L1=T13 --output corrected.nii.gz        (a 13th thoracic vertebra)
+  spinecontextseg levels spine.nii.gz --this L1=L1 --thoracic 11 -o corrected.nii.gz (there is no T12)
+  spinecontextseg levels spine.seg.nrrd --split L2 12.5 -30 141 -o spine.seg.nrrd"""
+
+
+def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
+    parser = commands.add_parser(
+        "levels", help="list levels, put them right", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
+    )
+    parser.add_argument("labels", metavar="LABELS", type=Path, help="the file of labels")
+    operations = parser.add_mutually_exclusive_group()
+    operations.add_argument("--shift", metavar="N", type=int,
+                            help="all vertebrae are N levels further down (negative: up)")  # fmt: skip
+    operations.add_argument("--this", metavar="V=LEVEL", type=_renaming,
+                            help="vertebra V is LEVEL, and those above and below it follow")  # fmt: skip
+    operations.add_argument("--swap", metavar=("V", "W"), nargs=2, type=_vertebra, help="V and W exchange their levels")
+    operations.add_argument("--merge", metavar=("V", "W"), nargs=2, type=_vertebra_or_sacrum,
+                            help="W becomes part of V; V may be the sacrum")  # fmt: skip
+    operations.add_argument("--split", metavar=("V", "R", "A", "S"), nargs=4, action=_Split,
+                            help="cut V across the column at a point (RAS, mm)")  # fmt: skip
+    parser.add_argument("--thoracic", metavar="N", type=int, help="number of thoracic vertebrae: 11, 12 or 13")
+    parser.add_argument("--lumbar", metavar="N", type=int, help="number of lumbar vertebrae: 4, 5 or 6")
+    parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, help="the label file to write")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
+    """Raises InputRefused before anything is written."""
+    from ..repair import order_of
+    from ..volume import count_labels
+    from ..writing import check_output, write_segmentation
+    from .label_input import read_vertebrae
+
+    _check_options(arguments)
+    labels, counts = read_vertebrae(arguments.labels)
+    if arguments.output:
+        check_output(arguments.output, labels.grid)
+        _check_nameable(arguments.output, counts)
+    sequence = _sequence(arguments, set(counts))
+    result = _repaired(labels, arguments, SACRUM in counts, sequence)
+    with Outputs(interruption) as outputs:
+        if arguments.output:
+            write_segmentation(result, outputs.stage(arguments.output))
+    order = [*order_of(result), *([SACRUM] if SACRUM in counts else [])]
+    for sentence in _remarks(order, sequence):
+        print(f"Warning: {sentence}", file=sys.stderr)
+    voxel_ml = result.grid.voxel_volume_mm3 / 1000
+    volumes_ml = {value: voxels * voxel_ml for value, voxels in count_labels(result.array).items()}
+    lines = _table(order, volumes_ml, _origins(labels, result))
+    if arguments.output:
+        lines.append(f"Written to {arguments.output}")
+    elif _operation(arguments):
+        lines.append("Nothing was written: add --output FILE to write this.")
+    print_if_possible("\n".join(lines))
+
+
+def _level(text: str, possible: frozenset[int], words: str) -> int:
+    wanted = text.strip().lower()
+    for value in possible:
+        item = STRUCTURES[value]
+        if wanted in (item.name.lower(), item.abbreviation.lower(), str(value)):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no {words}: use a name such as C7, T13 or L5, or VerSe's number")
+
+
+def _vertebra(text: str) -> int:
+    return _level(text, VERTEBRAE, "vertebra")
+
+
+def _vertebra_or_sacrum(text: str) -> int:
+    return _level(text, VERTEBRAE | {SACRUM}, "vertebra or sacrum")
+
+
+def _renaming(text: str) -> tuple[int, int]:
+    which, equals, level = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"must be a vertebra and its level, such as L4=L5, not {text!r}")
+    return _vertebra(which), _vertebra(level)
+
+
+class _Split(argparse.Action):
+    """A vertebra and three coordinates become (value, (R, A, S))."""
+
+    def __call__(self, parser, namespace, texts, option=None) -> None:
+        try:
+            setattr(namespace, self.dest, (_vertebra(texts[0]), tuple(float(text) for text in texts[1:])))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+        except ValueError as error:
+            raise argparse.ArgumentError(self, f"R, A and S must be numbers, not {' '.join(texts[1:])}") from error
+
+
+def _operation(arguments: argparse.Namespace) -> str | None:
+    return next((name for name in _OPERATIONS if getattr(arguments, name) is not None), None)
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Everything that can be said before the file is read."""
+    from ..writing import WRITABLE_ENDINGS
+
+    operation = _operation(arguments)
+    if arguments.output:
+        if not operation:
+            raise InputRefused("Nothing to write: say what to put right, see 'spinecontextseg levels --help'.")
+        check_target(arguments.output, WRITABLE_ENDINGS)
+    counts_given = arguments.thoracic is not None or arguments.lumbar is not None
+    if counts_given and operation not in ("shift", "this", "split"):
+        raise InputRefused("--thoracic and --lumbar only go with --shift, --this or --split: give one of these too.")
+
+
+def _check_nameable(output: Path, values: Iterable[int]) -> None:
+    nameless = sorted(set(values) - set(STRUCTURES))
+    if nameless and output.name.lower().endswith(".seg.nrrd"):
+        raise InputRefused(
+            f"A .seg.nrrd needs a name for every value, and there is none for {', '.join(map(str, nameless[:8]))}: "
+            "write to .nii.gz or .nrrd."
+        )
+
+
+def _sequence(arguments: argparse.Namespace, values: set[int]) -> tuple[int, ...]:
+    """The levels of the whole column: those of the file, where the command line doesn't say otherwise."""
+    from ..repair import counts_of, level_sequence
+
+    if arguments.this:
+        # Whoever says that T13 is L1 says that there is no T13, and the other way round.
+        which, level = arguments.this
+        values = values - {which, DISC_OFFSET + which} | {level}
+    thoracic, lumbar = counts_of(values)
+    thoracic = thoracic if arguments.thoracic is None else arguments.thoracic
+    lumbar = lumbar if arguments.lumbar is None else arguments.lumbar
+    return level_sequence(thoracic, lumbar)
+
+
+def _repaired(labels: Volume, arguments: argparse.Namespace, has_sacrum: bool, sequence: tuple[int, ...]) -> Volume:
+    """`labels` after what the command line asks for; `labels` itself where it asks for nothing."""
+    from .. import repair
+    from ..volume import Volume
+
+    order = repair.order_of(labels)
+    if arguments.split:
+        return repair.split(labels, *arguments.split, sequence=sequence)
+    if arguments.shift is not None:
+        mapping = repair.shifted(order, arguments.shift, sequence)
+    elif arguments.this:
+        mapping = repair.renamed(order, *arguments.this, sequence)
+    elif arguments.swap:
+        repair.require(order, *arguments.swap)
+        mapping = repair.swapped(*arguments.swap)
+    elif arguments.merge:
+        repair.require([*order, *([SACRUM] if has_sacrum else [])], *arguments.merge)
+        into, part = arguments.merge
+        mapping = repair.merging([part], into)
+    else:
+        return labels
+    return Volume(repair.apply(labels.array, mapping), labels.affine)
+
+
+def _remarks(order: list[int], sequence: tuple[int, ...]) -> list[str]:
+    """What is odd about the levels, given from top to bottom, in one sentence each."""
+    remarks = []
+    for upper, lower in zip(order, order[1:]):
+        place, next_place = LEVEL_ORDER.index(upper), LEVEL_ORDER.index(lower)
+        missing = [_short(v) for v in sequence if place < LEVEL_ORDER.index(v) < next_place and v not in order]
+        if next_place < place:
+            remarks.append(f"{_short(upper)} lies above {_short(lower)}: the levels are out of order.")
+        elif missing:
+            those = f"{missing[0]} is" if len(missing) == 1 else f"{missing[0]} to {missing[-1]} are"
+            remarks.append(f"{those} missing between {_short(upper)} and {_short(lower)}.")
+    return remarks
+
+
+def _origins(before: Volume, after: Volume) -> dict[int, set[int]]:
+    """Value in `after` -> the values that its voxels had in `before`; both hold values below 65536."""
+    import numpy as np
+
+    origins: dict[int, set[int]] = {}
+    for old, new in zip(before.array, after.array):
+        used = new != 0
+        for pair in np.unique(new[used].astype(np.int64) << 16 | old[used]).tolist():
+            origins.setdefault(pair >> 16, set()).add(pair & 0xFFFF)
+    return origins
+
+
+def _table(order: Iterable[int], volumes_ml: Mapping[int, float], origins: Mapping[int, set[int]]) -> list[str]:
+    """A line for each of `order`: name, value, volume, and what it was before."""
+    lines = [f"{'Level':<13} {'Value':>5} {'Volume ml':>9}"]
+    for value in order:
+        others = " and ".join(_short(old) for old in sorted(origins[value] - {value}))
+        story = f"  {'now with' if value in origins[value] else 'was'} {others}" if others else ""
+        lines.append(f"{STRUCTURES[value].name:<13} {value:>5} {volumes_ml[value]:>9.1f}{story}")
+    return lines
+
+
+def _short(value: int) -> str:
+    return STRUCTURES[value].abbreviation
