@@ -1,8 +1,9 @@
-"""Predictions against references: reads them, puts both on one grid and one numbering, and scores every structure."""
+"""Predictions against references: reads them, puts both on one grid and one numbering, scores structures and levels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from SpineContextSegLib import labels
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.identification import Identification, identify
 from SpineContextSegLib.metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
 from SpineContextSegLib.pairing import find_pairs
 from SpineContextSegLib.reading import read_labels
@@ -33,8 +35,9 @@ def evaluate(
 ) -> Evaluation:
     """Compares one prediction with one reference, or every prediction in a folder with its reference.
 
-    Single vertebrae (and discs) get rows only where reference and predictions tell them apart; a level is scored where
-    the reference has it. Discs and canal get rows only where the reference has them and some prediction does.
+    Single vertebrae (and discs) get rows only where reference and predictions tell them apart, and vertebrae are then
+    identified as well; a level is scored where the reference has it. Discs and canal get rows only where the reference
+    has them and some prediction does.
 
     Args:
         prediction, reference: two files of labels or two folders of them (see `pairing.find_pairs`); predictions hold
@@ -49,19 +52,23 @@ def evaluate(
     pairs, notes = find_pairs(Path(prediction), Path(reference))
     scored, predicted = [], set()
     for done, pair in enumerate(pairs, 1):
-        labels_of_pair = read_labels(pair.prediction), read_labels(pair.reference)
         names = f"'{pair.prediction.name}'", f"'{pair.reference.name}'"
-        structures, case_notes = compare(*labels_of_pair, reference_numbering=reference_numbering, names=names)
-        scored.append((pair, structures))
-        predicted |= _values(labels_of_pair[0].array)
+        both = _comparable(read_labels(pair.prediction), read_labels(pair.reference), reference_numbering, names)
+        structures, case_notes = _agreements(both)
+        scored.append((pair, structures, _identification(both)))
+        predicted |= both.predicted_values
         notes += [f"{pair.name}: {note}" for note in case_notes]
         if on_case:
             on_case(done, len(pairs))
     unanswered = _unanswered(predicted)
+    levels_asked = labels.levels_known(predicted & labels.VERTEBRAE)
     cases = [
-        Case(pair.name, pair.prediction, pair.reference, {n: r for n, r in structures.items() if n not in unanswered})
-        for pair, structures in scored
-    ]
+        Case(
+            pair.name, pair.prediction, pair.reference, {n: r for n, r in structures.items() if n not in unanswered},
+            identification if levels_asked else None,
+        )
+        for pair, structures, identification in scored
+    ]  # fmt: skip
     return Evaluation(cases, notes, reference_numbering)
 
 
@@ -80,15 +87,63 @@ def compare(
     Raises:
         InputRefused: values that the numbering does not have, or different grids; `names` stand in the message.
     """
+    return _agreements(_comparable(prediction, reference, reference_numbering, names))
+
+
+def identify_levels(
+    prediction: Volume,
+    reference: Volume,
+    *,
+    reference_numbering: Numbering = "verse",
+    names: tuple[str, str] = ("the prediction", "the reference"),
+) -> Identification | None:
+    """Which vertebrae of the reference got their level; None where either side doesn't tell vertebrae apart.
+
+    An empty prediction has missed them all.
+
+    Raises:
+        InputRefused: as `compare`.
+    """
+    return _identification(_comparable(prediction, reference, reference_numbering, names))
+
+
+@dataclass(frozen=True)
+class _Comparable:
+    """Both label arrays uint8 (k, j, i), VerSe values, voxel by voxel on `grid`, without what isn't scored.
+
+    predicted_values: all that the prediction holds, not scored ones too. notes: what had to be left out and why.
+    """
+
+    predicted: np.ndarray
+    referenced: np.ndarray
+    grid: Grid
+    predicted_values: set[int]
+    notes: list[str]
+
+
+def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, names: tuple[str, str]) -> _Comparable:
     predicted = on_grid_of(prediction, reference.grid, names)
     values = _values(predicted)
     _refuse(values - _VERSE_VALUES, names[0], "VerSe's numbering")
-    referenced, notes = _in_verse(reference.array, reference_numbering, names[1])
-    grid = reference.grid
+    referenced, notes = _in_verse(reference.array, numbering, names[1])
+    predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
+    return _Comparable(predicted, referenced, reference.grid, values, notes)
+
+
+def _identification(both: _Comparable) -> Identification | None:
+    predicted, referenced = (_values(side) & labels.VERTEBRAE for side in (both.predicted, both.referenced))
+    if not labels.levels_known(referenced) or predicted and not labels.levels_known(predicted):
+        return None
+    affine = both.grid.affine
+    return identify(Volume(both.predicted, affine), Volume(both.referenced, affine))
+
+
+def _agreements(both: _Comparable) -> tuple[dict[str, Agreement], list[str]]:
+    predicted, referenced, grid = both.predicted, both.referenced, both.grid
+    values, notes = both.predicted_values, list(both.notes)
     box = bounding_box((predicted != 0) | (referenced != 0))
     if box:
         predicted, referenced, grid = predicted[box], referenced[box], grid.crop(box)
-    predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
     reference_values = _values(referenced)
     extra = (values & labels.VERTEBRAE) - reference_values
     if extra and labels.levels_known(values) and labels.levels_known(reference_values):

@@ -71,6 +71,27 @@ def agreement(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> Agre
     )
 
 
+def dice_table(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Dice of every value of the reference (rows) with every value of the prediction (columns).
+
+    Args:
+        prediction, reference: labels uint8 (k, j, i) of the same shape.
+
+    Returns:
+        float64 (256, 256); 0 where either value is absent. Row and column 0, the background, are 0 as well.
+    """
+    pairs = np.zeros(256 * 256, dtype=np.int64)
+    # Plane by plane, as `np.bincount` turns its input into eight bytes per voxel.
+    for referenced, predicted in zip(reference, prediction, strict=True):
+        pair = referenced.astype(np.uint16) << 8 | predicted
+        pairs += np.bincount(pair[pair != 0], minlength=len(pairs))
+    pairs = pairs.reshape(256, 256)
+    voxels = pairs.sum(1, keepdims=True) + pairs.sum(0, keepdims=True)
+    dice = np.divide(2.0 * pairs, voxels, out=np.zeros(pairs.shape), where=voxels > 0)
+    dice[0], dice[:, 0] = 0.0, 0.0
+    return dice
+
+
 def surface_distances_mm(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every surface voxel of each mask to the nearest surface voxel of the other, in mm.
 

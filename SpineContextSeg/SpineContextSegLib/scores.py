@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from SpineContextSegLib import labels
+from SpineContextSegLib.identification import Identification, LabelledVertebra, level_name
 from SpineContextSegLib.metrics import NAN, Agreement
 
 BINARY, VERTEBRAE, SACRUM, DISCS, CANAL = "Spine (binary)", "Vertebrae", "Sacrum", "Discs", "Canal"
@@ -40,12 +41,13 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: figures by structure, top rows first."""
+    """One scan: figures by structure, top rows first; levels: None where either side doesn't tell vertebrae apart."""
 
     name: str
     prediction: Path
     reference: Path
     structures: dict[str, Agreement]
+    levels: Identification | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,20 @@ class Evaluation:
         """In how many cases Dice lies below 0.8."""
         return sum(value < LOW_DICE for value in self.values(structure, "dice"))
 
+    def levels(self) -> list[tuple[str, Identification]]:
+        """Name of the case and which vertebrae are identified, for the cases in which both sides tell them apart."""
+        return [(case.name, case.levels) for case in self.cases if case.levels]
+
+    def identified(self, structure: str) -> list[float]:
+        """1 for each case in which this vertebra is identified, 0 for each in which it isn't."""
+        of_cases = [_by_name(found) for _, found in self.levels()]
+        return [float(vertebrae[structure].identified) for vertebrae in of_cases if structure in vertebrae]
+
     def table(self) -> str:
-        """Aligned text: one case with all its structures, or the cases' binary figures and a summary by structure."""
+        """Aligned text: one case with all its structures, or the cases' binary figures and a summary by structure.
+
+        Then, where both sides tell vertebrae apart, how many are identified.
+        """
         if len(self.cases) == 1:
             case = self.cases[0]
             blocks = [f"{case.name}\n{_aligned(_figures('Structure', case.structures))}"]
@@ -107,6 +121,9 @@ class Evaluation:
                 f"{BINARY}, {len(self.cases)} cases\n{_aligned(_figures('Case', binary))}",
                 f"Dice over the cases\n{_aligned(self._summary_rows())}",
             ]
+        if levels := self.levels():
+            errors = [f"{name}: {found.errors()}." for name, found in levels if found.errors()]
+            blocks.append("\n".join([f"Levels\n{_aligned(_level_rows(levels))}", *errors]))
         blocks.append("Volume: prediction minus reference. ASD: average symmetric surface distance.")
         return "\n\n".join(blocks + (["\n".join(self.notes)] if self.notes else [])) + "\n"
 
@@ -114,15 +131,18 @@ class Evaluation:
         """One row for each structure of each case (`statistic` = case), then rows of statistics without a case."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(("statistic", "case", "structure", *METRICS))
+        writer.writerow(("statistic", "case", "structure", *METRICS, "identified", "found_as"))
         for case in self.cases:
+            vertebrae = _by_name(case.levels)
             for name, result in case.structures.items():
-                writer.writerow(("case", case.name, name, *(_blank_nan(getattr(result, m)) for m in METRICS)))
+                level = _level_cells(vertebrae[name]) if name in vertebrae else ("", "")
+                writer.writerow(("case", case.name, name, *(_blank_nan(getattr(result, m)) for m in METRICS), *level))
         for name in self.structures():
             columns = [asdict(self.statistics(name, metric)) for metric in METRICS]
+            columns.append(asdict(Statistics.of(self.identified(name))))
             for statistic in columns[0]:
-                writer.writerow((statistic, "", name, *(_blank_nan(column[statistic]) for column in columns)))
-            writer.writerow((f"dice below {LOW_DICE}", "", name, self.count_low(name), *[""] * (len(METRICS) - 1)))
+                writer.writerow((statistic, "", name, *(_blank_nan(column[statistic]) for column in columns), ""))
+            writer.writerow((f"dice below {LOW_DICE}", "", name, self.count_low(name), *[""] * (len(METRICS) + 1)))
         _write_whole(Path(path), text.getvalue())
 
     def write_json(self, path: Path) -> None:
@@ -131,6 +151,7 @@ class Evaluation:
             name: {
                 "dice_below_0.8": self.count_low(name),
                 **{metric: asdict(self.statistics(name, metric)) for metric in METRICS},
+                **({"identified": asdict(Statistics.of(identified))} if (identified := self.identified(name)) else {}),
             }
             for name in self.structures()
         }
@@ -140,6 +161,7 @@ class Evaluation:
                 "prediction": str(case.prediction),
                 "reference": str(case.reference),
                 "structures": {name: asdict(result) for name, result in case.structures.items()},
+                "levels": _levels_in_full(case.levels) if case.levels else None,
             }
             for case in self.cases
         ]
@@ -148,8 +170,9 @@ class Evaluation:
             "notes": self.notes,
             "cases": cases,
             "summary": summary,
+            "levels": _level_summary([found for _, found in self.levels()]),
         }
-        _write_whole(Path(path), json.dumps(_null_nan(content), indent=2, allow_nan=False) + "\n")
+        _write_whole(Path(path), json_text(content))
 
     def _summary_rows(self) -> list[list[str]]:
         rows = [["Structure", "n", "mean", "SD", "median", "min", "5th %", f"< {LOW_DICE}", "ASD mm", "HD95 mm"]]
@@ -162,6 +185,56 @@ class Evaluation:
                 + [_number(value, ".2f") for value in distances]
             )
         return rows
+
+
+def json_text(content: dict) -> str:
+    """Indented JSON; what couldn't be measured (NaN) is null."""
+    return json.dumps(_null_nan(content), indent=2, allow_nan=False) + "\n"
+
+
+def _by_name(levels: Identification | None) -> dict[str, LabelledVertebra]:
+    return {level_name(vertebra.value): vertebra for vertebra in levels.vertebrae} if levels else {}
+
+
+def _level_cells(vertebra: LabelledVertebra) -> tuple[int, str]:
+    return int(vertebra.identified), level_name(vertebra.found) if vertebra.found else ""
+
+
+def _levels_in_full(levels: Identification) -> dict:
+    each = {name: {**asdict(found), "identified": found.identified} for name, found in _by_name(levels).items()}
+    extra = [level_name(value) for value in levels.extra]
+    return {"all": levels.figures(), "whole": levels.whole.figures(), "each": each, "extra": extra}
+
+
+def _level_summary(levels: list[Identification]) -> dict | None:
+    """All vertebrae pooled, and the mean of the cases' own figures; of all labelled and of the whole ones."""
+    scans = {"all": levels, "whole": [found.whole for found in levels]}
+    if not levels:
+        return None
+    return {
+        name: {
+            "pooled": Identification.pooled(of_cases).figures(),
+            "mean_of_cases": {
+                figure: Statistics.of(found.figures()[figure] for found in of_cases).mean
+                for figure in ("identification_rate", "dice", "shape_dice")
+            },
+        }
+        for name, of_cases in scans.items()
+    }
+
+
+def _level_rows(levels: list[tuple[str, Identification]]) -> list[list[str]]:
+    figures = ("identified", "of", "rate %", "Dice")
+    rows = [["Case", *figures, "|", "whole only:", *figures]]
+    if len(levels) > 1:
+        levels = [*levels, ("All", Identification.pooled(found for _, found in levels))]
+    for name, found in levels:
+        cells = []
+        for part in (found, found.whole):
+            numbers = _number(100 * part.rate, ".1f"), _number(part.mean_dice, ".4f")
+            cells += [str(part.identified), str(len(part.vertebrae)), *numbers]
+        rows.append([name, *cells[:4], "|", "", *cells[4:]])
+    return rows
 
 
 def _figures(first: str, results: dict[str, Agreement]) -> list[list[str]]:

@@ -11,13 +11,17 @@ from .progress import Bar
 
 DESCRIPTION = """\
 Compare segmentations with references: Dice, average surface distance, 95 % Hausdorff distance, volume difference,
-recall and precision, for the binary spine and every structure that the reference can judge."""
+recall and precision, for the binary spine and every structure that the reference can judge. Where both sides tell
+vertebrae apart, also how many of them have the right level (identification rate, as in VerSe)."""
 
 EPILOG = """\
 PREDICTION and REFERENCE are two files on the same grid, or two folders whose files are paired by their names (VerSe's
 derivatives included). For folders, mean, SD, median, minimum and the number of scans with a Dice below 0.8 are shown.
 The binary spine is every vertebra and the sacrum. A value of 255 in a reference is not scored; where a reference has
 no sacrum, a predicted one is not scored.
+
+A vertebra of the reference is identified when, of all predicted centers, the one closest to its own bears its level and
+lies within 20 mm. "Whole only" leaves out vertebrae in which the scan ends, as VerSe's references do.
 
 examples:
   spinecontextseg evaluate spine.seg.nrrd truth.nii.gz

@@ -1,0 +1,169 @@
+"""Does every vertebra get its level? Generated scans that nobody trained on, and labelled real ones.
+
+    python -m Training.evaluate_levels --model spinecontext-ct --output runs/levels --count 200 --real SCAN.nii.gz ...
+
+Each scan is a line of scans.jsonl as soon as it is done, so the command can be stopped and run again; another model
+needs another folder. levels.md, levels.json and the pictures of what was taken for what are written at the end. Labels
+of real scans lie beside them, see `evaluate_scans`.
+
+Vertebrae in which the scan ends are left out of the figures, as VerSe leaves them out of its labels; the last columns
+count them too. "All levels right": every vertebra that is wholly in view is identified (`identification.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.evaluate import identify_levels
+from SpineContextSegLib.identification import Identification
+from SpineContextSegLib.labels import VERTEBRAE, levels_known
+from SpineContextSegLib.locate import choose_locator
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pipeline import Result, segment
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.scores import json_text
+from SpineContextSegLib.volume import Volume, count_labels
+
+from .confusion_picture import draw_confusion
+from .generated_scans import generated_scan
+from .level_scans import level_scan
+from .level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
+from .real_patches import labels_of
+
+# Training draws its bodies from seeds far below, evaluate_generated from others.
+FIRST_SEED = 9_200_000
+_GENERATED, _REAL = "generated", "real"
+
+
+def score(
+    name: str, groups: dict[str, list[str]], segmented: Callable[[], Result], truth: Volume, numbering: str = "verse"
+) -> ScoredScan:
+    """Segment a scan and hold its levels against the truth.
+
+    Args:
+        groups: what the scan belongs to, by kind.
+        segmented: does the work; where the scan is refused, all its vertebrae are missed.
+        truth: labels (k, j, i) on the grid of the result.
+        numbering: of the truth, see `evaluate.Numbering`.
+
+    Raises:
+        InputRefused: the model or the truth doesn't tell vertebrae apart.
+    """
+    try:
+        result = segmented()
+    except InputRefused as refusal:
+        nothing = Volume(np.zeros_like(truth.array), truth.affine)
+        missed = _identified(nothing, truth, numbering, name)
+        return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {})
+    verdict = result.report()["levels"]
+    if verdict is None:
+        raise InputRefused(f"{result.model} doesn't tell vertebrae apart: there are no levels to evaluate.")
+    levels = _identified(result.labels, truth, numbering, name)
+    return ScoredScan(
+        name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds
+    )
+
+
+def _identified(labels: Volume, truth: Volume, numbering: str, name: str) -> Identification:
+    if not levels_known(VERTEBRAE.intersection(count_labels(labels.array))):
+        # A lone C1 reads like labels that don't tell vertebrae apart: it counts as nothing found.
+        labels = Volume(np.zeros_like(labels.array), labels.affine)
+    levels = identify_levels(labels, truth, reference_numbering=numbering, names=("the result", f"the truth of {name}"))
+    if levels is None:
+        raise InputRefused(f"The labels of {name} don't tell vertebrae apart.")
+    return levels
+
+
+def report(generated: list[ScoredScan], real: list[ScoredScan], model: str, output: Path) -> str:
+    """Write levels.json and the pictures to `output`; returns the tables as Markdown."""
+    parts, content = [f"# Levels by {model}"], {"model": model}
+    for kind, scans in ((_GENERATED, generated), (_REAL, real)):
+        if not scans:
+            continue
+        groups, pooled = grouped(scans), Identification.pooled(scan.levels for scan in scans)
+        title = f"{len(scans)} {kind} scans"
+        draw_confusion(pooled.whole, output / f"confusion_{kind}.png", f"{title}, vertebrae wholly in view")
+        parts += [f"## {title}", table_by_group(groups), table_by_level(pooled.whole), _wrong_ones(scans)]
+        content[kind] = {
+            "groups": {name: figures(of_group) for name, of_group in groups.items()},
+            "scans": [scan.to_json() for scan in scans],
+        }
+    (output / "levels.json").write_text(json_text(content), encoding="utf-8")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _wrong_ones(scans: list[ScoredScan]) -> str:
+    lines = []
+    for scan in scans:
+        if not scan.all_right:
+            said = scan.reason if scan.certain is None else f"confidence {scan.confidence:.2f}"
+            lines.append(f"- {scan.name} ({said}): {scan.levels.whole.errors()}")
+    return "\n".join(["Scans with a wrong level:", "", *lines]) if lines else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m Training.evaluate_levels", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", required=True, help="name or folder")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--count", type=int, default=200, help="generated scans")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="others for tuning than for the report")
+    parser.add_argument("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz)")
+    parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of real scans with that numbering")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--everywhere", action="store_true", help="look closely not only where the spine was located")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    model = load_model(arguments.model)
+    runtime = choose_runtime(model, threads=arguments.threads)
+    locator = choose_locator(model, threads=arguments.threads)
+
+    def segmented(ct: Volume) -> Result:
+        return segment(ct, model, runtime, locator=locator, everywhere=arguments.everywhere, structures="all")
+
+    def score_generated(seed: int) -> ScoredScan | None:
+        scan = level_scan(generated_scan(seed))
+        return scan and score(f"seed {seed}", scan.groups, lambda: segmented(scan.ct), scan.labels)
+
+    def score_real(image: Path) -> ScoredScan:
+        name = image.name.removesuffix(".nii.gz")
+        numbering = "totalsegmentator" if name in arguments.totalsegmentator else "verse"
+        ct, truth = read_volume(image)[0], read_labels(labels_of(image))
+        return score(name, {"scan": [name]}, lambda: segmented(ct), truth, numbering)
+
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
+    jobs = {f"seed {seed}": lambda seed=seed: score_generated(seed) for seed in seeds}
+    jobs |= {str(image): lambda image=image: score_real(image) for image in arguments.real}
+    done = run_once(jobs, arguments.output / "scans.jsonl")
+    generated = [done[f"seed {seed}"] for seed in seeds]
+    text = report(
+        [scan for scan in generated if scan], [done[str(image)] for image in arguments.real],
+        f"{model.card.name} {model.card.version}", arguments.output,
+    )  # fmt: skip
+    (arguments.output / "levels.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def run_once(jobs: dict[str, Callable[[], ScoredScan | None]], journal: Path) -> dict[str, ScoredScan | None]:
+    """What each job gives (None: nothing to score), from the journal where it was done before."""
+    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+    entries = {entry["job"]: entry["scan"] for entry in map(json.loads, lines)}
+    done = {job: ScoredScan.from_json(entry) if entry else None for job, entry in entries.items()}
+    with journal.open("a", encoding="utf-8") as log:
+        for job, work in tqdm(jobs.items(), unit="scan", disable=None):
+            if job not in done:
+                done[job] = work()
+                log.write(json.dumps({"job": job, "scan": done[job].to_json() if done[job] else None}) + "\n")
+                log.flush()
+    return done
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Generated scans for judging levels: random partial fields of view, and what of the column they show to count from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from SpineContextSegLib.identification import cut_vertebrae
+from SpineContextSegLib.labels import SACRUM, VERTEBRAE, levels_known
+from SpineContextSegLib.volume import Volume, count_labels
+
+from .anatomy.plan import draw_plan
+from .generated_scans import GeneratedScan
+
+USUAL_COUNTS = 12, 5
+SEEN, NOTHING, MISLEADING = "seen", "none in view", "seen, but misleading"
+"""What there is to count from (`anchor`)."""
+
+_C1, _C2, _C7, _T1, _T11, _T12, _L1, _L4, _L5, _L6, _T13 = 1, 2, 7, 8, 18, 19, 20, 23, 24, 25, 28
+_THORACIC = frozenset((*range(8, 20), 28))
+# The scanner pads what is out of its field of view with this or less, and no part of a vertebra is as thin as air.
+_PADDING_HU = -1000
+# How many scans are cut to a short piece of the column, and how long it is: from two lumbar vertebrae to half a trunk.
+_SHORT_SHARE = 0.4
+_SHORT_MM = 70.0, 260.0
+
+
+@dataclass(frozen=True)
+class LevelScan:
+    """`ct` HU and `labels` VerSe values, both (k, j, i) on one grid.
+
+    groups: words to group scans by, under "region", "slices", "finding", "variant in view", "field of view", "anchor".
+    """
+
+    ct: Volume
+    labels: Volume
+    groups: dict[str, list[str]]
+
+
+def level_scan(scan: GeneratedScan) -> LevelScan | None:
+    """A generated scan, often only a short piece of it; None where it shows no whole vertebra but C1."""
+    ct, labels = seen_part(scan.ct, scan.labels)
+    rng = np.random.default_rng([scan.seed, 21])
+    is_short = rng.random() < _SHORT_SHARE
+    if is_short:
+        ct, labels = _short_field(ct, labels, rng)
+    values = set(count_labels(labels.array))
+    whole = (values & VERTEBRAE) - cut_vertebrae(labels)
+    if not levels_known(whole):
+        return None
+    names = [vertebra.name for vertebra in draw_plan(scan.seed).vertebrae]
+    counts = tuple(sum(name.startswith(region) for name in names) for region in "TL")
+    groups = {
+        "region": [scan.region],
+        "slices": [scan.slices],
+        "finding": [trait for trait in scan.traits if trait != "variant"] or ["plain"],
+        "variant in view": variants(values),
+        "field of view": ["short" if is_short else "usual"],
+        "anchor": [anchor(whole, SACRUM in values, counts)],
+    }
+    return LevelScan(ct, labels, groups)
+
+
+def seen_part(ct: Volume, labels: Volume) -> tuple[Volume, Volume]:
+    """Without slices that are all padding, and without the labels of what lies under padding elsewhere."""
+    seen = ct.array > _PADDING_HU
+    slices = np.flatnonzero(seen.any(axis=(1, 2)))
+    piece = slice(int(slices[0]), int(slices[-1]) + 1), slice(None), slice(None)
+    affine = labels.grid.crop(piece).affine
+    return Volume(ct.array[piece], affine), Volume(np.where(seen, labels.array, 0)[piece], affine)
+
+
+def anchor(whole: Collection[int], sacrum: bool, counts: tuple[int, int] = USUAL_COUNTS) -> str:
+    """What a scan shows that levels can be counted from, given the whole vertebrae in view, from top to bottom.
+
+    Anchors are C1 or C2, the first ribs (C7 and T1), the last ribs (the lowest thoracic vertebra and L1) and the
+    lowest lumbar vertebra above the sacrum. An anchor misleads where the body has another number of levels than usual
+    and the scan doesn't show it: a thirteenth rib where the first ones are out of view looks like the twelfth.
+
+    Args:
+        whole: values of the vertebrae that are wholly in view.
+        sacrum: whether sacrum is in view.
+        counts: how many thoracic and lumbar vertebrae the body has.
+    """
+    whole = set(whole)
+    thoracic = whole & _THORACIC
+    top = bool(whole & {_C1, _C2}) or {_C7, _T1} <= whole
+    last_ribs = bool(thoracic) and _L1 in whole
+    bottom = sacrum and _L1 + counts[1] - 1 in whole
+    if not (top or last_ribs or bottom):
+        return NOTHING
+    usual_thoracic, usual_lumbar = (count == usual for count, usual in zip(counts, USUAL_COUNTS))
+    if not top and (thoracic and not usual_thoracic or not last_ribs and not usual_lumbar):
+        return MISLEADING
+    return SEEN
+
+
+def variants(values: Collection[int]) -> list[str]:
+    """Which other numbers of levels the labels in view show."""
+    values = set(values)
+    shown = {
+        "T13": _T13 in values,
+        "no T12": {_T11, _L1} <= values and _T12 not in values,
+        "L6": _L6 in values,
+        "no L5": {_L4, SACRUM} <= values and _L5 not in values,
+    }
+    return [name for name, is_shown in shown.items() if is_shown]
+
+
+def _short_field(ct: Volume, labels: Volume, rng: np.random.Generator) -> tuple[Volume, Volume]:
+    """A random piece along the column, of vertebrae and sacrum that are in view."""
+    column = np.isin(labels.array, [*VERTEBRAE, SACRUM])
+    slices = np.flatnonzero(column.any(axis=(1, 2)))
+    count = max(1, round(rng.uniform(*_SHORT_MM) / labels.grid.spacing_mm[2]))
+    first = int(rng.integers(slices[0], max(slices[0], slices[-1] + 1 - count) + 1))
+    piece = slice(first, first + count), slice(None), slice(None)
+    affine = labels.grid.crop(piece).affine
+    return Volume(ct.array[piece], affine), Volume(labels.array[piece], affine)
