@@ -15,7 +15,7 @@ from Training.centers import generated_centers, offsets
 WHOLE = ((True, True),) * 3
 
 
-def spine_of(anatomy: Anatomy, error_mm: float = 3.0, seed: int = 0) -> Spine:
+def spine_of(anatomy: Anatomy, error_mm: float = 2.0, seed: int = 0) -> Spine:
     """What a network would find that errs by `error_mm` in each offset, independently and once more in patches."""
     label, level = anatomy.label, anatomy.level
     shape, spacing = label.shape, anatomy.spacing_mm

@@ -116,8 +116,8 @@ def test_dice_does_not_drive_levels_to_certainty():
     logits[:, 9:11] = 20.0
     merge = COLUMN.merge_matrix("generated")[None]
     loss, parts = segmentation_loss(logits, target, merge, COLUMN)
-    assert set(parts) == {"cross_entropy", "spine_dice"}
-    assert loss.item() == pytest.approx(np.log(2), abs=1e-3)
+    assert set(parts) == {"cross_entropy", "spine_dice", "spine_entropy"}
+    assert loss.item() == pytest.approx(2 * np.log(2), abs=1e-3)
 
 
 def test_offset_loss_counts_only_what_is_known():

@@ -59,8 +59,9 @@ def export(state: dict[str, Tensor], card: dict, destination: str | Path, locato
         if not torch.isfinite(value).all():
             raise ValueError(f"The weight {key} isn't finite in half precision.")
     network = network_from_state(half, *shape)
-    probabilities = nn.Sequential(fold_batch_norm(network), Activation(parsed.activation, len(parsed.classes), parsed.out_channels))
-    xml, binary = openvino_ir(probabilities, (1, parsed.in_channels, *parsed.roi_size))
+    activation = Activation(parsed.activation, len(parsed.classes), parsed.out_channels)
+    outputs = nn.Sequential(fold_batch_norm(network), activation)
+    xml, binary = openvino_ir(outputs, (1, parsed.in_channels, *parsed.roi_size))
     weights = {
         "safetensors": ("model.safetensors", save({key: value.contiguous() for key, value in half.items()})),
         "openvino.xml": ("model.xml", xml),

@@ -24,9 +24,11 @@ def merged_probabilities(logits: Tensor, merge: Tensor) -> Tensor:
 def segmentation_loss(
     logits: Tensor, target: Tensor, merge: Tensor, vocabulary: Vocabulary
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy + soft Dice loss of the binary spine + mean soft Dice loss over the classes present.
+    """Cross-entropy + soft Dice loss of the binary spine + what tells the classes apart.
 
-    The last only where the vocabulary is `separate`: Dice drives a network to be certain.
+    That is the mean soft Dice loss over the classes present where the vocabulary is `separate`. Elsewhere Dice would
+    drive the network to be certain, so it is cross-entropy once more, among the voxels of the spine alone: they are
+    few, and among all others which level they have would count for nothing.
 
     `logits` (n, classes, d, h, w); `target` uint8 (n, d, h, w) with 255 = ignore; `merge` (n, classes, classes).
     Returns the loss and its parts, detached.
@@ -52,6 +54,10 @@ def segmentation_loss(
     if vocabulary.separate:
         class_loss = ((1 - dice[:-1]) * present[:-1]).sum() / present[:-1].sum().clamp_min(1)
         loss, parts["class_dice"] = loss + class_loss, 1 - class_loss
+    else:
+        inside = vocabulary.spine_union(in_class)[:, 0]
+        parts["spine_entropy"] = -(likelihood.log() * inside).sum() / inside.sum().clamp_min(1)
+        loss = loss + parts["spine_entropy"]
     return loss, {name: part.detach() for name, part in parts.items()}
 
 

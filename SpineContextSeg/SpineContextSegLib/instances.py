@@ -14,16 +14,19 @@ import SimpleITK as sitk
 from .labels import VERTEBRA_LEVEL_UNKNOWN
 from .pieces import HALF, MOST_PIECES, components_of, dilated
 from .refine import OFFSET_STEP_MM, Spine
+from .resampling import Box
 from .volume import Grid
 
-_BIN_MM = 2.0
-# Offsets err by some mm; bodies in a child's neck lie 11 mm apart.
-_BLUR_MM = 2.5
-_NEAREST_MM = 9.0
-# A crowd of votes beside the column is the rim of a vertebra that voted badly, not another vertebra: a line between two
-# neighbors leans at most so far from upright (cosine).
-_LEAST_UPRIGHT = 0.45
-_BESIDE_MM = 100.0
+# The line through the column: bends over less than this are those of single votes.
+_LINE_BLUR_MM = 15.0
+# Offsets are exact near the middle of a body and err by some mm at the tips of its processes: votes from near by say
+# how many vertebrae there are, and all say which of them a voxel belongs to.
+_NEAR_MM = 20.0
+_CROWD_BLUR_MM = 2.5
+# Bodies in a child's neck lie 11 mm apart.
+_NEAREST_MM = 8.0
+# Two crowds with more votes than this between them, as a share of the smaller one, are one that errs.
+_VALLEY = 0.7
 # Half of a C1, the smallest. Less is a crumb of a neighbor, unless the border cuts it.
 _LEAST_ML = 1.5
 _LEAST_AT_BORDER_ML = 0.3
@@ -54,14 +57,15 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
     inside = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
     indices = np.argwhere(inside)
     votes = spine.grid.world(indices[:, ::-1]) + spine.offsets[:, inside].T * OFFSET_STEP_MM
-    centers = _crowds(votes)
-    number = _nearest(votes, centers)
+    near = np.linalg.norm(votes - spine.grid.world(indices[:, ::-1]), axis=1) < _NEAR_MM
+    along = _along_column(votes)
+    crowds = _Crowds.of(along[near])
     faces = np.array([[0, size - 1] for size in inside.shape]).T[:, None]
     touching = (indices == faces) & np.array(spine.ends).T[:, None]
     border = touching.any((0, 2))
-    kept = _large_enough(number, border, len(centers), spine.grid.voxel_volume_mm3 / 1000)
-    centers = centers[kept]
-    number = _nearest(votes, centers)
+    crowds = crowds.only(_large_enough(crowds.number(along), border, len(crowds.places), spine.grid))
+    number = crowds.number(along)
+    centers = _middles(votes, number, near, len(crowds.places))
     numbers = np.zeros(inside.shape, np.uint8)
     if len(centers):
         numbers[inside] = number + 1
@@ -103,39 +107,91 @@ def _most_weight(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
     return best
 
 
-def _crowds(votes: np.ndarray) -> np.ndarray:
-    """Where votes, (n, 3) in mm, crowd together: (m, 3), from top to bottom."""
+def _along_column(votes: np.ndarray) -> np.ndarray:
+    """How far down the column each vote, (n, 3) in mm, lies: (n,) mm along the line through the middle of all votes."""
     if not len(votes):
+        return np.zeros(0)
+    top = votes[:, 2].max()
+    plane = np.rint(top - votes[:, 2]).astype(int)  # 1 mm apart
+    counts = _blurred(np.bincount(plane), _LINE_BLUR_MM)
+    line = [_blurred(np.bincount(plane, votes[:, axis]), _LINE_BLUR_MM) / counts for axis in (0, 1)]
+    line = np.stack([*line, top - np.arange(len(counts))], 1)
+    if len(line) < 2:
+        return top - votes[:, 2]
+    steps = np.gradient(line, axis=0)
+    length = np.linalg.norm(steps, axis=1)
+    down = np.concatenate([[0], np.cumsum((length[1:] + length[:-1]) / 2)])
+    aside = votes - line[plane]
+    return down[plane] + (aside * steps[plane]).sum(1) / length[plane]
+
+
+def _blurred(counts: np.ndarray, sigma: float) -> np.ndarray:
+    reach = int(4 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.convolve(counts, kernel / kernel.sum())[reach:-reach]
+
+
+@dataclass(frozen=True, eq=False)
+class _Crowds:
+    """Places along the column where votes crowd together.
+
+    density: (mm,) votes per mm from `start` on. places: (n,) indices of the crowds in it, rising.
+    """
+
+    start: float
+    density: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, along: np.ndarray) -> _Crowds:
+        """From votes (n,), mm along the column."""
+        if not len(along):
+            return cls(0.0, np.zeros(1), np.zeros(0, int))
+        margin = 4 * _CROWD_BLUR_MM
+        start = float(along.min() - margin)
+        counts = np.bincount(np.rint(along - start).astype(int))
+        density = _blurred(np.pad(counts, (0, int(margin))), _CROWD_BLUR_MM)
+        inner = density[1:-1]
+        places = np.flatnonzero((inner > density[:-2]) & (inner >= density[2:]) & (inner > density.max() / 100)) + 1
+        crowds = cls(start, density, places)
+        while (worst := crowds._least_apart()) is not None:
+            crowds = crowds.only(np.arange(len(crowds.places)) != worst)
+        return crowds
+
+    def _least_apart(self) -> int | None:
+        """The smaller of the two neighbors that are least two, None when all are."""
+        heights, valleys = self.density[self.places], self.density[self._valleys()]
+        lower = np.minimum(heights[1:], heights[:-1])
+        share = np.where(np.diff(self.places) < _NEAREST_MM, 1.0, valleys / np.maximum(lower, 1e-9))
+        if not len(share) or share.max() <= _VALLEY:
+            return None
+        first = int(np.argmax(share))
+        return first if heights[first] < heights[first + 1] else first + 1
+
+    def _valleys(self) -> np.ndarray:
+        """(n - 1,) indices of the least density between neighbors."""
+        pairs = zip(self.places, self.places[1:])
+        return np.array([a + np.argmin(self.density[a:b]) for a, b in pairs], int)
+
+    def only(self, kept: np.ndarray) -> _Crowds:
+        return _Crowds(self.start, self.density, self.places[kept])
+
+    def number(self, along: np.ndarray) -> np.ndarray:
+        """(n,) which crowd each vote belongs to."""
+        return np.searchsorted(self._valleys() + self.start, along)
+
+
+def _middles(votes: np.ndarray, number: np.ndarray, near: np.ndarray, count: int) -> np.ndarray:
+    """(count, 3) mean vote of each vertebra, of those from near by where there are any."""
+    weight = np.where(near, 1.0, 1e-6)
+    if not count:
         return np.zeros((0, 3))
-    low = votes.min(0) - 4 * _BLUR_MM
-    bins = np.floor((votes - low) / _BIN_MM).astype(int)
-    shape = bins.max(0) + 1 + int(np.ceil(4 * _BLUR_MM / _BIN_MM))
-    counts = np.bincount(np.ravel_multi_index(bins.T, shape), minlength=int(np.prod(shape))).reshape(shape)
-    image = sitk.GetImageFromArray(counts.astype(np.float32))
-    density = sitk.DiscreteGaussian(image, (_BLUR_MM / _BIN_MM) ** 2)
-    peaks = sitk.GetArrayFromImage(sitk.GrayscaleDilate(density, [2] * 3))
-    density = sitk.GetArrayFromImage(density)
-    found = np.argwhere((density == peaks) & (density > density.max() / 50))
-    found = found[np.argsort(-density[tuple(found.T)], kind="stable")]
-    centers: list[np.ndarray] = []
-    for center in low + (found + 0.5) * _BIN_MM:
-        ways = np.array(centers).reshape(-1, 3) - center
-        apart = np.linalg.norm(ways, axis=1)
-        beside = (apart < _BESIDE_MM) & (np.abs(ways[:, 2]) < _LEAST_UPRIGHT * apart)
-        if not (beside | (apart < _NEAREST_MM)).any():
-            centers.append(center)
-    # The mean of the votes around is finer than the bins.
-    nearest = np.array(centers)
-    own = _nearest(votes, nearest)
-    close = np.linalg.norm(votes - nearest[own], axis=1) < _NEAREST_MM / 2
-    counts = np.bincount(own[close], minlength=len(nearest))
-    means = [np.bincount(own[close], votes[close, axis], len(nearest)) / np.maximum(counts, 1) for axis in range(3)]
-    nearest = np.where(counts[:, None] > 0, np.stack(means, 1), nearest)
-    return nearest[np.argsort(-nearest[:, 2], kind="stable")]
+    total = np.bincount(number, weight, count)
+    return np.stack([np.bincount(number, weight * votes[:, axis], count) / total for axis in range(3)], 1)
 
 
 def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(n,) index of the center nearest to each point; zeros without centers."""
+    """(n,) index of the center nearest to each point."""
     best, distance = np.zeros(len(points), np.int64), np.full(len(points), np.inf)
     for number, center in enumerate(centers):
         other = ((points - center) ** 2).sum(1)
@@ -144,10 +200,10 @@ def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return best
 
 
-def _large_enough(number: np.ndarray, border: np.ndarray, count: int, voxel_ml: float) -> np.ndarray:
+def _large_enough(number: np.ndarray, border: np.ndarray, count: int, grid: Grid) -> np.ndarray:
     """(count,) bool: which of the vertebrae are more than crumbs."""
-    volumes = np.bincount(number, minlength=count) * voxel_ml
-    least = np.where(np.bincount(number, border, count) > 0, _LEAST_AT_BORDER_ML, _LEAST_ML)
+    volumes = np.bincount(number, minlength=count)[:count] * grid.voxel_volume_mm3 / 1000
+    least = np.where(np.bincount(number, border, count)[:count] > 0, _LEAST_AT_BORDER_ML, _LEAST_ML)
     return volumes >= least
 
 

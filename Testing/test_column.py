@@ -1,0 +1,102 @@
+"""Levels written into labels on a scan's own grid: flipped, oblique, anisotropic; vertebrae, discs, sacrum, canal."""
+
+import numpy as np
+import pytest
+from columns import spine_of, true_levels
+from geometry import LPS, OBLIQUE, SAGITTAL, centered_grid
+
+from SpineContextSegLib.column import centers_above, name_vertebrae
+from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, DISC_OFFSET, LEVEL_ORDER, SACRUM
+from SpineContextSegLib.levels import LOOKS_LIKE, ORDER
+from SpineContextSegLib.locate import CoarseSpine
+from SpineContextSegLib.resampling import labels_on_grid
+from SpineContextSegLib.volume import Grid, Volume
+from Training.anatomy.generate import generate
+from Training.make_phantom import verse_labels
+
+SPACING_MM = 3.0
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    return generate(12, SPACING_MM, region="abdomen")
+
+
+@pytest.fixture(scope="module")
+def spine(anatomy):
+    return spine_of(anatomy, error_mm=2.0)
+
+
+@pytest.fixture(scope="module")
+def coarse(anatomy, spine):
+    """A coarse look that is right three times in four, else one level too low."""
+    truth = true_levels(anatomy)
+    indices = np.argwhere(truth > 0)[::7]
+    values = truth[tuple(indices.T)]
+    points = spine.grid.world(indices[:, ::-1])
+    classes = [value for value in ORDER if value not in LOOKS_LIKE]
+    place = np.array([classes.index(LOOKS_LIKE.get(int(value), int(value))) for value in values])
+    place = np.where(np.arange(len(place)) % 4 == 0, np.minimum(place + 1, len(classes) - 1), place)
+    return CoarseSpine(points, points, {value: (place == n).astype(np.float32) for n, value in enumerate(classes)})
+
+
+def grids(source: Grid) -> dict[str, Grid]:
+    """The space of `source` sampled in other ways."""
+    middle = source.world((np.array(source.shape[::-1]) - 1) / 2)
+    size = source.extent_mm + 6
+    return {
+        "flipped": centered_grid((2.5, 2.5, 3.0), size, LPS, middle),
+        "thick slices": centered_grid((2.0, 2.0, 5.0), size, -LPS, middle),
+        "oblique": centered_grid((2.5, 2.5, 2.5), size + 40, OBLIQUE, middle),
+        "sagittal": centered_grid((2.5, 2.5, 4.0), size[[1, 2, 0]], SAGITTAL, middle),
+    }
+
+
+@pytest.mark.parametrize("name", ("flipped", "thick slices", "oblique", "sagittal"))
+def test_levels_lie_where_they_are_in_space(anatomy, spine, coarse, name):
+    grid = grids(spine.grid)[name]
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, grid), grid.affine)
+    before = labels.array.copy()
+    column = name_vertebrae(labels, spine, coarse)
+    assert list(column.levels.values) == [v for v in LEVEL_ORDER if v in set(column.levels.values)]
+    # What is bone, canal or background isn't changed by naming it.
+    for value in (0, SACRUM, CANAL):
+        assert np.array_equal(labels.array == value, before == value)
+    truth = verse_labels(anatomy)
+    at_centers = np.argwhere(labels.array > 0)
+    indices = np.rint((grid.world(at_centers[:, ::-1]) - spine.grid.affine[:3, 3]) / SPACING_MM).astype(int)[:, ::-1]
+    inside = ((indices >= 0) & (indices < spine.grid.shape)).all(1)
+    true = truth[tuple(indices[inside].T)]
+    found = labels.array[tuple(at_centers[inside].T)]
+    # Voxels at a surface may lie in the next voxel of the other grid; a vertebra at the border may be left over.
+    for value in column.levels.values[1:-1]:
+        assert np.mean(true[found == value] == value) > 0.8
+        assert not (np.isin(true[found == value], [v for v in ORDER if v != value]).mean() > 0.03)
+
+
+def test_discs_are_named_after_the_vertebra_above(anatomy, spine, coarse):
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    unnamed = labels.array == DISC_LEVEL_UNKNOWN
+    column = name_vertebrae(labels, spine, coarse)
+    truth = verse_labels(anatomy)
+    assert not (labels.array == DISC_LEVEL_UNKNOWN).any()
+    inner = np.isin(truth, [DISC_OFFSET + value for value in column.levels.values[:-1]]) & unnamed
+    assert inner.sum() > 100 and np.mean(labels.array[inner] == truth[inner]) > 0.97
+
+
+def test_report_is_plain_and_complete(spine, coarse):
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    report = name_vertebrae(labels, spine, coarse).report()
+    assert set(report) == {"certain", "confidence", "reason", "vertebrae"}
+    first = report["vertebrae"][0]
+    assert set(first) == {"value", "name", "probability", "center_ras_mm", "partial"}
+    heights = [entry["center_ras_mm"][2] for entry in report["vertebrae"]]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_place_along_a_leaning_column():
+    centers = np.array([[0.0, 0, 100], [10, 0, 80], [20, 0, 60]])
+    # Midway between the first two, measured along the column and not by height.
+    aside = np.array([[5.0, 0, 90], [5 - 12, 0, 90 - 6], [30, 0, 40], [0, 0, 110]])
+    assert centers_above(aside, centers).tolist() == [1, 1, 3, 0]
+    assert centers_above(aside, centers[:1]).tolist() == [1, 1, 1, 0]
