@@ -95,6 +95,19 @@ def sweep(
         padded[target] = normalize(inside) if normalize else inside
         return padded
 
+    if getattr(runtime, "blends_on_device", False):
+        from .runtime.on_device import blend_on_device
+
+        part = tuple(slice(int(first), int(last)) for first, last in zip(low, high))
+        block = blend_on_device(
+            normalize(image[part]) if normalize else image[part], runtime, importance_map(roi_size),
+            [tuple(c - int(first) for c, first in zip(corner, low)) for corner in to_do], pad_value, merge,
+            [skip(voxels(corner)[0]) if skip else None for corner in to_do], progress, cancelled,
+        )  # fmt: skip
+        if block is not None:
+            yield part, *block
+            return
+
     batches = [to_do[n : n + runtime.preferred_batch] for n in range(0, total, runtime.preferred_batch)]
     thickest = max(batch[-1][along] - batch[0][along] for batch in batches) + roi_size[along]
     slab = _Slab(image.shape, roi_size, along, low, high, thickest)

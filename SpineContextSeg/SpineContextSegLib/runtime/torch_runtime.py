@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load
-from torch import nn
+from torch import Tensor, nn
 
 from ..network import Activation, fold_batch_norm, network_from_state
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..model import Model
 
 GPU_BATCH = 4
+T = TypeVar("T")
 
 
 class TorchRuntime:
@@ -61,18 +62,31 @@ class TorchRuntime:
         result, done = [], 0
         while done < len(windows):
             batch = windows[done : done + self.preferred_batch]
-            probabilities = self._run(batch)
-            if probabilities is not None:
-                result.append(probabilities)
+            outputs = self._tried(lambda batch=batch: self._outputs(torch.from_numpy(batch)).cpu().contiguous().numpy())
+            if outputs is not None:
+                result.append(outputs)
                 done += len(batch)
         return result[0] if len(result) == 1 else np.concatenate(result)
 
+    @property
+    def blends_on_device(self) -> bool:
+        """Whether windows are better blended where the network runs than brought back one by one."""
+        return self.device != "cpu"
+
+    def on_device(self, batch: Tensor) -> Tensor | None:
+        """Windows (n, channels, *size) -> outputs (n, outputs, *size) float32 on the device; None when the GPU failed:
+        then the runtime has made do and can be asked again."""
+        return self._tried(lambda: self._outputs(batch))
+
     @torch.inference_mode()
-    def _run(self, batch: np.ndarray) -> np.ndarray | None:
-        """Class probabilities, or None when the GPU failed; then the runtime has made do and can be asked again."""
+    def _outputs(self, batch: Tensor) -> Tensor:
+        x = batch.to(self.device, self._dtype, memory_format=torch.channels_last_3d)
+        return self._activation(self._network(x).float())
+
+    def _tried(self, run: Callable[[], T]) -> T | None:
+        """What `run` returns, None when the GPU failed."""
         try:
-            x = torch.from_numpy(batch).to(self.device, self._dtype, memory_format=torch.channels_last_3d)
-            return self._activation(self._network(x).float()).cpu().contiguous().numpy()
+            return run()
         except RuntimeError as error:
             if self.device == "cpu":
                 raise
@@ -82,7 +96,7 @@ class TorchRuntime:
             self.preferred_batch //= 2
             self.warnings.append(f"The GPU's memory didn't suffice; windows now run {self.preferred_batch} at a time.")
         else:
-            self._fall_back(reason)
+            self.fall_back(reason)
         return None
 
     def _place(self, device: str) -> None:
@@ -92,9 +106,10 @@ class TorchRuntime:
         try:
             self._network = self._on_cpu if device == "cpu" else copy.deepcopy(self._on_cpu).to(device, self._dtype)
         except RuntimeError as error:
-            self._fall_back(str(error).splitlines()[0])
+            self.fall_back(str(error).splitlines()[0])
 
-    def _fall_back(self, reason: str) -> None:
+    def fall_back(self, reason: str) -> None:
+        """Go on without the GPU."""
         self.warnings.append(f"The GPU ({self.device}) couldn't run the network, the CPU took over: {reason}")
         self.preferred_batch = 1
         self._place("cpu")
