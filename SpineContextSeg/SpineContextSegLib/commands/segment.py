@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from ..errors import InputRefused
 from ..threads import limit_threads
 from .interruption import Interruption
+from .measure import add_outputs, check_outputs, write_measurements
 from .outputs import Outputs, check_distinct, check_target, print_if_possible
 from .progress import Bar
 
 if TYPE_CHECKING:
+    from ..card import ModelCard
     from ..volume import Volume
 
 DEFAULT_MODEL = "spinecontext-ct"
@@ -47,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser.add_argument("--preview", metavar="P.png", type=Path, help="also write a picture of the result")
     parser.add_argument("--report", metavar="R.json", type=Path,
                         help="also write volumes, warnings, times and versions")  # fmt: skip
+    add_outputs(parser)
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="MODEL",
                         help="a name that 'spinecontextseg models' lists, or a model's folder"
                         f" (default {DEFAULT_MODEL})")  # fmt: skip
@@ -68,6 +71,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
     limit_threads(arguments.threads)
     from ..locate import choose_locator
+    from ..measure import vertebra_rows
     from ..memory import peak_memory_mb
     from ..model import load_model
     from ..pipeline import segment
@@ -81,17 +85,18 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         from ..preview import write_preview
     before, after = Stopwatch(), Stopwatch()
     model = load_model(arguments.model)
+    _check_measurable(arguments, model.card)
     with before.stage("read"):
         volume, notes = _read(arguments)
     check_output(arguments.output, volume.grid)
     with before.stage("load model"):
         choices = arguments.runtime, arguments.device, arguments.threads, arguments.precision
         runtime = choose_runtime(model, *choices)
-        locator = None if arguments.everywhere else choose_locator(model, *choices)
+        locator = choose_locator(model, *choices)
     with Bar("windows") as bar:
         result = segment(
-            volume, model, runtime, locator=locator, structures=arguments.structures, force=arguments.force,
-            progress=bar.update, cancelled=interruption.is_requested,
+            volume, model, runtime, locator=locator, everywhere=arguments.everywhere, structures=arguments.structures,
+            force=arguments.force, progress=bar.update, cancelled=interruption.is_requested,
         )  # fmt: skip
     with Outputs(interruption) as outputs:
         with after.stage("write"):
@@ -99,8 +104,16 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         if arguments.preview:
             with after.stage("preview"):
                 write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
+        if arguments.table or arguments.centroids:
+            with after.stage("measure"):
+                try:
+                    rows = vertebra_rows(volume, result.labels)
+                except InputRefused as refusal:  # what was segmented isn't lost for that
+                    rows, notes = [], [*notes, f"Nothing was measured. {refusal}"]
+                write_measurements(rows, volume.grid, arguments, outputs)
         seconds = before.seconds | result.seconds | after.seconds
-        files = [path for path in (arguments.output, arguments.preview, arguments.report) if path]
+        named = arguments.output, arguments.preview, arguments.table, arguments.centroids, arguments.report
+        files = [path for path in named if path]
         account = Account(arguments.input, volume.grid, notes, result, seconds, peak_memory_mb(), files)
         if arguments.report:
             text = json.dumps(account.report(), indent=2, ensure_ascii=False)
@@ -129,7 +142,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
 
     named = {"input": arguments.input, "output": arguments.output,
              "report": arguments.report, "preview": arguments.preview}  # fmt: skip
-    paths = {name: path for name, path in named.items() if path is not None}
+    paths = {name: path for name, path in named.items() if path is not None} | check_outputs(arguments)
     if not arguments.input.exists():
         raise InputRefused(f"'{arguments.input}' does not exist: check the path.")
     if not arguments.input.is_file() and not arguments.input.is_dir():
@@ -138,6 +151,14 @@ def _check_paths(arguments: argparse.Namespace) -> None:
         if name in paths:
             check_target(paths[name], endings)
     check_distinct(paths)
+
+
+def _check_measurable(arguments: argparse.Namespace, card: ModelCard) -> None:
+    if (arguments.table or arguments.centroids) and card.offset_unit_mm is None:
+        raise InputRefused(
+            f"The model '{card.name}' doesn't tell single vertebrae apart, so that there is nothing to measure: leave "
+            "--table and --centroids out."
+        )
 
 
 def _read(arguments: argparse.Namespace) -> tuple[Volume, list[str]]:

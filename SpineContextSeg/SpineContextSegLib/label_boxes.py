@@ -1,0 +1,45 @@
+"""Where each of many labels lies, found in one pass over a label map."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+Box = tuple[slice, slice, slice]
+_MOST_VALUES = 64  # bits of a whole number
+
+
+def label_boxes(array: np.ndarray, values: Collection[int]) -> dict[int, Box]:
+    """The smallest slices (k, j, i) around each of `values` that is present.
+
+    Args:
+        array: whole numbers (k, j, i), in any order of memory.
+        values: at most 64, from 1 to 255.
+    """
+    values = sorted(values)
+    if len(values) > _MOST_VALUES:
+        raise ValueError(f"{len(values)} values are more than {_MOST_VALUES}")
+    # A bit for each value: one "or" along an axis then says of all of them where they are.
+    bits = np.zeros(257, dtype=np.uint64)
+    bits[values] = np.uint64(1) << np.arange(len(values), dtype=np.uint64)
+    planes, rows, columns = (np.zeros(size, dtype=np.uint64) for size in array.shape)
+    for k, plane in enumerate(array):
+        filled_rows = np.flatnonzero(plane.max(1))
+        if not len(filled_rows):
+            continue
+        j = slice(filled_rows[0], filled_rows[-1] + 1)
+        filled_columns = np.flatnonzero(plane[j].max(0))
+        i = slice(filled_columns[0], filled_columns[-1] + 1)
+        # What is beyond the table, on either side, is taken for its last or its first entry: neither is a value.
+        present = bits.take(plane[j, i], mode="clip")
+        along_rows = np.bitwise_or.reduce(present, axis=1)
+        rows[j] |= along_rows
+        columns[i] |= np.bitwise_or.reduce(present, axis=0)
+        planes[k] = np.bitwise_or.reduce(along_rows)
+    boxes = {}
+    for value in values:
+        places = [np.flatnonzero(line & bits[value]) for line in (planes, rows, columns)]
+        if len(places[0]):
+            boxes[value] = tuple(slice(int(place[0]), int(place[-1]) + 1) for place in places)
+    return boxes

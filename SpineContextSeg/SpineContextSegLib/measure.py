@@ -1,0 +1,152 @@
+"""What can be said about each vertebra of a segmentation: where it is, how large, how high, how dense.
+
+Works from labels alone, a network's or a person's, with or without the spinal canal; see `vertebral_frame` for how
+the body is told from the arch and `centroids` for VerSe's files of middles. Research use only.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .errors import InputRefused
+from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
+from .metrics import NAN
+from .seen_vertebrae import C2, SeenVertebra, body_frames, seen_vertebrae
+from .vertebral_body import SHELL_MM, Body, mean_hu, measure_body
+from .vertebral_frame import BodyFrame
+from .volume import Volume, count_labels
+
+_SHELL_VOXELS = 1.5
+
+
+@dataclass(frozen=True)
+class VertebraRow:
+    """One vertebra. What can't be measured is NaN.
+
+    Attributes:
+        value: VerSe's.
+        name: of its segment, such as "L3 vertebra".
+        center_mm: (R, A, S), the middle of the body; of the whole ring for C1, which has none, and of what is seen
+            where the border of the scan leaves no body.
+        volume_ml: of all its voxels, arch and processes included; of what is seen where it is `partial`.
+        body_hu: mean HU of the trabecular interior of the body, 4 mm and 1.5 voxels within its surface; NaN without
+            a CT, for C1 and C2 (the dens is hardly more than its cortex), and where less than 0.2 ml of it is there.
+        height_front_mm, height_middle_mm, height_back_mm: of the body in its midsagittal plane: at the front wall, half
+            way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
+            bodies have no two endplates, and where the border of the scan cuts the body.
+        partial: it touches the border of the scan.
+    """
+
+    value: int
+    name: str
+    center_mm: tuple[float, float, float]
+    volume_ml: float
+    body_hu: float
+    height_front_mm: float
+    height_middle_mm: float
+    height_back_mm: float
+    partial: bool
+
+    @property
+    def front_to_back(self) -> float:
+        """Height at the front by height at the back: small in a wedge fracture."""
+        return self.height_front_mm / self.height_back_mm
+
+    @property
+    def middle_to_back(self) -> float:
+        """Height in the middle by height at the back: small in a biconcave fracture."""
+        return self.height_middle_mm / self.height_back_mm
+
+
+def vertebra_rows(ct: Volume | None, labels: Volume) -> list[VertebraRow]:
+    """All vertebrae C1 to L6 of a segmentation, from top to bottom by their place; without the sacrum.
+
+    Args:
+        ct: HU on the same grid; None leaves the density out.
+        labels: VerSe values (k, j, i) on the grid of the whole scan (its border says what is partial).
+
+    Raises:
+        InputRefused: single vertebrae aren't told apart in the labels, or CT and labels don't lie on one grid.
+    """
+    if ct is not None and not ct.grid.same_as(labels.grid):
+        raise InputRefused("CT and labels don't lie on the same grid: save both on the scan's own grid.")
+    seen, canal = seen_vertebrae(labels)
+    if [one.value for one in seen] == [VERTEBRA_LEVEL_UNKNOWN] and not levels_known(count_labels(labels.array)):
+        raise InputRefused(
+            "These labels hold one value for all vertebrae, so that none can be measured on its own: give labels in "
+            "which each has its own (1 to 25 and 28, as in VerSe)."
+        )
+    return [_row(one, frame, ct) for one, frame in zip(seen, body_frames(seen, canal), strict=True)]
+
+
+def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> VertebraRow:
+    # A voxel with endplate in it is no marrow, and neither is all of the way from there to the next one.
+    shell_mm = max(SHELL_MM, _SHELL_VOXELS * float(one.mask.grid.spacing_mm.max()))
+    body = frame and measure_body(one.mask, frame, shell_mm)
+    heights, hu, center = (NAN, NAN, NAN), NAN, one.middle
+    if body:
+        center = body.center
+        if ct is not None and one.value != C2:
+            hu = mean_hu(Volume(ct.array[one.box], one.mask.affine), body)
+        if one.value != C2 and not _cut(one, frame, body):
+            heights = body.heights_mm
+    return VertebraRow(
+        one.value,
+        structure(one.value).name,
+        tuple(float(part) for part in center),
+        float(np.count_nonzero(one.mask.array) * one.mask.grid.voxel_volume_mm3 / 1000),
+        hu,
+        *heights,
+        len(one.border) > 0,
+    )
+
+
+def _cut(one: SeenVertebra, frame: BodyFrame, body: Body) -> bool:
+    """Whether the border of the scan goes through the middle part of the body, from which its heights come."""
+    x, y, _ = frame.local(one.border).T
+    return bool(((y >= body.y_back) & (np.abs(x) <= frame.radius_mm)).any())
+
+
+_COLUMNS = (
+    ("level", lambda row: structure(row.value).abbreviation),
+    ("label", lambda row: row.value),
+    ("center R (mm)", lambda row: _number(row.center_mm[0], 1)),
+    ("center A (mm)", lambda row: _number(row.center_mm[1], 1)),
+    ("center S (mm)", lambda row: _number(row.center_mm[2], 1)),
+    ("volume (ml)", lambda row: _number(row.volume_ml, 2)),
+    ("body interior mean (HU)", lambda row: _number(row.body_hu, 1)),
+    ("body height front (mm)", lambda row: _number(row.height_front_mm, 1)),
+    ("body height middle (mm)", lambda row: _number(row.height_middle_mm, 1)),
+    ("body height back (mm)", lambda row: _number(row.height_back_mm, 1)),
+    ("front/back", lambda row: _number(row.front_to_back, 3)),
+    ("middle/back", lambda row: _number(row.middle_to_back, 3)),
+    ("partial", lambda row: "yes" if row.partial else "no"),
+)
+TABLE_TITLES = tuple(title for title, _ in _COLUMNS)
+
+
+def table_cells(row: VertebraRow) -> tuple[str, ...]:
+    """What stands under `TABLE_TITLES` for one vertebra; empty where it couldn't be measured."""
+    return tuple(str(cell(row)) for _, cell in _COLUMNS)
+
+
+def write_table(rows: Iterable[VertebraRow], path: str | Path) -> None:
+    """Writes a CSV file (UTF-8, commas, decimal points) with units in its header, one line per vertebra.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(TABLE_TITLES)
+        writer.writerows(table_cells(row) for row in rows)
+
+
+def _number(value: float, decimals: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{decimals}f}"

@@ -1,0 +1,115 @@
+"""The vertebrae of a label map, each in a crop of its own, and what neighbors and canal say about where its body is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .label_boxes import Box, label_boxes
+from .labels import CANAL, VERTEBRAE
+from .vertebral_frame import LOOK_MM, BodyFrame, find_body, points_of, thinned
+from .volume import Volume
+
+C1, C2 = 1, 2
+_SUPERIOR = np.array([0.0, 0.0, 1.0])
+# The canal within this distance of a vertebra's middle says which way the column runs there.
+_CANAL_NEAR_MM, _LEAST_CANAL_LENGTH_MM = 40.0, 15.0
+_CANAL_POINT_MM = 3.0
+
+
+@dataclass(frozen=True, eq=False)
+class SeenVertebra:
+    """One vertebra as it is in the labels.
+
+    box: slices (k, j, i) around it, and mask: the vertebra in there. middle: (3,) RAS in mm, of all its voxels.
+    border: (n, 3) RAS in mm, its voxels at the border of the scan.
+    """
+
+    value: int
+    box: Box
+    mask: Volume
+    middle: np.ndarray
+    border: np.ndarray
+
+    @classmethod
+    def of(cls, value: int, box: Box, labels: Volume) -> SeenVertebra:
+        mask = Volume(labels.array[box] == value, labels.grid.crop(box).affine)
+        coarse = points_of(thinned(mask, LOOK_MM))
+        border = [np.zeros((0, 3))]
+        for axis, (part, size) in enumerate(zip(box, labels.array.shape, strict=True)):
+            for plane, at_end in ((0, part.start == 0), (part.stop - part.start - 1, part.stop == size)):
+                if at_end:
+                    border.append(np.insert(np.argwhere(mask.array.take(plane, axis)), axis, plane, axis=1))
+        middle = (coarse if len(coarse) else points_of(mask)).mean(0)
+        return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]))
+
+
+def seen_vertebrae(labels: Volume) -> tuple[list[SeenVertebra], np.ndarray]:
+    """The vertebrae in VerSe labels (k, j, i) from top to bottom by their place, and (n, 3) RAS in mm: points within
+    the labeled canal, some mm apart, or none."""
+    boxes = label_boxes(labels.array, VERTEBRAE | {CANAL})
+    canal = np.zeros((0, 3))
+    if CANAL in boxes:
+        box = boxes.pop(CANAL)
+        part = thinned(Volume(labels.array[box], labels.grid.crop(box).affine), _CANAL_POINT_MM)
+        canal = points_of(Volume(part.array == CANAL, part.affine))
+    seen = [SeenVertebra.of(value, box, labels) for value, box in boxes.items()]
+    return sorted(seen, key=lambda one: -one.middle[2]), canal
+
+
+def body_frames(seen: list[SeenVertebra], canal: np.ndarray) -> list[BodyFrame | None]:
+    """The frame of each body, None where there is none: C1, and what the border leaves only an arch of.
+
+    Args:
+        seen: from top to bottom.
+        canal: (n, 3) RAS in mm, points within it; none where it isn't labeled.
+    """
+    whole = [one for one in seen if not len(one.border)]
+    others = whole if len(whole) > 1 else seen
+
+    def find(one: SeenVertebra, canal: np.ndarray) -> BodyFrame | None:
+        return find_body(one.mask, _up(one, others, canal), canal, tilted=one.value != C2)
+
+    frames = [None if one.value == C1 else find(one, canal) for one in seen]
+    holes = [frame.canal for frame in frames if frame is not None and not np.isnan(frame.canal_mm)]
+    if not len(canal) and len(holes) > 1:
+        # Where the arch is broken, no hole shows the canal: it runs between those of the neighbors.
+        line = _line(np.array(holes))
+        frames = [
+            find(one, line) if frame is not None and np.isnan(frame.canal_mm) else frame
+            for one, frame in zip(seen, frames, strict=True)
+        ]
+    # Spinous processes hang beside the vertebra below: of the first vertebra of a scan often only such a tip is seen.
+    known = [frame for one, frame in zip(seen, frames) if frame is not None and not len(one.border)]
+    for n, (one, frame) in enumerate(zip(seen, frames)):
+        if frame is not None and len(one.border) and known:
+            nearest = min(known, key=lambda other: float(np.linalg.norm(other.origin - frame.origin)))
+            behind = nearest.radius_mm if np.isnan(nearest.canal_mm) else nearest.canal_mm
+            if nearest.local(frame.origin)[1] < -behind:
+                frames[n] = None
+    return frames
+
+
+def _line(corners: np.ndarray) -> np.ndarray:
+    """(m, 3) points along straight lines from each of the corners (n, 3) mm to the next."""
+    pieces = [
+        np.linspace(start, end, max(2, round(np.linalg.norm(end - start) / LOOK_MM)), endpoint=False)
+        for start, end in zip(corners[:-1], corners[1:])
+    ]
+    return np.concatenate([*pieces, corners[-1:]])
+
+
+def _up(one: SeenVertebra, others: list[SeenVertebra], canal: np.ndarray) -> np.ndarray:
+    """(3,) about along the column at one vertebra: along the canal, else between its neighbors, else upright."""
+    near = canal[((canal - one.middle) ** 2).sum(1) < _CANAL_NEAR_MM**2]
+    if len(near) > 3:
+        variances, axes = np.linalg.eigh(np.cov(near.T))
+        # A line of length L has a variance of L^2 / 12; a piece as wide as long has no direction.
+        if variances[2] > max(_LEAST_CANAL_LENGTH_MM**2 / 12, 2 * variances[1]):
+            return axes[:, 2] * (1 if axes[:, 2] @ _SUPERIOR >= 0 else -1)
+    above = [other.middle for other in others if other is not one and other.middle[2] > one.middle[2]]
+    below = [other.middle for other in others if other is not one and other.middle[2] <= one.middle[2]]
+    if not above and not below:
+        return _SUPERIOR
+    return (above[-1] if above else one.middle) - (below[0] if below else one.middle)

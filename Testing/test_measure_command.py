@@ -1,0 +1,139 @@
+"""`spinecontextseg measure`, and `segment` with a table: what a user sees, what is written, what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from generated_spines import smooth_spine
+from scans import ct, needs_scans
+
+from SpineContextSegLib.centroids import read_centroids
+from SpineContextSegLib.cli import main
+from SpineContextSegLib.measure import vertebra_rows
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.test_cli import contents, refused
+
+MARROW_HU = 180
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """Folder of a CT and its labels, L1 to L3 of a generated body, both stored as scanners do."""
+    _, labels = smooth_spine(8001, "L1", "L3", 0.8)
+    labels = Volume(np.where(labels.array < 100, labels.array, 0)[::2, ::2, ::2], labels.affine * [2, 2, 2, 1])
+    folder = tmp_path_factory.mktemp("scan")
+    write_volume(Volume(np.where(labels.array, MARROW_HU, 0).astype(np.int16), labels.affine), folder / "ct.nii.gz")
+    write_volume(labels, folder / "labels.nii.gz")
+    return folder
+
+
+def measure(*arguments):
+    return main(["measure", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".seg.nrrd", ".mha"])
+def test_table_and_centroids_of_a_scan(ending, scan, tmp_path, capsys):
+    folder = tmp_path / "Wirbelsäule 脊椎"
+    folder.mkdir()
+    labels = read_labels(scan / "labels.nii.gz")
+    write_segmentation(labels, folder / f"labels{ending}")
+    table, centroids = folder / "Größe.csv", folder / "Mitte.json"
+    command = scan / "ct.nii.gz", folder / f"labels{ending}", "--table", table, "--centroids", centroids
+    assert measure(*command) == 0
+    shown, said = capsys.readouterr()
+    rows = {row.value: row for row in vertebra_rows(read_volume(scan / "ct.nii.gz")[0], labels)}
+    with open(table, encoding="utf-8", newline="") as file:
+        lines = {int(line["label"]): line for line in csv.DictReader(file)}
+    assert list(lines) == list(rows)
+    for value, line in lines.items():
+        assert line["volume (ml)"] == f"{rows[value].volume_ml:.2f}"
+    assert float(lines[21]["body interior mean (HU)"]) == MARROW_HU
+    found = read_centroids(centroids, labels.grid)
+    assert list(found) == list(rows)
+    for value, center in found.items():
+        assert center == pytest.approx(rows[value].center_mm, abs=0.03)
+    assert said == ""
+    for part in ("L2 vertebra", " 180 ", f"{rows[21].height_front_mm:.1f}", str(table), str(centroids), "Research use"):
+        assert part in shown
+    assert max(map(len, shown.splitlines()[:-3])) <= 100
+    assert contents(folder) == sorted(["Größe.csv", f"labels{ending}", "Mitte.json"])
+
+
+def test_without_files_the_table_is_shown(scan, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert measure(scan / "ct.nii.gz", scan / "labels.nii.gz") == 0
+    assert "L1 vertebra" in capsys.readouterr().out
+    assert contents(tmp_path) == []
+
+
+def test_a_scan_whose_axes_are_stored_otherwise_is_measured_alike(scan, tmp_path):
+    volume, _ = read_volume(scan / "ct.nii.gz")
+    flip = np.diag([-1.0, 1.0, -1.0, 1.0])
+    flip[[0, 2], 3] = volume.array.shape[2] - 1, volume.array.shape[0] - 1
+    write_volume(Volume(volume.array[::-1, :, ::-1], volume.affine @ flip), tmp_path / "turned.nrrd")
+    for name, file in (("usual", scan / "ct.nii.gz"), ("turned", tmp_path / "turned.nrrd")):
+        assert measure(file, scan / "labels.nii.gz", "--table", tmp_path / f"{name}.csv") == 0
+    assert (tmp_path / "usual.csv").read_text() == (tmp_path / "turned.csv").read_text()
+
+
+def refusals():
+    """Name of the case -> (arguments; {} is the folder of the scan, [] that of the results; a word of the answer)."""
+    return {
+        "no scan": (["{}/none.nii.gz", "{}/labels.nii.gz"], "none.nii.gz"),
+        "no labels": (["{}/ct.nii.gz", "{}/none.nii.gz"], "none.nii.gz"),
+        "exchanged": (["{}/labels.nii.gz", "{}/ct.nii.gz"], "ct.nii.gz"),
+        "twice the same": (["{}/labels.nii.gz", "{}/labels.nii.gz"], "same file"),
+        "not told apart": (["{}/ct.nii.gz", "[]/one.nii.gz"], "apart"),
+        "another grid": (["{}/ct.nii.gz", "[]/cropped.nii.gz"], "same grid"),
+        "table's ending": (["{}/ct.nii.gz", "{}/labels.nii.gz", "--table", "[]/t.txt"], ".csv"),
+        "centroids' ending": (["{}/ct.nii.gz", "{}/labels.nii.gz", "--centroids", "[]/t.csv"], ".json"),
+        "no such folder": (["{}/ct.nii.gz", "{}/labels.nii.gz", "--table", "[]/none/t.csv"], "create it"),
+    }
+
+
+@pytest.mark.parametrize("case", refusals())
+def test_refusals_say_why_in_one_line_and_write_nothing(case, scan, tmp_path, capsys):
+    labels = read_labels(scan / "labels.nii.gz")
+    write_volume(Volume((labels.array > 0).astype(np.uint8), labels.affine), tmp_path / "one.nii.gz")
+    write_volume(Volume(labels.array[1:], labels.affine), tmp_path / "cropped.nii.gz")
+    before = contents(tmp_path)
+    arguments, word = refusals()[case]
+    arguments = [argument.replace("{}", str(scan)).replace("[]", str(tmp_path)) for argument in arguments]
+    assert word in refused(capsys, measure(*arguments))
+    assert contents(tmp_path) == before
+
+
+def test_a_model_that_knows_no_levels_makes_no_table(sample_scan, tiny_model, tmp_path, capsys):
+    """Said before the work, not after it."""
+    command = ["segment", sample_scan.path, "-o", tmp_path / "spine.nrrd", "--model", tiny_model]
+    for option in (["--table", tmp_path / "t.csv"], ["--centroids", tmp_path / "c.json"]):
+        assert "tell single vertebrae apart" in refused(capsys, main([*map(str, command + option)]))
+    assert contents(tmp_path) == []
+
+
+def test_segment_refuses_a_table_that_is_its_report(sample_scan, tiny_model, tmp_path, capsys):
+    file = tmp_path / "same.json"
+    command = ["segment", sample_scan.path, "-o", tmp_path / "spine.nrrd", "--report", file, "--centroids", file]
+    assert "same file" in refused(capsys, main([*map(str, command), "--model", str(tiny_model)]))
+
+
+@needs_scans
+def test_segment_writes_table_and_centroids_of_what_it_found(tmp_path):
+    """With the shipped model, on a real scan."""
+    if load_model("spinecontext-ct").card.offset_unit_mm is None:
+        pytest.skip("the shipped model doesn't tell single vertebrae apart")
+    files = {name: tmp_path / name for name in ("spine.nii.gz", "table.csv", "middles.json", "report.json")}
+    spine, table, middles, report = files.values()
+    command = ["segment", ct("thorax_crop"), "-o", spine, "--table", table, "--centroids", middles, "--report", report]
+    assert main([*map(str, command)]) == 0
+    assert contents(tmp_path) == sorted(files)
+    labels = read_labels(spine)
+    rows = vertebra_rows(read_volume(ct("thorax_crop"))[0], labels)
+    assert rows and [row.value for row in rows] == list(read_centroids(middles, labels.grid))
+    assert len(table.read_text().splitlines()) == len(rows) + 1
+    content = json.loads(report.read_text())
+    assert content["files"] == [str(path) for path in files.values()] and "measure" in content["seconds"]
