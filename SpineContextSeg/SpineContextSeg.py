@@ -22,6 +22,7 @@ from SpineContextSegLib.mrml.ours import our_values
 from SpineContextSegLib.mrml.segmentations import load_terminology
 from SpineContextSegLib.panel import dialogs, editor, sample_data
 from SpineContextSegLib.panel.export_row import ExportRow
+from SpineContextSegLib.panel.levels_section import LevelsSection
 from SpineContextSegLib.panel.parameters import SpineContextSegParameterNode, chosen_formats, chosen_values, run_options
 from SpineContextSegLib.panel.run_pool import RunPool
 from SpineContextSegLib.panel.run_view import RunView
@@ -90,6 +91,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._exportRow = ExportRow(
             self.ui, self._view.notice, self._view.say, lambda: chosen_formats(self._parameterNode)
         )
+        self._levelsSection = LevelsSection(self.ui, self._view.notice, self._view.say)
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -252,9 +254,10 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _update(self) -> None:
         """Show what can be done now."""
         self._updateView()
+        segmentationNode = self._parameterNode.outputSegmentation if self._parameterNode else None
+        self._levelsSection.show(segmentationNode)
         if not self._parameterNode:
             return
-        segmentationNode = self._parameterNode.outputSegmentation
         if self.ui.segmentsTable.segmentationNode() != segmentationNode:
             self.ui.segmentsTable.setSegmentationNode(segmentationNode)
         self.ui.show3DButton.setSegmentationNode(segmentationNode)

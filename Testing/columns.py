@@ -1,4 +1,4 @@
-"""A spine as the close look finds it, made from a generated body: exact classes, offsets with errors like a network's."""
+"""A spine as the close look finds it, made from a generated body: exact classes, offsets that err like a network."""
 
 from __future__ import annotations
 

@@ -75,3 +75,10 @@ def add_transform(matrix: np.ndarray, name: str = "moved"):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(np.asarray(matrix, dtype=float)))
     return node
+
+
+def remove_views() -> None:
+    """Closing a scene leaves crosshair and slices where they are, as desktop Slicer wants it."""
+    for class_name in ("vtkMRMLCrosshairNode", "vtkMRMLSliceNode"):
+        for node in slicer.util.getNodesByClass(class_name):
+            slicer.mrmlScene.RemoveNode(node)

@@ -56,7 +56,11 @@ def test_help_needs_nothing_heavy():
     assert shown.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [[], ["segment"], ["evaluate"], ["models"], ["models", "register"], ["phantom"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["segment"], ["levels"], ["measure"], ["evaluate"], ["models"], ["models", "register"], ["phantom"]],
+    ids=" ".join,
+)
 def test_help_fits_a_page(command, capsys):
     with pytest.raises(SystemExit) as leaving:
         main([*command, "--help"])

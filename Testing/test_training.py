@@ -14,7 +14,7 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training import checkpoint
 from Training.anatomy.tissues import Tissue
-from Training.classes import ANATOMY, BODY, CANAL, CLASSES, COLUMN, POSTERIOR, RIB, SACRUM
+from Training.classes import ANATOMY, BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM
 from Training.generated_patches import GeneratedPatches, store
 from Training.label_maps import load_atlas
 from Training.losses import segmentation_loss

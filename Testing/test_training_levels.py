@@ -1,4 +1,4 @@
-"""What the network learns of single vertebrae: offsets to the middle of a body, and levels; generated and labelled scans."""
+"""What the networks learn of single vertebrae: offsets to the middle of a body, and levels."""
 
 import json
 
@@ -161,7 +161,8 @@ def test_network_with_offsets_starts_from_one_without(tmp_path):
     with_offsets.write_text(json.dumps(content))
     content["architecture"] = content["architecture"] | {"out_channels": 8}
     without.write_text(json.dumps(content | {"offset_unit_mm": None}))
-    common = ["--steps", "2", "--batch", "1", "--patch", "16", "16", "24", "--device", "cpu", "--anatomies", str(folder)]
+    common = ["--steps", "2", "--batch", "1", "--patch", "16", "16", "24", "--device", "cpu"]
+    common += ["--anatomies", str(folder)]
     train(_parser().parse_args(["--output", str(tmp_path / "a"), "--card", str(without), *common]))
     first = tmp_path / "a" / WEIGHTS_FILE
     more = ["--output", str(tmp_path / "b"), "--card", str(with_offsets), "--start-from", str(first), *common]

@@ -100,9 +100,12 @@ def extension(scene, application):
 
     python_module = load_module(MODULE)
     yield python_module
+    import qt
     import slicer
 
     slicer.modules.spinecontextseg.unload()
+    # `processEvents` leaves this to an event loop that ends; panels that stay would follow every later test's scene.
+    application.sendPostedEvents(None, qt.QEvent.DeferredDelete)
     application.processEvents()
 
 

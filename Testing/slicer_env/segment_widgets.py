@@ -277,6 +277,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def currentSegmentID(self) -> str:
         return self._logic.GetCurrentSegmentID()
 
+    def saveStateForUndo(self) -> None:
+        self._logic.SaveStateForUndo()
+
     def undo(self) -> None:
         self._logic.Undo()
 

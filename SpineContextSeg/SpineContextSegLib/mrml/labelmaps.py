@@ -34,17 +34,17 @@ def labelmap_from(labels: np.ndarray, grid: Grid):
     `labels` is uint8 or bool (k, j, i). The indices of the image are those of the grid, so that all cuts of a grid have
     one image-to-world matrix.
     """
-    image = slicer.vtkOrientedImageData()
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.affine))
-    box = _bounding_box(labels)
-    if box is None:
-        return image
-    part = np.ascontiguousarray(labels[box], np.uint8)
-    image.SetExtent([bound for cut in box[::-1] for bound in (cut.start, cut.stop - 1)])
-    scalars = numpy_to_vtk(part.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
-    scalars.SetName("ImageScalars")
-    image.GetPointData().SetScalars(scalars)
-    return image
+    return _cut(labels, slicer.util.vtkMatrixFromArray(grid.affine), (0, 0, 0))
+
+
+def part_of(image, mask: np.ndarray):
+    """A vtkOrientedImageData with 1 where `mask` holds, bool (k, j, i) of all of `image`, with the indices of `image`.
+
+    Cut to what the mask holds; empty if that is nothing.
+    """
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    return _cut(mask, matrix, image.GetExtent()[::2])
 
 
 def copy_with(image, labels: set[int]):
@@ -81,6 +81,23 @@ def on_grid(image, grid: Grid) -> Volume:
     reference.SetExtent([bound for n in grid.shape[::-1] for bound in (0, n - 1)])
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(image, reference, moved)
     return voxels_of(moved)
+
+
+def _cut(labels: np.ndarray, matrix, first_index: tuple[int, int, int]):
+    """A vtkOrientedImageData of what isn't 0 in `labels` (k, j, i), whose first voxel has the index (i, j, k)."""
+    image = slicer.vtkOrientedImageData()
+    image.SetImageToWorldMatrix(matrix)
+    box = _bounding_box(labels)
+    if box is None:
+        return image
+    part = np.ascontiguousarray(labels[box], np.uint8)
+    image.SetExtent(
+        [first + bound for cut, first in zip(box[::-1], first_index) for bound in (cut.start, cut.stop - 1)]
+    )
+    scalars = numpy_to_vtk(part.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    scalars.SetName("ImageScalars")
+    image.GetPointData().SetScalars(scalars)
+    return image
 
 
 def _bounding_box(labels: np.ndarray) -> tuple[slice, slice, slice] | None:

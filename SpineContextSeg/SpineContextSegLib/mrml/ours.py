@@ -11,7 +11,7 @@ _ID_PREFIX = "SpineContextSeg_"
 
 
 def segment_id_of(value: int) -> str:
-    """The segment ID under which a label value is written, also by the command line."""
+    """The segment ID under which a label value is written, also by the command line; it stays if the value changes."""
     return f"{_ID_PREFIX}{value}"
 
 

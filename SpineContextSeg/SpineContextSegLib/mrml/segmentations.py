@@ -17,7 +17,7 @@ from .labelmaps import BINARY_LABELMAP, labelmap_of, place_in, voxels_of
 from .ours import our_values
 from .volumes import refusal, volume_from_node
 
-__all__ = ["load_terminology", "our_values", "output_refusal", "write_result"]
+__all__ = ["load_terminology", "our_values", "output_refusal", "place_beside", "write_result"]
 
 _REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 
@@ -78,7 +78,7 @@ def write_result(
         # Views list segments when they are told of one; told of none by name, they look at all.
         for event in (content.SegmentAdded, content.SegmentsOrderModified):
             content.InvokeEvent(event)
-        _place_beside(volume_node, node)
+        place_beside(volume_node, node)
     if old is not None:
         _discard(old)
     return node
@@ -146,14 +146,14 @@ def _set_reference(node, volume_node, labels: Volume) -> None:
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
 
 
-def _place_beside(volume_node, node) -> None:
-    """Under the study or folder of the volume, where a subject hierarchy holds both."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume_node.GetScene())
-    volume_item = hierarchy.GetItemByDataNode(volume_node)
-    if not volume_item:
+def place_beside(other, node) -> None:
+    """Puts a node under the study or folder of another one, where a subject hierarchy holds both."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(other.GetScene())
+    item_of_other = hierarchy.GetItemByDataNode(other)
+    if not item_of_other:
         return
     item = hierarchy.GetItemByDataNode(node)
     if item:
-        hierarchy.SetItemParent(item, hierarchy.GetItemParent(volume_item))
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(item_of_other))
     else:
-        hierarchy.CreateItem(hierarchy.GetItemParent(volume_item), node)
+        hierarchy.CreateItem(hierarchy.GetItemParent(item_of_other), node)

@@ -203,6 +203,8 @@ def _complete(contents: dict[int, object]) -> list[int]:
             empty = slicer.vtkSegment()
             empty.DeepCopyMetadata(example)
             empty.AddRepresentation(BINARY_LABELMAP, slicer.vtkOrientedImageData())
+            # A frame whose levels were put right has that ID for another value.
+            segment_id = content.GenerateUniqueSegmentID(segment_id)
             content.AddSegment(empty, segment_id, following)
             following = segment_id
         remember(content, set(order) - set(ours))

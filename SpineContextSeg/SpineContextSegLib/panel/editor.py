@@ -17,3 +17,13 @@ def open_editor(segmentation_node: vtkMRMLSegmentationNode, volume_node: vtkMRML
     editor.setSegmentationNode(segmentation_node)
     if volume_node is not None:
         editor.setSourceVolumeNode(volume_node)
+
+
+def save_state(segmentation_node: vtkMRMLSegmentationNode) -> None:
+    """Lets Segment Editor's own undo take back, as one step, what is done to this segmentation next.
+
+    Without effect where Segment Editor has not been opened yet, or with another segmentation.
+    """
+    widget = getattr(slicer.modules, "SegmentEditorWidget", None)
+    if widget is not None and widget.editor.segmentationNode() == segmentation_node:
+        widget.editor.saveStateForUndo()

@@ -1,0 +1,117 @@
+"""What is measured of each vertebra, in the scene: a point at its middle, and a table."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+
+from ..measure import TABLE_TITLES, VertebraRow, table_cells, vertebra_rows
+from .belonging import volume_of
+from .label_volume import label_volume, reference_grid
+from .ours import our_values
+from .segmentations import place_beside
+from .volumes import refusal, volume_from_node
+
+_POINTS, _TABLE = "SpineContextSeg.Points", "SpineContextSeg.Table"
+
+
+def show_measurements(segmentation_node):
+    """Measures all vertebrae and writes them into a point list and a table; those of the last time are used again.
+
+    Points are named as their segments, from top to bottom, and lie under the transform of the segmentation. Density is
+    measured where the volume of the segmentation is in the scene, under the same transform.
+
+    Returns:
+        vtkMRMLMarkupsFiducialNode, vtkMRMLTableNode, and sentences for the user, most often none.
+
+    Raises:
+        InputRefused: single vertebrae are not told apart.
+    """
+    rows, remarks = _measure(segmentation_node)
+    points = _node_for(segmentation_node, _POINTS, "vtkMRMLMarkupsFiducialNode", "points")
+    _fill_points(points, rows, segmentation_node)
+    table = _node_for(segmentation_node, _TABLE, "vtkMRMLTableNode", "table")
+    _fill_table(table, rows)
+    return points, table, remarks
+
+
+def update_measurements(segmentation_node) -> None:
+    """Measures again where points or a table are in the scene, which would go on telling what was.
+
+    Raises:
+        InputRefused: as `show_measurements`.
+    """
+    points, table = (segmentation_node.GetNodeReference(role) for role in (_POINTS, _TABLE))
+    if points is None and table is None:
+        return
+    rows, _ = _measure(segmentation_node)
+    if points is not None:
+        _fill_points(points, rows, segmentation_node)
+    if table is not None:
+        _fill_table(table, rows)
+
+
+def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
+    segmentation, volume_node = segmentation_node.GetSegmentation(), volume_of(segmentation_node)
+    if refusal(volume_node) is not None:
+        remark = "The volume of this segmentation is not there, so that no density was measured."
+    elif volume_node.GetParentTransformNode() is not segmentation_node.GetParentTransformNode():
+        remark = "The volume is under another transform than the segmentation, so that no density was measured."
+    else:
+        ct = volume_from_node(volume_node)
+        return vertebra_rows(ct, label_volume(segmentation, ct.grid)), []
+    # The grid of the whole scan all the same: its border tells what is partial.
+    return vertebra_rows(None, label_volume(segmentation, reference_grid(segmentation))), [remark]
+
+
+def _node_for(segmentation_node, role: str, class_name: str, ending: str):
+    """The node that is filled again, or a new one, beside the segmentation in the subject hierarchy."""
+    node = segmentation_node.GetNodeReference(role)
+    if node is None:
+        scene = segmentation_node.GetScene()
+        name = scene.GenerateUniqueName(f"{segmentation_node.GetName()} {ending}")
+        node = scene.AddNewNodeByClass(class_name, name)
+        segmentation_node.SetNodeReferenceID(role, node.GetID())
+        place_beside(segmentation_node, node)
+    return node
+
+
+def _fill_points(points, rows: list[VertebraRow], segmentation_node) -> None:
+    segments = our_values(segmentation_node)
+    with slicer.util.NodeModify(points):
+        points.CreateDefaultDisplayNodes()
+        points.SetAndObserveTransformNodeID(segmentation_node.GetTransformNodeID())
+        points.RemoveAllControlPoints()
+        for row in rows:
+            name = segmentation_node.GetSegmentation().GetSegment(segments[row.value]).GetName()
+            number = points.AddControlPoint(vtk.vtkVector3d(row.center_mm), name)
+            if row.partial:
+                points.SetNthControlPointDescription(number, "cut by the border of the scan")
+        # Moved by accident, a point would lie beside its vertebra.
+        points.SetLocked(True)
+
+
+def _fill_table(table, rows: list[VertebraRow]) -> None:
+    lines = [table_cells(row) for row in rows]
+    with slicer.util.NodeModify(table):
+        table.RemoveAllColumns()
+        for number, title in enumerate(TABLE_TITLES):
+            table.AddColumn(_column(title, [line[number] for line in lines]))
+        # It doesn't keep what is typed into it.
+        table.SetLocked(True)
+
+
+def _column(title: str, cells: list[str]):
+    """Numbers where all cells that aren't empty are numbers, an empty one as NaN; else text."""
+    try:
+        numbers = [float(cell or "nan") for cell in cells]
+    except ValueError:
+        column = vtk.vtkStringArray()
+        for cell in cells:
+            column.InsertNextValue(cell)
+    else:
+        column = vtk.vtkDoubleArray()
+        for number in numbers:
+            column.InsertNextValue(number)
+    column.SetName(title)
+    return column

@@ -1,0 +1,220 @@
+"""The section "Levels": which vertebra is which, put right with a click, and what is measured of each."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..errors import InputRefused
+from ..faults import describe
+from ..labels import structure
+from ..mrml.levels import Levels, Vertebra
+from ..mrml.measurements import show_measurements, update_measurements
+from ..mrml.planes import name_of, plane_at, pointers
+from ..repair import counts_of, level_sequence
+from . import editor
+from .notice import Notice
+
+DOUBLE_CLICK_SECONDS = 0.4
+_EVENTS = (
+    slicer.vtkSegmentation.SegmentAdded,
+    slicer.vtkSegmentation.SegmentRemoved,
+    slicer.vtkSegmentation.SegmentModified,
+    slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,
+)
+
+
+class LevelsSection:
+    """Repairs the levels of the segmentation that is shown."""
+
+    def __init__(self, ui, notice: Notice, say: Callable[[str], None]) -> None:
+        """
+        Args:
+            ui: has `levelsCollapsibleButton` and what is in it.
+            notice: for refusals and remarks.
+            say: for the good end.
+        """
+        self._ui, self._notice, self._say = ui, notice, say
+        self._node = None
+        self._levels: Levels | None = None
+        self._observations: list[int] = []
+        # What the rows of the boxes stand for.
+        self._vertebrae: list[Vertebra] = []
+        self._sequence: tuple[int, ...] = ()
+        self._pointers: list = []
+        self._connect(ui.renameButton, lambda: self._levels.rename(self._which.value, self._level, self._sequence))
+        self._connect(ui.swapButton, lambda: self._levels.swap(self._which.value, self._level))
+        self._connect(ui.shiftUpButton, lambda: self._levels.shift(-1, self._sequence))
+        self._connect(ui.shiftDownButton, lambda: self._levels.shift(1, self._sequence))
+        self._connect(ui.mergeButton, lambda: self._levels.merge(self._which.value), once=True)
+        self._connect(ui.splitButton, self._split, once=True)
+        ui.undoButton.connect("clicked(bool)", self._undo)
+        ui.measureButton.connect("clicked(bool)", self._measure)
+        ui.vertebraComboBox.connect("currentIndexChanged(int)", self._choose_own_level)
+        ui.thoracicComboBox.connect("currentIndexChanged(int)", self._list_levels)
+        ui.lumbarComboBox.connect("currentIndexChanged(int)", self._list_levels)
+        # Views come and go; whoever opens the section wants those that are there.
+        ui.levelsCollapsibleButton.connect("contentsCollapsed(bool)", self._list_pointers)
+        self.show(None)
+
+    def show(self, segmentation_node) -> None:
+        """Takes the segmentation that is shown, None for none, and follows what happens to it."""
+        if segmentation_node is not self._node:
+            for tag in self._observations:
+                self._node.RemoveObserver(tag)
+            self._node, self._levels, self._observations = segmentation_node, None, []
+            if segmentation_node is not None:
+                self._observations = [segmentation_node.AddObserver(event, self._refresh) for event in _EVENTS]
+        self._list_pointers()
+        self._refresh()
+
+    @property
+    def _which(self) -> Vertebra:
+        return self._vertebrae[self._ui.vertebraComboBox.currentIndex]
+
+    @property
+    def _level(self) -> int:
+        return self._sequence[self._ui.levelComboBox.currentIndex]
+
+    def _connect(self, button, repair: Callable[[], list[str]], *, once: bool = False) -> None:
+        """Does a repair at every click; with `once`, the second click of a double click is none."""
+        done_at = -DOUBLE_CLICK_SECONDS
+
+        def on_click() -> None:
+            nonlocal done_at
+            if not once or time.monotonic() - done_at > DOUBLE_CLICK_SECONDS:
+                self._do(repair)
+                done_at = time.monotonic()
+
+        button.connect("clicked(bool)", on_click)
+
+    def _split(self) -> list[str]:
+        point, normal = plane_at(self._pointers[self._ui.splitAtComboBox.currentIndex])
+        return self._levels.split(self._which.value, point, normal, self._sequence)
+
+    def _do(self, repair: Callable[[], list[str]]) -> None:
+        def act() -> None:
+            self._notice.show(repair(), heading=_("About the levels"))
+            title, levels = self._levels.undo_title, self._span()
+            self._say(_("Done: {repair}. The levels are {levels} now.").format(repair=title, levels=levels))
+
+        self._change(act)
+
+    def _undo(self) -> None:
+        def act() -> None:
+            title = self._levels.undo_title
+            self._levels.undo()
+            self._say(_("Undone: {repair}. The levels are {levels} now.").format(repair=title, levels=self._span()))
+
+        self._change(act)
+
+    def _change(self, act: Callable[[], None]) -> None:
+        editor.save_state(self._node)
+        self._notice.clear()
+        if self._try(act, _("Levels not changed")):
+            self._try(lambda: update_measurements(self._node), _("Not measured again"))
+        else:
+            self._say(_("Nothing was changed."))
+        self._refresh()
+
+    def _measure(self) -> None:
+        def act() -> None:
+            points, table, remarks = show_measurements(self._node)
+            self._notice.show(remarks, heading=_("About the measurements"))
+            self._say(_("Measured: '{points}', '{table}'.").format(points=points.GetName(), table=table.GetName()))
+
+        self._notice.clear()
+        self._try(act, _("Not measured"))
+
+    def _try(self, act: Callable[[], None], heading: str) -> bool:
+        """Whether it could be done; what speaks against it, or goes wrong, goes into the notice."""
+        try:
+            with slicer.util.tryWithErrorDisplay(show=False, waitCursor=True):
+                act()
+        except InputRefused as error:
+            self._notice.show([str(error)], heading=heading)
+            return False
+        except Exception as error:  # noqa: BLE001, the user's click must get an answer
+            log = "".join(traceback.format_exception(error))
+            self._notice.show([describe(error)], heading=heading, log=log)
+            return False
+        return True
+
+    def _refresh(self, *_event: object) -> None:
+        """Shows the levels as they are; often called, so it must be quick."""
+        ui = self._ui
+        if self._node is not None and (self._levels is None or not self._levels.is_of(self._node)):
+            self._levels = Levels(self._node)
+            self._choose_counts(vertebra.value for vertebra in self._levels.vertebrae)
+        refusal = self._levels.refusal if self._levels else None
+        ui.levelsCollapsibleButton.visible = self._levels is not None
+        ui.levelsLabel.text = refusal or ""
+        ui.levelsLabel.visible = refusal is not None
+        ui.levelsFrame.enabled = self._levels is not None and refusal is None
+        self._list_vertebrae()
+        title = self._levels.undo_title if self._levels else None
+        ui.undoButton.enabled = title is not None
+        ui.undoButton.toolTip = (
+            _("Take back: {repair}. What was painted since stays.").format(repair=title)
+            if title
+            else _("There is no repair of levels to take back.")
+        )
+
+    def _span(self) -> str:
+        first, *others = [structure(vertebra.value).abbreviation for vertebra in self._levels.vertebrae]
+        return _("{first} to {last}").format(first=first, last=others[-1]) if others else first
+
+    def _choose_counts(self, values: Iterable[int]) -> None:
+        for box, count in zip((self._ui.thoracicComboBox, self._ui.lumbarComboBox), counts_of(values)):
+            box.setCurrentText(str(count))
+
+    def _list_vertebrae(self) -> None:
+        """Keeps the chosen one, whatever level it has now."""
+        vertebrae = self._levels.vertebrae if self._levels else []
+        if vertebrae == self._vertebrae:
+            return
+        row = self._ui.vertebraComboBox.currentIndex
+        chosen = self._vertebrae[row].segment_id if 0 <= row < len(self._vertebrae) else None
+        self._vertebrae = vertebrae
+        rows = [row for row, vertebra in enumerate(vertebrae) if vertebra.segment_id == chosen]
+        _fill(self._ui.vertebraComboBox, list(map(_text, vertebrae)), rows[0] if rows else 0)
+        self._list_levels()
+        self._choose_own_level()
+
+    def _list_levels(self) -> None:
+        """All levels of a column with the chosen numbers of vertebrae."""
+        ui, chosen = self._ui, self._ui.levelComboBox.currentText
+        self._sequence = level_sequence(int(ui.thoracicComboBox.currentText), int(ui.lumbarComboBox.currentText))
+        names = [structure(value).abbreviation for value in self._sequence]
+        _fill(ui.levelComboBox, names, names.index(chosen) if chosen in names else 0)
+
+    def _choose_own_level(self) -> None:
+        """The level of the chosen vertebra, to be changed from there."""
+        if self._vertebrae and self._which.value in self._sequence:
+            self._ui.levelComboBox.setCurrentIndex(self._sequence.index(self._which.value))
+
+    def _list_pointers(self) -> None:
+        row = self._ui.splitAtComboBox.currentIndex
+        chosen = self._pointers[row] if 0 <= row < len(self._pointers) else None
+        self._pointers = pointers(slicer.mrmlScene)
+        names = [name_of(pointer) for pointer in self._pointers]
+        _fill(self._ui.splitAtComboBox, names, self._pointers.index(chosen) if chosen in self._pointers else 0)
+        self._ui.splitButton.enabled = bool(self._pointers)
+
+
+def _text(vertebra: Vertebra) -> str:
+    """The name, with the level where a person has given it one that says something else."""
+    level = structure(vertebra.value)
+    return vertebra.name if vertebra.name == level.name else f"{level.abbreviation} ({vertebra.name})"
+
+
+def _fill(box, texts: list[str], row: int) -> None:
+    was_blocked = box.blockSignals(True)
+    box.clear()
+    box.addItems(texts)
+    box.setCurrentIndex(row if texts else -1)
+    box.blockSignals(was_blocked)

@@ -1,0 +1,168 @@
+"""Points and table of the vertebrae, as nodes of a scene, of the shipped phantom and its exact labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.measure import TABLE_TITLES, table_cells, vertebra_rows
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.repair import level_sequence
+
+slicer = pytest.importorskip("slicer")
+
+from SpineContextSegLib.mrml.levels import Levels  # noqa: E402
+from SpineContextSegLib.mrml.measurements import show_measurements, update_measurements  # noqa: E402
+from Testing.scene_nodes import add_transform, add_volume  # noqa: E402
+from Testing.scene_results import (  # noqa: E402
+    NO_LEVELS,
+    ROTATED,
+    SMALL,
+    add_result,
+    blocks,
+    hierarchy,
+    segments,
+)
+
+SAMPLE = Path(__file__).parents[1] / "SpineContextSeg" / "SpineContextSegLib" / "sample"
+
+
+@pytest.fixture(scope="module")
+def ct():
+    return read_volume(SAMPLE / "phantom_ct.nii.gz")[0]
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return read_labels(SAMPLE / "phantom_labels.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def rows(ct, labels):
+    return vertebra_rows(ct, labels)
+
+
+@pytest.fixture
+def volume(scene, ct):
+    return add_volume(ct.grid, array=ct.array)
+
+
+@pytest.fixture
+def node(volume, labels):
+    return add_result(volume, labels.array)
+
+
+def names_of(points) -> list[str]:
+    return [points.GetNthControlPointLabel(n) for n in range(points.GetNumberOfControlPoints())]
+
+
+def places_of(points, world: bool = False) -> np.ndarray:
+    read = points.GetNthControlPointPositionWorld if world else points.GetNthControlPointPosition
+    return np.array([read(n) for n in range(points.GetNumberOfControlPoints())])
+
+
+def column_of(table, title: str) -> list:
+    array = table.GetTable().GetColumnByName(title)
+    return [array.GetValue(n) for n in range(array.GetNumberOfValues())]
+
+
+def test_a_point_in_every_vertebra_and_a_line_in_the_table(node, rows):
+    points, table, remarks = show_measurements(node)
+    assert remarks == []
+    assert points.GetName() == "CT spine points" and table.GetName() == "CT spine table"
+    assert names_of(points) == [row.name for row in rows] and len(rows) == 20
+    np.testing.assert_allclose(places_of(points), [row.center_mm for row in rows], atol=1e-6)
+    descriptions = [points.GetNthControlPointDescription(n) for n in range(len(rows))]
+    assert [bool(text) for text in descriptions] == [row.partial for row in rows]
+    assert points.GetLocked() and points.GetDisplayNode() is not None
+
+    assert table.GetNumberOfColumns() == len(TABLE_TITLES) and table.GetNumberOfRows() == len(rows)
+    for title, cells in zip(TABLE_TITLES, zip(*map(table_cells, rows))):
+        found = column_of(table, title)
+        if isinstance(found[0], str):
+            assert found == list(cells)
+        else:
+            np.testing.assert_allclose(found, [float(cell or "nan") for cell in cells])
+    assert isinstance(column_of(table, TABLE_TITLES[0])[0], str)
+    assert isinstance(column_of(table, "volume (ml)")[0], float)
+
+
+def test_they_lie_beside_the_segmentation(node, volume):
+    folder = hierarchy().CreateFolderItem(hierarchy().GetSceneItemID(), "Study")
+    hierarchy().SetItemParent(hierarchy().GetItemByDataNode(node), folder)
+    for made in show_measurements(node)[:2]:
+        assert hierarchy().GetItemParent(hierarchy().GetItemByDataNode(made)) == folder
+
+
+def test_again_into_the_same_nodes(scene, node):
+    points, table, _ = show_measurements(node)
+    points.SetName("renamed")
+    Levels(node).shift(-1, level_sequence())
+    segments(node)["SpineContextSeg_20"].SetName("Fracture")
+    assert show_measurements(node)[:2] == (points, table) and points.GetName() == "renamed"
+    names = names_of(points)
+    assert names[-1] == "L4 vertebra" and names[-5] == "Fracture" and len(names) == 20
+    assert column_of(table, TABLE_TITLES[0])[-1] == "L4" and table.GetNumberOfRows() == 20
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 1
+    scene.RemoveNode(points)
+    assert show_measurements(node)[0] is not points
+
+
+def test_what_is_there_is_kept_up_to_date(scene, node):
+    update_measurements(node)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
+    points, table, _ = show_measurements(node)
+    scene.RemoveNode(points)
+    Levels(node).shift(-1, level_sequence())
+    update_measurements(node)
+    assert column_of(table, TABLE_TITLES[0])[-1] == "L4"
+    assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0, "it was removed, and stays so"
+
+
+def test_points_go_with_the_transform(node, volume, rows):
+    transform = add_transform(ROTATED)
+    for each in (volume, node):
+        each.SetAndObserveTransformNodeID(transform.GetID())
+    points, _, remarks = show_measurements(node)
+    assert remarks == []
+    centers = np.array([row.center_mm for row in rows])
+    np.testing.assert_allclose(places_of(points, world=True), centers @ ROTATED[:3, :3].T + ROTATED[:3, 3], atol=1e-3)
+
+
+@pytest.mark.parametrize("why", ["removed", "moved"])
+def test_without_the_ct_there_is_no_density(scene, node, volume, rows, why):
+    if why == "removed":
+        scene.RemoveNode(volume)
+    else:
+        volume.SetAndObserveTransformNodeID(add_transform(ROTATED).GetID())
+    points, table, remarks = show_measurements(node)
+    assert len(remarks) == 1 and "no density" in remarks[0]
+    assert np.isnan(column_of(table, "body interior mean (HU)")).all()
+    assert [points.GetNthControlPointDescription(n) != "" for n in range(20)] == [row.partial for row in rows]
+    np.testing.assert_allclose(places_of(points), [row.center_mm for row in rows], atol=1e-6)
+
+
+def test_a_saved_scene_finds_them_again(scene, node, tmp_path):
+    show_measurements(node)
+    assert scene.WriteToMRB(str(tmp_path / "scene.mrb"))
+    scene.Clear(False)
+    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    node = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    points = show_measurements(node)[0]
+    assert len(names_of(points)) == 20 and scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
+
+
+def test_levels_unknown(scene):
+    node = add_result(add_volume(SMALL), blocks(1, 26), NO_LEVELS)
+    with pytest.raises(InputRefused, match="one value for all"):
+        show_measurements(node)
+    assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
+
+
+def test_emptied_segments(scene):
+    node = add_result(add_volume(SMALL), blocks(22, 23))
+    for segment_id in segments(node):
+        slicer.vtkSlicerSegmentationsModuleLogic.ClearSegment(node, segment_id)
+    points, table, _ = show_measurements(node)
+    assert names_of(points) == [] and table.GetNumberOfRows() == 0

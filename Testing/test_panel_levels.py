@@ -1,0 +1,281 @@
+"""The section "Levels" of the panel, clicked: real user interface file, real scene."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import slicer
+
+from SpineContextSegLib.labels import structure
+from SpineContextSegLib.mrml.ours import our_values
+from SpineContextSegLib.panel import levels_section
+from SpineContextSegLib.panel.levels_section import DOUBLE_CLICK_SECONDS
+from Testing.panel_use import *  # noqa: F403
+from Testing.scene_nodes import add_transform, add_volume, mask_of, paint, remove_views
+from Testing.scene_results import SMALL, add_result, blocks, labels_in, segments
+
+LUMBAR = (26, 124, 24, 123, 23, 122, 22)
+
+
+@pytest.fixture
+def volume(user):
+    yield add_volume(SMALL)
+    remove_views()
+
+
+@pytest.fixture
+def node(user, volume):
+    """L3 to L5 from top to bottom, discs and sacrum, shown in the panel with the section open."""
+    node = add_result(volume, blocks(*LUMBAR))
+    user.parameters.outputSegmentation = node
+    user.ui.levelsCollapsibleButton.collapsed = False
+    return node
+
+
+def texts(box) -> list[str]:
+    return [box.itemText(row) for row in range(box.count)]
+
+
+def levels(node) -> list[int]:
+    return [value for value in our_values(node) if structure(value).kind == "vertebra"]
+
+
+def choose(user, vertebra: str, level: str | None = None, thoracic: int = 12, lumbar: int = 5) -> None:
+    ui = user.ui
+    ui.thoracicComboBox.setCurrentText(str(thoracic))
+    ui.lumbarComboBox.setCurrentText(str(lumbar))
+    assert vertebra in texts(ui.vertebraComboBox)
+    ui.vertebraComboBox.setCurrentText(vertebra)
+    if level:
+        assert level in texts(ui.levelComboBox)
+        ui.levelComboBox.setCurrentText(level)
+
+
+def point_at(volume_node, mask) -> None:
+    """Puts the crosshair into the middle of a mask (k, j, i)."""
+    k, j, i = np.argwhere(mask).mean(axis=0)
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+    crosshair = crosshair or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCrosshairNode")
+    crosshair.SetCrosshairRAS(*SMALL.world(np.array([i, j, k])))
+
+
+class TestWhatItShows:
+    def test_nothing_without_a_segmentation(self, user, volume):
+        assert not user.ui.levelsCollapsibleButton.visible
+
+    def test_closed_at_first(self, user, volume):
+        user.parameters.outputSegmentation = add_result(volume, blocks(*LUMBAR))
+        assert user.ui.levelsCollapsibleButton.visible and user.ui.levelsCollapsibleButton.collapsed
+
+    def test_the_levels(self, user, node, screenshot):
+        ui = user.ui
+        assert texts(ui.vertebraComboBox) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"]
+        assert ui.vertebraComboBox.currentText == "L3 vertebra" and ui.levelComboBox.currentText == "L3"
+        assert texts(ui.levelComboBox)[:1] == ["C1"] and texts(ui.levelComboBox)[-1:] == ["L5"]
+        assert (ui.thoracicComboBox.currentText, ui.lumbarComboBox.currentText) == ("12", "5")
+        assert ui.levelsFrame.enabled and not ui.levelsLabel.visible and not ui.undoButton.enabled
+        ui.vertebraComboBox.setCurrentText("L5 vertebra")
+        assert ui.levelComboBox.currentText == "L5"
+        screenshot(slicer.util.mainWindow(), "panel-levels")
+
+    def test_the_variants_that_are_there(self, user, volume):
+        user.parameters.outputSegmentation = add_result(volume, blocks(25, 24, 20, 28))
+        assert (user.ui.thoracicComboBox.currentText, user.ui.lumbarComboBox.currentText) == ("13", "6")
+        assert {"T13", "L6"} <= set(texts(user.ui.levelComboBox))
+
+    def test_after_a_run_whose_levels_are_unknown(self, user, ct):
+        user.segment()
+        assert user.ui.levelsCollapsibleButton.visible and not user.ui.levelsFrame.enabled
+        assert "not told apart" in user.ui.levelsLabel.text
+        assert texts(user.ui.vertebraComboBox) == []
+
+    def test_a_segmentation_that_is_not_ours(self, user, volume):
+        other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Liver")
+        other.GetSegmentation().AddEmptySegment("liver", "Liver")
+        user.parameters.outputSegmentation = other
+        user.ui.levelsCollapsibleButton.collapsed = False
+        assert "'Liver' holds no vertebra of ours" in user.ui.levelsLabel.text and not user.ui.levelsFrame.enabled
+
+    def test_it_follows_the_segmentation(self, user, node):
+        node.GetSegmentation().RemoveSegment("SpineContextSeg_23")
+        assert texts(user.ui.vertebraComboBox) == ["L3 vertebra", "L5 vertebra"]
+        segments(node)["SpineContextSeg_24"].SetName("Fracture")
+        assert texts(user.ui.vertebraComboBox) == ["L3 vertebra", "L5 (Fracture)"]
+        node.GetSegmentation().RemoveAllSegments()
+        assert texts(user.ui.vertebraComboBox) == [] and not user.ui.levelsFrame.enabled
+
+    def test_the_segmentation_is_removed(self, user, node):
+        user.ui.shiftUpButton.click()
+        slicer.mrmlScene.RemoveNode(node)
+        assert not user.ui.levelsCollapsibleButton.visible and not user.ui.undoButton.enabled
+
+    def test_the_scene_is_closed(self, user, node):
+        slicer.mrmlScene.Clear(False)
+        assert not user.ui.levelsCollapsibleButton.visible
+
+    def test_views_are_listed(self, user, node):
+        assert not user.ui.splitButton.enabled
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode", "Red")
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLCrosshairNode")
+        for collapsed in (True, False):
+            user.ui.levelsCollapsibleButton.collapsed = collapsed
+        assert texts(user.ui.splitAtComboBox) == ["Crosshair", "Red slice"] and user.ui.splitButton.enabled
+
+    def test_it_lets_go_of_a_segmentation(self, user, node, volume):
+        """Observers that stay would call a panel that is gone."""
+        ui, other = user.ui, add_result(volume, blocks(20, 19))
+        user.parameters.outputSegmentation = other
+        assert texts(ui.vertebraComboBox) == ["T12 vertebra", "L1 vertebra"]
+        user.parameters.outputSegmentation = node
+        segments(other)["SpineContextSeg_19"].SetName("Fracture")
+        assert texts(ui.vertebraComboBox) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"]
+
+        slicer.modules.SpineContextSegWidget.cleanup()
+        slicer.modules.spinecontextseg.widgetRepresentation().reload()
+        segments(node)["SpineContextSeg_22"].SetName("Fracture")
+        assert user.ui is not ui and texts(ui.vertebraComboBox) == []
+
+
+class TestClicks:
+    def test_this_is_another_level(self, user, node, volume):
+        choose(user, "L5 vertebra", "L4")
+        user.ui.renameButton.click()
+        assert levels(node) == [21, 22, 23] and not user.notice()
+        assert user.ui.statusLabel.text == "Done: L5 is L4. The levels are L2 to L4 now."
+        assert user.ui.vertebraComboBox.currentText == "L4 vertebra", "the same bone is still chosen"
+        assert "L5 is L4" in user.ui.undoButton.toolTip and user.ui.undoButton.enabled
+
+        user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24]
+        assert user.ui.statusLabel.text == "Undone: L5 is L4. The levels are L3 to L5 now."
+        assert user.ui.vertebraComboBox.currentText == "L5 vertebra" and not user.ui.undoButton.enabled
+
+    def test_up_and_down(self, user, node):
+        for _ in range(2):
+            user.ui.shiftUpButton.click()
+        assert levels(node) == [20, 21, 22]
+        user.ui.shiftDownButton.click()
+        assert levels(node) == [21, 22, 23]
+        for _ in range(3):
+            user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24] and not user.ui.undoButton.enabled
+
+    def test_other_numbers_of_vertebrae(self, user, node):
+        user.ui.shiftDownButton.click()
+        assert "Levels not changed" in user.notice() and "L5" in user.notice() and levels(node) == [22, 23, 24]
+        assert user.ui.statusLabel.text == "Nothing was changed."
+        choose(user, "L5 vertebra", "L6", lumbar=6)
+        user.ui.renameButton.click()
+        assert levels(node) == [23, 24, 25] and not user.notice()
+        assert user.ui.lumbarComboBox.currentText == "6"
+
+    def test_t13(self, user, volume):
+        node = add_result(volume, blocks(21, 20, 19, 18))
+        user.parameters.outputSegmentation = node
+        choose(user, "L1 vertebra", "T13", thoracic=13)
+        user.ui.renameButton.click()
+        assert levels(node) == [18, 19, 28, 20]
+
+    def test_no_t12(self, user, volume):
+        node = add_result(volume, blocks(21, 20, 19, 18))
+        user.parameters.outputSegmentation = node
+        choose(user, "T12 vertebra", "L1", thoracic=11)
+        user.ui.renameButton.click()
+        assert levels(node) == [18, 20, 21, 22]
+
+    def test_swap(self, user, node):
+        choose(user, "L3 vertebra", "L5")
+        user.ui.swapButton.click()
+        assert our_values(node)[24] == "SpineContextSeg_22" and our_values(node)[22] == "SpineContextSeg_24"
+        assert "L3 and L5 swapped" in user.ui.statusLabel.text
+
+    def test_merge(self, user, node, volume):
+        before = labels_in(node, volume)
+        choose(user, "L3 vertebra")
+        user.ui.mergeButton.click()
+        assert levels(node) == [22, 24]
+        user.ui.mergeButton.click()
+        assert levels(node) == [22, 24], "a double click is one click"
+        user.ui.undoButton.click()
+        np.testing.assert_array_equal(labels_in(node, volume), before)
+
+    def test_split_at_the_crosshair(self, user, node, volume):
+        point_at(volume, mask_of(node, "SpineContextSeg_23", volume))
+        for collapsed in (True, False):
+            user.ui.levelsCollapsibleButton.collapsed = collapsed
+        choose(user, "L4 vertebra", lumbar=6)
+        user.ui.splitButton.click()
+        assert levels(node) == [22, 23, 24, 25] and not user.notice()
+        time.sleep(DOUBLE_CLICK_SECONDS)
+        choose(user, "L6 vertebra", lumbar=6)
+        user.ui.splitButton.click()
+        assert "L6" in user.notice() and levels(node) == [22, 23, 24, 25]
+
+    def test_points_and_table(self, user, node):
+        user.ui.measureButton.click()
+        points = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+        assert user.ui.statusLabel.text == "Measured: 'CT spine points', 'CT spine table'." and not user.notice()
+        assert [points.GetNthControlPointLabel(n) for n in range(3)] == ["L3 vertebra", "L4 vertebra", "L5 vertebra"]
+        # They follow every repair, or they would tell what isn't so any more.
+        user.ui.shiftUpButton.click()
+        assert [points.GetNthControlPointLabel(n) for n in range(3)] == ["L2 vertebra", "L3 vertebra", "L4 vertebra"]
+        assert "L2 to L4" in user.ui.statusLabel.text
+        user.ui.undoButton.click()
+        assert points.GetNthControlPointLabel(2) == "L5 vertebra"
+        user.ui.mergeButton.click()
+        assert points.GetNumberOfControlPoints() == 2
+
+    def test_what_cannot_be_measured_is_told(self, user, node, volume):
+        slicer.mrmlScene.RemoveNode(volume)
+        user.ui.measureButton.click()
+        assert "no density was measured" in user.notice()
+
+    def test_names_given_by_hand_are_told(self, user, node):
+        segments(node)["SpineContextSeg_22"].SetName("<b>Fraktur</b>")
+        user.ui.shiftUpButton.click()
+        assert "given by hand stay" in user.notice() and "&lt;b&gt;Fraktur" in user.notice()
+        assert texts(user.ui.vertebraComboBox)[0] == "L2 (<b>Fraktur</b>)"
+
+    def test_painted_between_repair_and_undo(self, user, node, volume):
+        user.ui.shiftUpButton.click()
+        stroke = np.zeros(SMALL.shape, bool)
+        stroke[15, 15, 10:] = True
+        paint(node, "SpineContextSeg_22", stroke, volume)
+        user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24] and mask_of(node, "SpineContextSeg_22", volume)[stroke].all()
+
+    def test_segment_editor_takes_it_back_in_one_step(self, user, node):
+        user.ui.editButton.click()
+        editor = slicer.modules.SegmentEditorWidget.editor
+        slicer.util.selectModule("SpineContextSeg")
+        choose(user, "L3 vertebra")
+        user.ui.mergeButton.click()
+        assert levels(node) == [22, 24]
+        editor.undo()
+        assert levels(node) == [22, 23, 24]
+        assert len(texts(user.ui.vertebraComboBox)) == 3 and not user.ui.undoButton.enabled
+
+    def test_a_run_does_not_put_the_old_levels_back(self, user, ct):
+        array = np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)
+        array[10:20, 10:20, 10:20], array[25:35, 10:20, 10:20] = 23, 22
+        node = add_result(ct, array)
+        user.parameters.outputSegmentation = node
+        user.ui.shiftUpButton.click()
+        assert user.segment() is not node and "holds edits" in user.notice()
+        assert levels(node) == [21, 22]
+
+    def test_under_a_transform(self, user, node, volume):
+        for each in (volume, node):
+            each.SetAndObserveTransformNodeID(add_transform(np.diag([1.0, -1.0, -1.0, 1.0])).GetID())
+        # What was the lowest one is the highest now.
+        choose(user, "L5 vertebra", "L1")
+        user.ui.renameButton.click()
+        assert [our_values(node)[value] for value in (20, 21, 22)] == [f"SpineContextSeg_{n}" for n in (24, 23, 22)]
+
+    def test_a_fault_gets_an_answer(self, user, node, monkeypatch):
+        monkeypatch.setattr(levels_section.Levels, "shift", lambda *_: 1 / 0)
+        user.ui.shiftUpButton.click()
+        assert "Levels not changed" in user.notice() and user.ui.detailsButton.visible
+        assert levels(node) == [22, 23, 24]
