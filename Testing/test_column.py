@@ -1,12 +1,21 @@
 """Levels written into labels on a scan's own grid: flipped, oblique, anisotropic; vertebrae, discs, sacrum, canal."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from columns import spine_of, true_levels
 from geometry import LPS, OBLIQUE, SAGITTAL, centered_grid
 
-from SpineContextSegLib.column import centers_above, name_vertebrae
-from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, DISC_OFFSET, LEVEL_ORDER, SACRUM
+from SpineContextSegLib.column import centers_above, level_above, name_vertebrae
+from SpineContextSegLib.labels import (
+    CANAL,
+    DISC_LEVEL_UNKNOWN,
+    DISC_OFFSET,
+    LEVEL_ORDER,
+    SACRUM,
+    VERTEBRA_LEVEL_UNKNOWN,
+)
 from SpineContextSegLib.levels import LOOKS_LIKE, ORDER
 from SpineContextSegLib.locate import CoarseSpine
 from SpineContextSegLib.resampling import labels_on_grid
@@ -92,6 +101,21 @@ def test_report_is_plain_and_complete(spine, coarse):
     assert set(first) == {"value", "name", "probability", "center_ras_mm", "partial"}
     heights = [entry["center_ras_mm"][2] for entry in report["vertebrae"]]
     assert heights == sorted(heights, reverse=True)
+
+
+@pytest.mark.parametrize(("first", "above"), [(1, 1), (2, 1), (20, 19), (28, 19), (25, 24)])
+def test_disc_above_the_first_vertebra_has_a_value_of_its_own(first, above):
+    """A disc at the upper border belongs to a vertebra out of view; above C1 there is none."""
+    assert level_above(first) == above
+
+
+def test_specks_are_no_vertebrae(spine, coarse):
+    """Nothing is named, so that 1 doesn't come to mean C1."""
+    speck = {value: np.zeros_like(array) for value, array in spine.probabilities.items()}
+    speck[VERTEBRA_LEVEL_UNKNOWN][40:42, 40:42, 40:42] = 255
+    labels = Volume(labels_on_grid(speck, spine.grid, spine.grid), spine.grid.affine)
+    assert name_vertebrae(labels, replace(spine, probabilities=speck), coarse) is None
+    assert set(np.unique(labels.array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
 
 
 def test_place_along_a_leaning_column():

@@ -8,7 +8,7 @@ import numpy as np
 
 from .instances import Vertebrae, numbers_at, single_vertebrae
 from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
-from .levels import ORDER, Levels, read_levels
+from .levels import LOOKS_LIKE, ORDER, Levels, read_levels
 from .locate import CoarseSpine
 from .pieces import HALF
 from .refine import Spine
@@ -49,8 +49,10 @@ class Column:
         }  # fmt: skip
 
 
-def name_vertebrae(labels: Volume, spine: Spine, coarse: CoarseSpine) -> Column:
+def name_vertebrae(labels: Volume, spine: Spine, coarse: CoarseSpine) -> Column | None:
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
+
+    None, and nothing is changed, where there is no more of a vertebra than specks.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
@@ -59,16 +61,15 @@ def name_vertebrae(labels: Volume, spine: Spine, coarse: CoarseSpine) -> Column:
     """
     vertebrae = single_vertebrae(spine)
     levels = read_levels(_looks(vertebrae, coarse), vertebrae.centers, _sacrum_follows(vertebrae.centers, spine))
-    column = Column(vertebrae.centers, vertebrae.at_border, levels)
-    if levels.values:
-        of_number = np.array([0, *levels.values], np.uint8)
-        for part, points in _voxels_of(labels, VERTEBRA_LEVEL_UNKNOWN):
-            part[part == VERTEBRA_LEVEL_UNKNOWN] = of_number[numbers_at(vertebrae, points)]
-        above = _level_above(levels.values[0])
-        of_gap = np.array([above, *levels.values], np.uint8)
-        for part, points in _voxels_of(labels, DISC_LEVEL_UNKNOWN):
-            part[part == DISC_LEVEL_UNKNOWN] = DISC_OFFSET + of_gap[centers_above(points, vertebrae.centers)]
-    return column
+    if not levels.values:
+        return None
+    of_number = np.array([0, *levels.values], np.uint8)
+    for part, points in _voxels_of(labels, VERTEBRA_LEVEL_UNKNOWN):
+        part[part == VERTEBRA_LEVEL_UNKNOWN] = of_number[numbers_at(vertebrae, points)]
+    of_gap = np.array([level_above(levels.values[0]), *levels.values], np.uint8)
+    for part, points in _voxels_of(labels, DISC_LEVEL_UNKNOWN):
+        part[part == DISC_LEVEL_UNKNOWN] = DISC_OFFSET + of_gap[centers_above(points, vertebrae.centers)]
+    return Column(vertebrae.centers, vertebrae.at_border, levels)
 
 
 def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -81,9 +82,10 @@ def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return nearest + below
 
 
-def _level_above(value: int) -> int:
-    place = ORDER.index(value)
-    return 0 if place == 0 else 19 if value == 20 else ORDER[place - 1]
+def level_above(value: int) -> int:
+    """The usual one; C1 itself, as no disc lies above it."""
+    usual = [level for level in ORDER if level not in LOOKS_LIKE or level == value]
+    return usual[max(0, usual.index(value) - 1)]
 
 
 def _looks(vertebrae: Vertebrae, coarse: CoarseSpine) -> dict[int, np.ndarray]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .labels import LEVEL_ORDER, SACRUM, structure
+from .labels import LEVEL_ORDER, SACRUM
 
 ORDER = LEVEL_ORDER[: LEVEL_ORDER.index(SACRUM)]
 # A supernumerary vertebra looks like its upper neighbor (as the coarse network is taught, see Training/classes.py).
@@ -163,8 +163,3 @@ def _marginals(emissions: np.ndarray, steps: Sequence[np.ndarray], end: np.ndarr
         backward.append(row / row.sum())
     both = np.array(forward) * np.array(backward[::-1])
     return both / both.sum(1, keepdims=True)
-
-
-def level_names(values: Sequence[int]) -> str:
-    """ "T12, L1, L2" for a sentence."""
-    return ", ".join(structure(value).abbreviation for value in values)

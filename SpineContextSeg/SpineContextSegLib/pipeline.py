@@ -113,7 +113,8 @@ def segment(
     if seen.offsets is not None and spine.levels:
         with clock.stage("levels"):
             column = name_vertebrae(labels, seen, spine)
-            warnings += [] if column.levels.certain else [column.levels.reason]
+        if column and not column.levels.certain:
+            warnings.append(column.levels.reason)
     with clock.stage("check result"):
         warnings += (locator.warnings if locator else []) + runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
