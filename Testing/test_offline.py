@@ -58,7 +58,7 @@ import SpineContextSegLib
 names = [module.name for module in pkgutil.walk_packages(SpineContextSegLib.__path__, "SpineContextSegLib.")]
 # mrml and panel exist inside Slicer only; test_architecture reads what they import.
 engine = [name for name in names if name.split(".")[1] not in ("mrml", "panel")]
-light = [name for name in engine if not name.endswith((".network", ".torch_runtime"))]
+light = [name for name in engine if not name.endswith((".network", ".torch_runtime", ".on_device"))]
 for name in light:
     importlib.import_module(name)
 print(json.dumps([len(light) > 20, "torch" in sys.modules]))
