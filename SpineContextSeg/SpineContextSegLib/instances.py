@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
+from .label_boxes import Box, label_boxes
 from .labels import VERTEBRA_LEVEL_UNKNOWN
 from .pieces import HALF, MOST_PIECES, components_of, dilated
 from .refine import OFFSET_STEP_MM, Spine
-from .resampling import Box
 from .volume import Grid
 
 # The line through the column: bends over less than this are those of single votes.
@@ -56,8 +55,9 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
     """The vertebrae that a close look found, each on its own. `spine.offsets` must be there."""
     inside = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
     indices = np.argwhere(inside)
-    votes = spine.grid.world(indices[:, ::-1]) + spine.offsets[:, inside].T * OFFSET_STEP_MM
-    near = np.linalg.norm(votes - spine.grid.world(indices[:, ::-1]), axis=1) < _NEAR_MM
+    ways = spine.offsets[:, inside].T * OFFSET_STEP_MM
+    votes = spine.grid.world(indices[:, ::-1]) + ways
+    near = np.linalg.norm(ways, axis=1) < _NEAR_MM
     along = _along_column(votes)
     crowds = _Crowds.of(along[near])
     faces = np.array([[0, size - 1] for size in inside.shape]).T[:, None]
@@ -209,14 +209,10 @@ def _large_enough(number: np.ndarray, border: np.ndarray, count: int, grid: Grid
 
 def _boxes(numbers: np.ndarray) -> dict[int, Box]:
     """Number -> the box around its voxels and their rim."""
-    statistics = sitk.LabelShapeStatisticsImageFilter()
-    statistics.Execute(sitk.GetImageFromArray(numbers))
-    boxes = {}
-    for number in statistics.GetLabels():
-        box = statistics.GetBoundingBox(number)
-        first, size = box[2::-1], box[:2:-1]
-        boxes[number] = tuple(slice(max(0, a - _RIM_VOXELS), a + n + _RIM_VOXELS) for a, n in zip(first, size))
-    return boxes
+    return {
+        number: tuple(slice(max(0, part.start - _RIM_VOXELS), part.stop + _RIM_VOXELS) for part in box)
+        for number, box in label_boxes(numbers, range(1, int(numbers.max()) + 1)).items()
+    }
 
 
 def _reattach_crumbs(numbers: np.ndarray, most_voxels: float) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-Box = tuple[slice, slice, slice]
+from .resampling import Box
+
 _MOST_VALUES = 64  # bits of a whole number
 
 

@@ -71,7 +71,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
     limit_threads(arguments.threads)
     from ..locate import choose_locator
-    from ..measure import vertebra_rows
     from ..memory import peak_memory_mb
     from ..model import load_model
     from ..pipeline import segment
@@ -105,6 +104,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             with after.stage("preview"):
                 write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
         if arguments.table or arguments.centroids:
+            from ..measure import vertebra_rows
+
             with after.stage("measure"):
                 try:
                     rows = vertebra_rows(volume, result.labels)
