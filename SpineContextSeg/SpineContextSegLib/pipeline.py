@@ -8,7 +8,7 @@ from typing import Literal
 
 from .checks import check_input, check_result
 from .column import Column, name_vertebrae
-from .labels import BINARY_SPINE, structure
+from .labels import BINARY_SPINE, levels_known, structure
 from .locate import OVERVIEW_MM, CoarseSpine, coarse_spine, overview
 from .model import Model
 from .pieces import LEAST_PIECE_ML, keep_column
@@ -98,6 +98,8 @@ def segment(
     look = CloseLook(volume, grid, model, runtime, clock, progress, cancelled)
     with clock.stage("locate"):
         coarse = model.locator.card if locator else None
+        if everywhere and coarse and not levels_known(coarse.structures):
+            coarse = None  # it would say nothing that is asked for
         body = overview(volume, coarse.spacing_ras_mm if coarse else OVERVIEW_MM)
         spine = coarse_spine(body, coarse, locator, cancelled) if coarse else CoarseSpine.nothing()
     seen = look.along_spine(spine.points) if len(spine.points) and not everywhere else None
