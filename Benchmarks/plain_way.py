@@ -22,7 +22,7 @@ from safetensors.torch import load
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.model import Model, load_model
-from SpineContextSegLib.network import Activation, SpineContextResUNet, network_from_state
+from SpineContextSegLib.network import Activation, SpineContextResUNet, network_for, network_from_state
 from SpineContextSegLib.pieces import keep_column
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.resampling import labels_on_grid, ras_grid, resample_intensity
@@ -34,8 +34,7 @@ from SpineContextSegLib.writing import write_segmentation
 
 def load_network(model: Model) -> SpineContextResUNet:
     """The network in eval mode, nothing folded. Raises InputRefused when the weights are missing or don't fit."""
-    card = model.card
-    return network_from_state(load(model.read("safetensors")), card.in_channels, card.out_channels, card.base_filters)
+    return network_from_state(load(model.read("safetensors")), network_for(model.card))
 
 
 def segment(volume: Volume, model: Model, network: SpineContextResUNet, clock: Stopwatch) -> Volume:

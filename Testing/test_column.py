@@ -17,13 +17,13 @@ from SpineContextSegLib.labels import (
     VERTEBRA_LEVEL_UNKNOWN,
 )
 from SpineContextSegLib.levels import LOOKS_LIKE, ORDER
-from SpineContextSegLib.locate import CoarseSpine
 from SpineContextSegLib.resampling import labels_on_grid
 from SpineContextSegLib.volume import Grid, Volume
 from Training.anatomy.generate import generate
 from Training.make_phantom import verse_labels
 
 SPACING_MM = 3.0
+CLASSES = [value for value in ORDER if value not in LOOKS_LIKE]
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,20 @@ def spine(anatomy):
 
 
 @pytest.fixture(scope="module")
-def coarse(anatomy, spine):
-    """A coarse look that is right three times in four, else one level too low."""
+def look(anatomy, spine):
+    """A naming network that is sure of three vertebrae in four, and else one level too low."""
     truth = true_levels(anatomy)
-    indices = np.argwhere(truth > 0)[::7]
-    values = truth[tuple(indices.T)]
-    points = spine.grid.world(indices[:, ::-1])
-    classes = [value for value in ORDER if value not in LOOKS_LIKE]
-    place = np.array([classes.index(LOOKS_LIKE.get(int(value), int(value))) for value in values])
-    place = np.where(np.arange(len(place)) % 4 == 0, np.minimum(place + 1, len(classes) - 1), place)
-    return CoarseSpine(points, points, {value: (place == n).astype(np.float32) for n, value in enumerate(classes)})
+    places = np.argwhere(truth > 0)
+    points, values = spine.grid.world(places[:, ::-1]), truth[tuple(places.T)]
+    middles = {value: points[values == value].mean(0) for value in np.unique(values).tolist()}
+
+    def looks(centers):
+        nearest = [min(middles, key=lambda value: np.linalg.norm(middles[value] - center)) for center in centers]
+        numbers = np.array([CLASSES.index(LOOKS_LIKE.get(value, value)) for value in nearest])
+        numbers += np.arange(len(numbers)) % 4 == 0
+        return {value: (numbers == n).astype(np.float32) for n, value in enumerate(CLASSES)}
+
+    return looks
 
 
 def grids(source: Grid) -> dict[str, Grid]:
@@ -62,11 +66,11 @@ def grids(source: Grid) -> dict[str, Grid]:
 
 
 @pytest.mark.parametrize("name", ("flipped", "thick slices", "oblique", "sagittal"))
-def test_levels_lie_where_they_are_in_space(anatomy, spine, coarse, name):
+def test_levels_lie_where_they_are_in_space(anatomy, spine, look, name):
     grid = grids(spine.grid)[name]
     labels = Volume(labels_on_grid(spine.probabilities, spine.grid, grid), grid.affine)
     before = labels.array.copy()
-    column = name_vertebrae(labels, spine, coarse)
+    column = name_vertebrae(labels, spine, look)
     assert list(column.levels.values) == [v for v in LEVEL_ORDER if v in set(column.levels.values)]
     # What is bone, canal or background isn't changed by naming it.
     for value in (0, SACRUM, CANAL):
@@ -83,19 +87,19 @@ def test_levels_lie_where_they_are_in_space(anatomy, spine, coarse, name):
         assert not (np.isin(true[found == value], [v for v in ORDER if v != value]).mean() > 0.03)
 
 
-def test_discs_are_named_after_the_vertebra_above(anatomy, spine, coarse):
+def test_discs_are_named_after_the_vertebra_above(anatomy, spine, look):
     labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
     unnamed = labels.array == DISC_LEVEL_UNKNOWN
-    column = name_vertebrae(labels, spine, coarse)
+    column = name_vertebrae(labels, spine, look)
     truth = verse_labels(anatomy)
     assert not (labels.array == DISC_LEVEL_UNKNOWN).any()
     inner = np.isin(truth, [DISC_OFFSET + value for value in column.levels.values[:-1]]) & unnamed
     assert inner.sum() > 100 and np.mean(labels.array[inner] == truth[inner]) > 0.97
 
 
-def test_report_is_plain_and_complete(spine, coarse):
+def test_report_is_plain_and_complete(spine, look):
     labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
-    report = name_vertebrae(labels, spine, coarse).report()
+    report = name_vertebrae(labels, spine, look).report()
     assert set(report) == {"certain", "confidence", "reason", "vertebrae"}
     first = report["vertebrae"][0]
     assert set(first) == {"value", "name", "probability", "center_ras_mm", "partial"}
@@ -109,12 +113,12 @@ def test_disc_above_the_first_vertebra_has_a_value_of_its_own(first, above):
     assert level_above(first) == above
 
 
-def test_specks_are_no_vertebrae(spine, coarse):
+def test_specks_are_no_vertebrae(spine, look):
     """Nothing is named, so that 1 doesn't come to mean C1."""
     speck = {value: np.zeros_like(array) for value, array in spine.probabilities.items()}
     speck[VERTEBRA_LEVEL_UNKNOWN][40:42, 40:42, 40:42] = 255
     labels = Volume(labels_on_grid(speck, spine.grid, spine.grid), spine.grid.affine)
-    assert name_vertebrae(labels, replace(spine, probabilities=speck), coarse) is None
+    assert name_vertebrae(labels, replace(spine, probabilities=speck), look) is None
     assert set(np.unique(labels.array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
 
 

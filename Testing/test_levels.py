@@ -86,6 +86,18 @@ def test_sacrum_fixes_levels_that_nothing_else_says():
     assert not read_levels(unsure(4), centers_of(4), sacrum_below=False).certain
 
 
+def test_segments_of_the_sacrum_are_no_vertebrae():
+    looks = looks_of([21, 22, 23, 24, 26, 26])
+    assert list(read_levels(looks, centers_of(6), sacrum_below=True).values) == [21, 22, 23, 24, 26, 26]
+    alone = read_levels(looks_of([26], sure=0.99), centers_of(1), False)
+    assert alone.values == (26,) and alone.only(np.array([False])).values == ()
+
+
+def test_sixth_lumbar_vertebra_is_no_segment_of_the_sacrum():
+    looks = looks_of([21, 22, 23, 24, 25])
+    assert list(read_levels(looks, centers_of(5), sacrum_below=True).values) == [21, 22, 23, 24, 25]
+
+
 def test_doubt_between_two_is_said():
     """Six vertebrae in the middle of the chest, half and half between two countings."""
     one, other = looks_of([11, 12, 13, 14, 15, 16]), looks_of([12, 13, 14, 15, 16, 17])

@@ -8,10 +8,10 @@ import pytest
 from conftest import bone_threshold_state, model_card
 
 from SpineContextSegLib.errors import Cancelled, InputRefused
-from SpineContextSegLib.locate import CoarseSpine, body_region, choose_locator, coarse_spine, overview
+from SpineContextSegLib.locate import body_region, overview, spine_points
 from SpineContextSegLib.model import CARD_FILE, Model, load_model
 from SpineContextSegLib.pipeline import segment
-from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.volume import Volume
 from Training.export import export
 
@@ -39,7 +39,7 @@ def scan_with(*boxes, shape=(120, 60, 80), bone_hu=1200) -> Volume:
 
 
 def found(volume: Volume, locator: Model, runtime) -> np.ndarray:
-    return coarse_spine(overview(volume, locator.card.spacing_ras_mm), locator.card, runtime).points
+    return spine_points(overview(volume, locator.card.spacing_ras_mm), locator.card, runtime)
 
 
 COLUMN = slice(0, 120), slice(24, 36), slice(34, 46)
@@ -74,7 +74,7 @@ def test_nothing_is_nothing(locator, runtime, bone):
 
 def test_coarse_look_can_be_cancelled(locator, runtime):
     with pytest.raises(Cancelled):
-        coarse_spine(overview(scan_with(COLUMN), 4.0), locator.card, runtime, cancelled=lambda: True)
+        spine_points(overview(scan_with(COLUMN), 4.0), locator.card, runtime, cancelled=lambda: True)
 
 
 def test_body_region_leaves_out_air_and_nothing_else():
@@ -90,20 +90,20 @@ def test_body_region_leaves_out_air_and_nothing_else():
 def located_model(locator, tmp_path_factory):
     """Calls bone spine, at 2 mm, with the locator in its folder."""
     folder = tmp_path_factory.mktemp("models") / "located"
-    return export(bone_threshold_state(2), model_card("located", 2, (64, 64, 64), 2.0), folder, locator.folder)
+    return export(bone_threshold_state(2), model_card("located", 2, (64, 64, 64), 2.0), folder, {"locator": locator.folder})
 
 
 def test_model_brings_its_locator(located_model, tiny_model):
     assert located_model.locator.card.spacing_mm == (4.0, 4.0, 4.0)
-    assert load_model(tiny_model).locator is None and choose_locator(load_model(tiny_model)) is None
+    assert load_model(tiny_model).locator is None and choose_helpers(load_model(tiny_model)) == {}
 
 
 def test_located_result_is_that_of_the_full_sweep(located_model):
     """A column that leans over, in a wide scan: a fraction of the windows, the same voxels."""
     volume = scan_with(*[(slice(8 * n, 8 * n + 9), slice(40, 55), slice(20 + 5 * n, 40 + 5 * n)) for n in range(16)],
                        shape=(128, 160, 200))  # fmt: skip
-    fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
-    full, along = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
+    fine, helpers = choose_runtime(located_model, threads=1), choose_helpers(located_model, threads=1)
+    full, along = (segment(volume, located_model, fine, **which, force=True) for which in ({}, helpers))
     assert full.labels.array.any()
     assert np.array_equal(full.labels.array, along.labels.array)
     assert along.windows < full.windows / 4
@@ -112,9 +112,9 @@ def test_located_result_is_that_of_the_full_sweep(located_model):
 def test_where_the_coarse_look_finds_nothing_the_close_look_goes_everywhere(located_model):
     """Bone that is too thin for 4 mm."""
     volume = scan_with((slice(0, 120), slice(26, 34), slice(37, 39)), bone_hu=400)
-    fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
-    assert not len(coarse_spine(overview(volume, 4.0), located_model.locator.card, locator).points)
-    full, along = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
+    fine, helpers = choose_runtime(located_model, threads=1), choose_helpers(located_model, threads=1)
+    assert not len(spine_points(overview(volume, 4.0), located_model.locator.card, helpers["locator"]))
+    full, along = (segment(volume, located_model, fine, **which, force=True) for which in ({}, helpers))
     assert full.labels.array.any() and np.array_equal(full.labels.array, along.labels.array)
     assert along.windows == full.windows
 
@@ -122,10 +122,10 @@ def test_where_the_coarse_look_finds_nothing_the_close_look_goes_everywhere(loca
 def test_where_the_close_look_confirms_nothing_it_goes_everywhere_too(located_model, monkeypatch):
     """The coarse look pointed to a corner of the scan."""
     volume = scan_with(COLUMN)
-    corner = CoarseSpine(np.zeros((1, 3)), np.zeros((1, 3)), {})
-    monkeypatch.setattr("SpineContextSegLib.pipeline.coarse_spine", lambda *_: corner)
-    fine, locator = choose_runtime(located_model, threads=1), choose_locator(located_model, threads=1)
-    full, misled = (segment(volume, located_model, fine, locator=which, force=True) for which in (None, locator))
+    corner = np.zeros((1, 3))
+    monkeypatch.setattr("SpineContextSegLib.pipeline.spine_points", lambda *_: corner)
+    fine, helpers = choose_runtime(located_model, threads=1), choose_helpers(located_model, threads=1)
+    full, misled = (segment(volume, located_model, fine, **which, force=True) for which in ({}, helpers))
     assert full.labels.array.any() and np.array_equal(full.labels.array, misled.labels.array)
 
 
@@ -137,7 +137,7 @@ def test_missing_or_blind_locator_is_named(located_model, tmp_path):
     content["structures"] = {"61": ["spinal_canal"]}
     card.write_text(json.dumps(content))
     with pytest.raises(InputRefused, match="finds no spine"):
-        choose_locator(load_model(folder))
+        choose_helpers(load_model(folder))
     shutil.rmtree(folder / "locator")
     with pytest.raises(InputRefused, match="lacks its folder locator"):
-        choose_locator(load_model(folder))
+        choose_helpers(load_model(folder))

@@ -6,11 +6,10 @@ from scans import CTS, ct, needs_scans
 
 from SpineContextSegLib.evaluate import compare
 from SpineContextSegLib.labels import BINARY_SPINE
-from SpineContextSegLib.locate import choose_locator
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
-from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
 from Training.generated_scans import generated_scan
 
@@ -28,12 +27,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def runtimes(model):
-    return choose_runtime(model), choose_locator(model)
+    return choose_runtime(model), choose_helpers(model)
 
 
 def check_both_searches(volume, truth, model, runtimes, numbering="verse"):
-    runtime, locator = runtimes
-    located, everywhere = (segment(volume, model, runtime, locator=which) for which in (locator, None))
+    runtime, helpers = runtimes
+    located, everywhere = (segment(volume, model, runtime, **helpers, everywhere=which) for which in (False, True))
     dice = [
         compare(result.labels, truth, reference_numbering=numbering)[0][BINARY].dice
         for result in (located, everywhere)

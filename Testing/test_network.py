@@ -116,7 +116,7 @@ def test_every_form_of_checkpoint_loads_unchanged(tmp_path, form):
     loaded = load_checkpoint(path)
     assert loaded.keys() == state.keys()
     assert all(torch.equal(value, state[key]) for key, value in loaded.items())
-    network = network_from_state(loaded)
+    network = network_from_state(loaded, SpineContextResUNet())
     assert not network.training
     assert torch.equal(network.state_dict()["dec1.bn2.running_var"], state["dec1.bn2.running_var"])
 
@@ -167,12 +167,12 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path, content):
 def test_a_state_dict_that_does_not_fit_names_the_first_difference():
     state = dict(random_network(out_channels=1).state_dict())
     with pytest.raises(InputRefused, match=r"final.weight has the shape \(1, 4, 1, 1, 1\) instead of \(8, 4,"):
-        network_from_state(state, out_channels=8, base_filters=4)
+        network_from_state(state, SpineContextResUNet(out_channels=8, base_filters=4))
     with pytest.raises(InputRefused, match="extra isn't part of it"):
-        network_from_state(state | {"extra": torch.zeros(1)}, base_filters=4)
+        network_from_state(state | {"extra": torch.zeros(1)}, SpineContextResUNet(base_filters=4))
     del state["up2.bias"]
     with pytest.raises(InputRefused, match="up2.bias is missing"):
-        network_from_state(state, base_filters=4)
+        network_from_state(state, SpineContextResUNet(base_filters=4))
 
 
 def test_the_library_imports_no_torch():

@@ -14,14 +14,15 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training import checkpoint
 from Training.anatomy.tissues import Tissue
-from Training.classes import ANATOMY, BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM
+from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM, merge_matrix
 from Training.generated_patches import GeneratedPatches, store
 from Training.label_maps import load_atlas
 from Training.losses import segmentation_loss
 from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, sample
-from Training.train import CARD, WEIGHTS_FILE, _parser, learning_rate, train
+from Training.loop import WEIGHTS_FILE, learning_rate
+from Training.train import CARD, _parser, train
 
 STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
 
@@ -41,9 +42,9 @@ def logits_for(target: torch.Tensor) -> torch.Tensor:
 def test_loss_is_small_when_right_and_large_when_wrong():
     target = torch.zeros(1, 8, 8, 8, dtype=torch.uint8)
     target[:, 2:6, 2:6, 2:6] = BODY
-    merge = ANATOMY.merge_matrix("generated")[None]
-    right, _ = segmentation_loss(logits_for(target), target, merge, ANATOMY)
-    wrong, _ = segmentation_loss(logits_for(torch.zeros_like(target)), target, merge, ANATOMY)
+    merge = merge_matrix("generated")[None]
+    right, _ = segmentation_loss(logits_for(target), target, merge)
+    wrong, _ = segmentation_loss(logits_for(torch.zeros_like(target)), target, merge)
     assert right < 0.01 < 1 < wrong
 
 
@@ -53,10 +54,10 @@ def test_source_without_arches_takes_body_and_arch_for_the_same():
     arch, rib = target.clone(), target.clone()
     arch[:, 2:6, 2:6, 4:6] = POSTERIOR
     rib[:, 0:2] = RIB
-    merge = ANATOMY.merge_matrix("vertebrae")[None]
-    assert segmentation_loss(logits_for(arch), target, merge, ANATOMY)[0] < 0.01
-    assert segmentation_loss(logits_for(rib), target, merge, ANATOMY)[0] < 0.01
-    assert segmentation_loss(logits_for(arch), target, ANATOMY.merge_matrix("generated")[None], ANATOMY)[0] > 1
+    merge = merge_matrix("vertebrae")[None]
+    assert segmentation_loss(logits_for(arch), target, merge)[0] < 0.01
+    assert segmentation_loss(logits_for(rib), target, merge)[0] < 0.01
+    assert segmentation_loss(logits_for(arch), target, merge_matrix("generated")[None])[0] > 1
 
 
 def test_ignored_voxels_do_not_count():
@@ -65,7 +66,7 @@ def test_ignored_voxels_do_not_count():
     prediction = logits_for(target)
     target[:, 6:] = 255
     prediction[:, :, 6:] = prediction[:, :, 6:].roll(1, 1)
-    assert segmentation_loss(prediction, target, ANATOMY.merge_matrix("generated")[None], ANATOMY)[0] < 0.01
+    assert segmentation_loss(prediction, target, merge_matrix("generated")[None])[0] < 0.01
 
 
 def test_sampling_without_deformation_is_a_crop():

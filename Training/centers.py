@@ -17,6 +17,7 @@ from .classes import BODY, POSTERIOR, VERTEBRA
 
 C1 = 1  # has no body: the middle of the whole ring stands for it
 _LEAST_VOXELS = 20
+_SEGMENT_MM = 25.0
 
 
 def generated_centers(anatomy: Anatomy) -> Tensor:
@@ -58,6 +59,18 @@ def centers_of(bodies: Tensor) -> Tensor:
     at_border = ((points == 0) | (points == torch.tensor(bodies.shape, device=bodies.device) - 1)).any(1)
     centers[values[at_border]] = float("nan")
     return centers
+
+
+def sacral_centers(sacrum: Tensor, spacing_mm: float) -> Tensor:
+    """Middles of the first and of the second segment of a sacrum, (n, 3) voxel indices, from where it is (k, j, i).
+
+    They may be taken for vertebrae."""
+    points = torch.nonzero(sacrum).float()
+    if not len(points):
+        return points
+    depth = (points[:, 0].max() - points[:, 0]) * spacing_mm
+    bands = [points[(depth >= upper) & (depth < upper + _SEGMENT_MM)] for upper in (0, _SEGMENT_MM)]
+    return torch.stack([band.mean(0) for band in bands if len(band) >= _LEAST_VOXELS] or [points.mean(0)])
 
 
 def offsets(points_kji: Tensor, to_array: Tensor, label: Tensor, level: Tensor, centers: Tensor) -> Tensor:

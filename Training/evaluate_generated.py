@@ -19,11 +19,11 @@ from tqdm import tqdm
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import compare
 from SpineContextSegLib.labels import BINARY_SPINE
-from SpineContextSegLib.locate import choose_locator
-from SpineContextSegLib.model import Model, load_model
-from SpineContextSegLib.pipeline import segment
-from SpineContextSegLib.runtime import Runtime, choose_runtime
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pipeline import Result, segment
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LOW_DICE, SACRUM, VERTEBRAE
+from SpineContextSegLib.volume import Volume
 
 from .generated_scans import generated_scan
 
@@ -34,7 +34,7 @@ _LEAST_SPINE_ML = 5.0
 _ROWS = (BINARY, VERTEBRAE, SACRUM, DISCS, CANAL)
 
 
-def evaluate_seed(seed: int, model: Model, runtime: Runtime, locator: Runtime | None) -> dict | None:
+def evaluate_seed(seed: int, segmented: Callable[[Volume], Result]) -> dict | None:
     """Scores of the scan of a seed, a JSON object; None where it hardly shows spine."""
     scan = generated_scan(seed)
     spine = np.isin(scan.labels.array, list(BINARY_SPINE)).sum() * scan.labels.grid.voxel_volume_mm3 / 1000
@@ -42,7 +42,7 @@ def evaluate_seed(seed: int, model: Model, runtime: Runtime, locator: Runtime | 
         return None
     entry = {"seed": seed, "region": scan.region, "slices": scan.slices, "traits": scan.traits}
     try:
-        result = segment(scan.ct, model, runtime, locator=locator, structures="all")
+        result = segmented(scan.ct)
     except InputRefused as refusal:
         return {**entry, "refused": str(refusal), "dice": {BINARY: 0.0}}
     scores, _ = compare(result.labels, scan.labels)
@@ -95,11 +95,15 @@ def main() -> None:
     done = {entry["seed"]: entry for entry in map(json.loads, lines)}
     model = load_model(arguments.model)
     runtime = choose_runtime(model, threads=arguments.threads)
-    locator = None if arguments.everywhere else choose_locator(model, threads=arguments.threads)
+    helpers = choose_helpers(model, threads=arguments.threads)
+
+    def segmented(ct: Volume) -> Result:
+        return segment(ct, model, runtime, **helpers, everywhere=arguments.everywhere, structures="all")
+
     with file.open("a", encoding="utf-8") as log:
         for seed in tqdm(range(FIRST_SEED, FIRST_SEED + arguments.count), unit="scan"):
             if seed not in done:
-                done[seed] = evaluate_seed(seed, model, runtime, locator) or {"seed": seed, "dice": None}
+                done[seed] = evaluate_seed(seed, segmented) or {"seed": seed, "dice": None}
                 log.write(json.dumps(done[seed]) + "\n")
                 log.flush()
     print(table([done[seed] for seed in sorted(done) if done[seed]["dice"]]))

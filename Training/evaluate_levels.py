@@ -24,11 +24,10 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import Identification
 from SpineContextSegLib.labels import VERTEBRAE, levels_known
-from SpineContextSegLib.locate import choose_locator
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import Result, segment
 from SpineContextSegLib.reading import read_labels, read_volume
-from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
 
@@ -123,10 +122,10 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     model = load_model(arguments.model)
     runtime = choose_runtime(model, threads=arguments.threads)
-    locator = choose_locator(model, threads=arguments.threads)
+    helpers = choose_helpers(model, threads=arguments.threads)
 
     def segmented(ct: Volume) -> Result:
-        return segment(ct, model, runtime, locator=locator, everywhere=arguments.everywhere, structures="all")
+        return segment(ct, model, runtime, **helpers, everywhere=arguments.everywhere, structures="all")
 
     def score_generated(seed: int) -> ScoredScan | None:
         scan = level_scan(generated_scan(seed))

@@ -16,12 +16,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from SpineContextSegLib.evaluate import compare
-from SpineContextSegLib.locate import choose_locator
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.preview import write_preview
 from SpineContextSegLib.reading import read_labels, read_volume
-from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import Case, Evaluation
 from SpineContextSegLib.writing import write_segmentation
 
@@ -40,12 +39,12 @@ def evaluate_scans(
     output.mkdir(parents=True, exist_ok=True)
     model = load_model(model_name)
     runtime = choose_runtime(model, threads=threads)
-    locator = None if everywhere else choose_locator(model, threads=threads)
+    helpers = choose_helpers(model, threads=threads)
     cases, notes, reports = [], [], {}
     for image in tqdm(scans, unit="scan", disable=None):
         name = image.name.removesuffix(".nii.gz")
         volume, _ = read_volume(image)
-        result = segment(volume, model, runtime, locator=locator, structures="all")
+        result = segment(volume, model, runtime, **helpers, everywhere=everywhere, structures="all")
         written = output / f"{name}_segmentation.nii.gz"
         write_segmentation(result.labels, written)
         write_preview(volume, result.labels, output / f"{name}.png", title=name)

@@ -10,7 +10,9 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,9 +23,10 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import Model, write_model
 from SpineContextSegLib.network import (
     Activation,
-    SpineContextResUNet,
+    ContextEncoder,
     fold_batch_norm,
     load_checkpoint,
+    network_for,
     network_from_state,
 )
 from SpineContextSegLib.runtime.openvino_runtime import import_openvino
@@ -32,10 +35,13 @@ from SpineContextSegLib.scores import BINARY
 if TYPE_CHECKING:
     import openvino
 
-LOCATOR = "locator"
+_HELPERS = "locator", "namer"
+_NO_HELPERS: Mapping[str, Path] = MappingProxyType({})
 
 
-def export(state: dict[str, Tensor], card: dict, destination: str | Path, locator: Path | None = None) -> Model:
+def export(
+    state: dict[str, Tensor], card: dict, destination: str | Path, helpers: Mapping[str, Path] = _NO_HELPERS
+) -> Model:
     """Write a model's folder.
 
     Batch norms are folded into the convolutions first and the result is rounded to half precision, so that both files
@@ -46,19 +52,18 @@ def export(state: dict[str, Tensor], card: dict, destination: str | Path, locato
         state: the network's state dict, in the published form.
         card: the content of the card's JSON; `weights` in it is replaced.
         destination: the new folder.
-        locator: the folder of the model that says where the spine is; it becomes part of the new folder.
+        helpers: "locator", "namer" -> the folders of these models; they become part of the new folder.
 
     Raises:
         InputRefused: when the card can't be used, the weights don't fit it, or the folder is there already.
         ValueError: when a weight isn't finite in half precision.
     """
     parsed = ModelCard.from_dict({key: value for key, value in card.items() if key != "weights"})
-    shape = parsed.in_channels, parsed.out_channels, parsed.base_filters
-    half = _without_batch_norm(network_from_state(state, *shape))
+    half = _without_batch_norm(network_from_state(state, network_for(parsed)))
     for key, value in half.items():
         if not torch.isfinite(value).all():
             raise ValueError(f"The weight {key} isn't finite in half precision.")
-    network = network_from_state(half, *shape)
+    network = network_from_state(half, network_for(parsed))
     activation = Activation(parsed.activation, len(parsed.classes), parsed.out_channels)
     outputs = nn.Sequential(fold_batch_norm(network), activation)
     xml, binary = openvino_ir(outputs, (1, parsed.in_channels, *parsed.roi_size))
@@ -67,13 +72,14 @@ def export(state: dict[str, Tensor], card: dict, destination: str | Path, locato
         "openvino.xml": ("model.xml", xml),
         "openvino.bin": ("model.bin", binary),
     }
-    model = write_model(card | {"locator": LOCATOR if locator else None}, weights, Path(destination))
-    if locator:
-        shutil.copytree(locator, model.folder / LOCATOR)
+    named = {name: name if name in helpers else None for name in _HELPERS}
+    model = write_model(card | named, weights, Path(destination))
+    for name, folder in helpers.items():
+        shutil.copytree(folder, model.folder / name)
     return model
 
 
-def _without_batch_norm(network: SpineContextResUNet) -> dict[str, Tensor]:
+def _without_batch_norm(network: ContextEncoder) -> dict[str, Tensor]:
     """A state dict in the published form: float16 convolutions that hold the batch norms, which then do nothing."""
     folded = fold_batch_norm(network).state_dict()
     # The norm before the fusing convolution is gone there, which moves that one to the front.
@@ -137,13 +143,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the model's new folder")
     parser.add_argument("--results", nargs="*", default=[], metavar="KIND=FILE",
                         help="scores.json of Training.evaluate_scans; KIND: unseen, left_out or seen")  # fmt: skip
-    parser.add_argument("--locator", type=Path, help="the finished folder of the model that says where to look")
+    for name in _HELPERS:
+        parser.add_argument(f"--{name}", type=Path, help="the finished folder of this model, which becomes part of it")
     options = parser.parse_args(arguments)
     card = json.loads(options.card.read_text(encoding="utf-8"))
     card["results"] = {}
     for kind, scores in (entry.split("=", 1) for entry in options.results):
         card["results"].setdefault(kind, {}).update(_spine_figures(Path(scores)))
-    export(load_checkpoint(options.checkpoint), card, options.output, options.locator)
+    helpers = {name: getattr(options, name) for name in _HELPERS if getattr(options, name)}
+    export(load_checkpoint(options.checkpoint), card, options.output, helpers)
 
 
 if __name__ == "__main__":

@@ -104,8 +104,15 @@ class GeneratedPatches:
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """A rendered patch."""
-        body = list(self._pool.values())[rng.integers(len(self._pool))]
-        center = body.draw_center(rng) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm
+        body = self.bodies()[rng.integers(len(self))]
+        return self.render(body, body.draw_center(rng) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
+
+    def bodies(self) -> list[StoredAnatomy]:
+        """The pool."""
+        return list(self._pool.values())
+
+    def render(self, body: StoredAnatomy, center: np.ndarray, rng: np.random.Generator) -> Patch:
+        """A patch of a body around a voxel index (k, j, i)."""
         points, to_array = patch_coordinates(center, self.size, self.deformation, rng)
         beyond = outside(tuple(body.arrays["label"].shape), points).to(self.device)
         names = ("tissue", "label", "level")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, smooth_l1_loss
 
-from .classes import IGNORED, Vocabulary
+from .classes import CLASSES, IGNORED, spine_union
 
 # Below this many voxels a class is too small in a patch for its Dice to be a steady signal.
 _SMALLEST_CLASS_VOXELS = 20
@@ -17,18 +17,12 @@ _SMALL_OFFSET = 0.2
 
 
 def merged_probabilities(logits: Tensor, merge: Tensor) -> Tensor:
-    """Softmax of `logits` (n, classes, d, h, w), summed by `merge` (n, classes, classes), see `Vocabulary`."""
+    """Softmax of `logits` (n, classes, d, h, w), summed by `merge` (n, classes, classes) of `classes.merge_matrix`."""
     return torch.einsum("ngc,ncdhw->ngdhw", merge, torch.softmax(logits.float(), 1))
 
 
-def segmentation_loss(
-    logits: Tensor, target: Tensor, merge: Tensor, vocabulary: Vocabulary
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy + soft Dice loss of the binary spine + what tells the classes apart.
-
-    That is the mean soft Dice loss over the classes present where the vocabulary is `separate`. Elsewhere Dice would
-    drive the network to be certain, so it is cross-entropy once more, among the voxels of the spine alone: they are
-    few, and among all others which level they have would count for nothing.
+def segmentation_loss(logits: Tensor, target: Tensor, merge: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy + mean soft Dice loss over the classes present + soft Dice loss of the binary spine.
 
     `logits` (n, classes, d, h, w); `target` uint8 (n, d, h, w) with 255 = ignore; `merge` (n, classes, classes).
     Returns the loss and its parts, detached.
@@ -39,26 +33,18 @@ def segmentation_loss(
     likelihood = probabilities.gather(1, truth[:, None])[:, 0].clamp_min(_LEAST_PROBABILITY)
     cross_entropy = -(likelihood.log() * known).sum() / known.sum().clamp_min(1)
 
-    in_class = one_hot(truth, len(vocabulary.classes)).movedim(-1, 1) * known[:, None]
+    in_class = one_hot(truth, len(CLASSES)).movedim(-1, 1) * known[:, None]
     probabilities = probabilities * known[:, None]
-    truth_sets, found_sets = vocabulary.spine_union(in_class).float(), vocabulary.spine_union(probabilities)
-    if vocabulary.separate:
-        truth_sets = torch.cat([in_class[:, 1:], truth_sets], 1)
-        found_sets = torch.cat([probabilities[:, 1:], found_sets], 1)
+    truth_sets = torch.cat([in_class[:, 1:], spine_union(in_class)], 1).float()
+    found_sets = torch.cat([probabilities[:, 1:], spine_union(probabilities)], 1)
     overlap = (truth_sets * found_sets).sum((0, 2, 3, 4))
     sizes = truth_sets.sum((0, 2, 3, 4)), found_sets.sum((0, 2, 3, 4))
     dice = (2 * overlap + _DICE_SMOOTH) / (sizes[0] + sizes[1] + _DICE_SMOOTH)
     present = (sizes[0] > _SMALLEST_CLASS_VOXELS).float()
-    loss = cross_entropy + (1 - dice[-1]) * present[-1]
-    parts = {"cross_entropy": cross_entropy, "spine_dice": dice[-1]}
-    if vocabulary.separate:
-        class_loss = ((1 - dice[:-1]) * present[:-1]).sum() / present[:-1].sum().clamp_min(1)
-        loss, parts["class_dice"] = loss + class_loss, 1 - class_loss
-    else:
-        inside = vocabulary.spine_union(in_class)[:, 0]
-        parts["spine_entropy"] = -(likelihood.log() * inside).sum() / inside.sum().clamp_min(1)
-        loss = loss + parts["spine_entropy"]
-    return loss, {name: part.detach() for name, part in parts.items()}
+    class_loss = ((1 - dice[:-1]) * present[:-1]).sum() / present[:-1].sum().clamp_min(1)
+    spine_loss = (1 - dice[-1]) * present[-1]
+    parts = {"cross_entropy": cross_entropy, "class_dice": 1 - class_loss, "spine_dice": dice[-1]}
+    return cross_entropy + class_loss + spine_loss, {name: part.detach() for name, part in parts.items()}
 
 
 def offset_loss(found: Tensor, truth: Tensor) -> Tensor:

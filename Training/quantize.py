@@ -4,7 +4,8 @@
 
 The ranges of the activations are measured on generated scans and on --real, scans that the network was trained on; both
 precisions are then compared on --real and on --test. The table ends up in the card. The same scans give the same
-weights. A model's locator is a model of its own: quantize it first.
+weights. A model's helpers are models of their own: quantize them
+first.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from tqdm import tqdm
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.evaluate import compare
-from SpineContextSegLib.locate import choose_locator
 from SpineContextSegLib.metrics import agreement, binary_spine
 from SpineContextSegLib.model import CARD_FILE, Model, load_model, write_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
-from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.runtime.openvino_runtime import import_openvino
 from SpineContextSegLib.scores import BINARY
 
@@ -111,7 +111,7 @@ def import_nncf() -> ModuleType:
 
 
 def with_int8(model: Model, xml: bytes, binary: bytes, destination: Path) -> Model:
-    """Write the model's folder anew, with the 8-bit IR beside its weights and its locator as it is.
+    """Write the model's folder anew, with the 8-bit IR beside its weights and its helpers as they are.
 
     Raises InputRefused when the folder is there already or a weight of the model was changed.
     """
@@ -121,24 +121,24 @@ def with_int8(model: Model, xml: bytes, binary: bytes, destination: Path) -> Mod
         "openvino_int8.bin": ("openvino_int8.bin", binary),
     }
     written = write_model(model.card.to_dict(), weights, destination)
-    if model.card.locator:
-        shutil.copytree(model.folder / model.card.locator, destination / model.card.locator)
+    for name in filter(None, (model.card.locator, model.card.namer)):
+        shutil.copytree(model.folder / name, destination / name)
     return written
 
 
 def compare_precisions(model: Model, image: Path, numbering: str = "verse", threads: int | None = None) -> Comparison:
-    """Segment a labelled scan in both precisions, as users do: with the model's locator where it has one.
+    """Segment a labelled scan in both precisions, as users do: with the model's helpers.
 
     numbering: of the labels, see `evaluate.compare`.
     Raises InputRefused on a processor without 8-bit dot products.
     """
     volume, _ = read_volume(image)
     reference = read_labels(labels_of(image))
-    locator = choose_locator(model, "openvino", "cpu", threads)
+    helpers = choose_helpers(model, "openvino", "cpu", threads)
     results, dice = {}, {}
     for precision in ("fp32", "int8"):
         runtime = choose_runtime(model, "openvino", "cpu", threads, precision)
-        results[precision] = segment(volume, model, runtime, locator=locator)
+        results[precision] = segment(volume, model, runtime, **helpers)
         scores, _ = compare(results[precision].labels, reference, reference_numbering=numbering)
         dice[precision] = scores[BINARY].dice
     masks = (binary_spine(results[precision].labels.array) for precision in ("int8", "fp32"))

@@ -116,7 +116,10 @@ class RealPatches:
             center = scan.spine_points[rng.integers(len(scan.spine_points))]
         else:
             center = rng.uniform(0, scan.hu.shape)
-        center = center + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm
+        return self.cut(scan, center + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
+
+    def cut(self, scan: RealScan, center: np.ndarray, rng: np.random.Generator) -> Patch:
+        """An augmented patch of one of the scans around a voxel index (k, j, i)."""
         points, to_array = patch_coordinates(center, self.size, self.deformation, rng)
         beyond = outside(tuple(scan.hu.shape), points).to(self.device)
         hu = torch.where(beyond, AIR_HU, sample([scan.hu], points, "bilinear")[0])

@@ -12,7 +12,8 @@ import numpy as np
 from .errors import InputRefused
 from .windows import CELL, MARGIN_CELLS
 
-ARCHITECTURE = "SpineContextResUNet"
+SEGMENTING, NAMING = "SpineContextResUNet", "SpineContextLevels"
+"""Architectures, see `network.py`."""
 SIZE_MULTIPLE = 8  # the network halves its input three times
 LEAST_ALONG_SPINE = (2 * MARGIN_CELLS + 1) * CELL  # of a window, in voxels
 OFFSETS = 3  # outputs that say where the middle of a vertebra's body lies, one along each axis
@@ -38,8 +39,10 @@ class ModelCard:
     Attributes:
         name, version, description: identity, for the report and the list.
         modality: what the network was made for, such as ["CT"].
+        architecture: SEGMENTING says of each voxel what it is, NAMING says which vertebra is in the middle of a window.
         base_filters, in_channels: of the architecture; its output channels are the classes.
-        activation: "softmax" over the classes, the first of which is "background", or "sigmoid" for each of them.
+        activation: "softmax" over the classes, the first of which is "background" where they segment, or "sigmoid" for
+            each of them.
         classes: names in the order of the first output channels.
         offset_unit_mm: when set, three more outputs say for each voxel of a vertebra how far it is to the middle of
             that vertebra's body, along the network's axes, in this unit; None for a network that doesn't.
@@ -51,6 +54,7 @@ class ModelCard:
         pad_value: what surrounds the volume, in the network's intensities: the lower end of `scale`.
         roi_size, overlap: of the sliding window, in voxels and as a fraction.
         locator: the folder beside the card with the model that says where to look; None to look everywhere.
+        namer: the folder beside the card with the model that says which vertebra is which; None for no levels.
         weights: "safetensors", "openvino.xml", "openvino.bin" (float32), "openvino_int8.xml" and "openvino_int8.bin"
             (8 bits) -> file and SHA-256; empty before registration.
         training, results: data, licenses, cost; what was measured. For people.
@@ -63,6 +67,7 @@ class ModelCard:
     version: str
     description: str
     modality: tuple[str, ...]
+    architecture: str
     base_filters: int
     in_channels: int
     activation: str
@@ -78,17 +83,20 @@ class ModelCard:
     overlap: float
     offset_unit_mm: float | None = None
     locator: str | None = None
+    namer: str | None = None
     weights: dict[str, WeightFile] = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     results: dict = field(default_factory=dict)
 
     def __post_init__(self):
         _expect(re.fullmatch(r"\w[\w.-]*", self.name), "name", "must be one word of letters, digits, '.', '_' or '-'")
+        architectures = SEGMENTING, NAMING
+        _expect(self.architecture in architectures, "architecture.name", f"must be {' or '.join(architectures)}")
         _expect(self.in_channels == 1, "architecture.in_channels", "must be 1: one volume is segmented at a time")
         _expect(self.base_filters > 0, "architecture.base_filters", "must be positive")
         _expect(self.activation in ("softmax", "sigmoid"), "activation", "must be softmax or sigmoid")
         _expect(self.classes and len(set(self.classes)) == len(self.classes), "classes", "must be different names")
-        if self.activation == "softmax":
+        if self.activation == "softmax" and self.architecture == SEGMENTING:
             _expect(self.classes[0] == BACKGROUND and len(self.classes) > 1, "classes", "must begin with background")
         named = [name for names in self.structures.values() for name in names]
         _expect(named and len(set(named)) == len(named), "structures", "must name classes, each of them once")
@@ -109,8 +117,13 @@ class ModelCard:
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
         if self.offset_unit_mm is not None:
             _expect(0 < self.offset_unit_mm < float("inf"), "offset_unit_mm", "must be a positive number or null")
+        if self.namer is not None:
+            _expect(self.offset_unit_mm, "namer", "is of no use without an offset_unit_mm")
+        for name in ("locator", "namer"):
+            folder = getattr(self, name)
+            rule = "must be the name of a folder beside it"
+            _expect(folder is None or re.fullmatch(r"\w[\w.-]*", folder), name, rule)
         if self.locator is not None:
-            _expect(re.fullmatch(r"\w[\w.-]*", self.locator), "locator", "must be the name of a folder beside it")
             _expect(min(self.roi_size) >= LEAST_ALONG_SPINE, "roi_size", f"must be at least {LEAST_ALONG_SPINE}")
         for kind, weight in self.weights.items():
             plain = weight.file and PurePath(weight.file).name == weight.file
@@ -122,7 +135,6 @@ class ModelCard:
         """A card from the content of its JSON. Raises InputRefused when a field is missing or of the wrong type."""
         try:
             architecture, intensity = content["architecture"], content["intensity"]
-            _expect(architecture["name"] == ARCHITECTURE, "architecture.name", f"must be {ARCHITECTURE}")
             classes = tuple(map(str, content["classes"]))
             offset_unit_mm = content.get("offset_unit_mm")
             outputs = len(classes) + (OFFSETS if offset_unit_mm is not None else 0)
@@ -137,6 +149,7 @@ class ModelCard:
                 version=str(content["version"]),
                 description=str(content["description"]),
                 modality=tuple(map(str, content["modality"])),
+                architecture=str(architecture["name"]),
                 base_filters=int(architecture["base_filters"]),
                 in_channels=int(architecture["in_channels"]),
                 activation=content["activation"],
@@ -152,6 +165,7 @@ class ModelCard:
                 overlap=float(content["overlap"]),
                 offset_unit_mm=None if offset_unit_mm is None else float(offset_unit_mm),
                 locator=None if content.get("locator") is None else str(content["locator"]),
+                namer=None if content.get("namer") is None else str(content["namer"]),
                 weights=_flat_weights(content.get("weights", {})),
                 training=dict(content.get("training", {})),
                 results=dict(content.get("results", {})),
@@ -176,7 +190,7 @@ class ModelCard:
             "description": self.description,
             "modality": list(self.modality),
             "architecture": {
-                "name": ARCHITECTURE,
+                "name": self.architecture,
                 "base_filters": self.base_filters,
                 "in_channels": self.in_channels,
                 "out_channels": self.out_channels,
@@ -192,6 +206,7 @@ class ModelCard:
             "overlap": self.overlap,
             "offset_unit_mm": self.offset_unit_mm,
             "locator": self.locator,
+            "namer": self.namer,
             "weights": weights,
             "training": self.training,
             "results": self.results,
@@ -259,6 +274,11 @@ class ModelCard:
         lead = array.ndim - 3
         flipped = array[(..., *self._flips())]
         return flipped.transpose(*range(lead), *(lead + int(n) for n in np.argsort(self._volume_axes())))
+
+    @property
+    def window_kji(self) -> tuple[int, int, int]:
+        """Size of the window along the axes (k, j, i) of an upright array."""
+        return tuple(self.roi_size[int(n)] for n in np.argsort(self._volume_axes()))
 
     def network_sizes(self, shape_kji: tuple[int, int, int]) -> tuple[int, int, int]:
         """Sizes along the network's axes of an upright array of this shape (k, j, i)."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .instances import Vertebrae, numbers_at, single_vertebrae
+from .instances import numbers_at, single_vertebrae
 from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import LOOKS_LIKE, ORDER, Levels, read_levels
-from .locate import CoarseSpine
 from .pieces import HALF
 from .refine import Spine
 from .volume import Volume
@@ -49,27 +49,36 @@ class Column:
         }  # fmt: skip
 
 
-def name_vertebrae(labels: Volume, spine: Spine, coarse: CoarseSpine) -> Column | None:
+def name_vertebrae(
+    labels: Volume, spine: Spine, look: Callable[[np.ndarray], Mapping[int, np.ndarray]]
+) -> Column | None:
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
-    None, and nothing is changed, where there is no more of a vertebra than specks.
+    Pieces of the sacrum that were taken for vertebrae become sacrum, and sacrum far above it vertebra. None where there
+    is no more of a vertebra than specks, which stay as they are.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
         spine: the close look; it has offsets.
-        coarse: the coarse look; it has levels.
+        look: middles of vertebrae (n, 3) in mm along R, A, S -> what they look like, as in `read_levels`.
     """
     vertebrae = single_vertebrae(spine)
-    levels = read_levels(_looks(vertebrae, coarse), vertebrae.centers, _sacrum_follows(vertebrae.centers, spine))
-    if not levels.values:
+    if not len(vertebrae.centers):
         return None
+    levels = read_levels(look(vertebrae.centers), vertebrae.centers, _sacrum_follows(vertebrae.centers, spine))
     of_number = np.array([0, *levels.values], np.uint8)
     for part, points in _voxels_of(labels, VERTEBRA_LEVEL_UNKNOWN):
         part[part == VERTEBRA_LEVEL_UNKNOWN] = of_number[numbers_at(vertebrae, points)]
     of_gap = np.array([level_above(levels.values[0]), *levels.values], np.uint8)
     for part, points in _voxels_of(labels, DISC_LEVEL_UNKNOWN):
         part[part == DISC_LEVEL_UNKNOWN] = DISC_OFFSET + of_gap[centers_above(points, vertebrae.centers)]
-    return Column(vertebrae.centers, vertebrae.at_border, levels)
+    for part, points in _voxels_of(labels, SACRUM):
+        values = part[part == SACRUM]
+        above = centers_above(points, vertebrae.centers) < len(vertebrae.centers) - 1
+        values[above] = of_number[numbers_at(vertebrae, points[above])]
+        part[part == SACRUM] = values
+    single = np.array(levels.values) != SACRUM
+    return Column(vertebrae.centers[single], vertebrae.at_border[single], levels.only(single)) if single.any() else None
 
 
 def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -86,28 +95,6 @@ def level_above(value: int) -> int:
     """The usual one; C1 itself, as no disc lies above it."""
     usual = [level for level in ORDER if level not in LOOKS_LIKE or level == value]
     return usual[max(0, usual.index(value) - 1)]
-
-
-def _looks(vertebrae: Vertebrae, coarse: CoarseSpine) -> dict[int, np.ndarray]:
-    """Level value -> (n,): the mean of the coarse look's probabilities over the voxels of each vertebra."""
-    count = len(vertebrae.centers)
-    number = _numbers_inside(vertebrae, coarse.level_points)
-    seen = np.bincount(number, minlength=count + 1)[1:]
-    with np.errstate(invalid="ignore"):
-        return {
-            value: np.bincount(number, share, count + 1)[1:] / np.where(seen, seen, np.nan)
-            for value, share in coarse.levels.items()
-        }
-
-
-def _numbers_inside(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
-    """Numbers at points (n, 3); 0 where no vertebra is."""
-    grid = vertebrae.grid
-    indices = np.rint((points - grid.affine[:3, 3]) / grid.spacing_mm)[:, ::-1].astype(int)
-    inside = ((indices >= 0) & (indices < grid.shape)).all(1)
-    result = np.zeros(len(points), np.int64)
-    result[inside] = vertebrae.numbers[tuple(indices[inside].T)]
-    return result
 
 
 def _sacrum_follows(centers: np.ndarray, spine: Spine) -> bool:

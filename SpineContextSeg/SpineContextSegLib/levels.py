@@ -1,8 +1,8 @@
 """Which vertebra is which: the most probable sequence of levels for a whole column, and how sure it is.
 
 A vertebra alone says little; together with its neighbors it can only be where all of them fit. Hidden Markov model:
-what the coarse look says of each vertebra, and that one level follows the other, with variants (11 or 13 thoracic, 4 or
-6 lumbar vertebrae) and misses (a vertebra not found, or found twice) as rare steps.
+what the naming network says of each vertebra, and that one level follows the other, with variants (11 or 13 thoracic,
+4 or 6 lumbar vertebrae) and misses (a vertebra not found, or found twice) as rare steps.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import numpy as np
 
 from .labels import LEVEL_ORDER, SACRUM
 
-ORDER = LEVEL_ORDER[: LEVEL_ORDER.index(SACRUM)]
-# A supernumerary vertebra looks like its upper neighbor (as the coarse network is taught, see Training/classes.py).
+# The sacrum is one of them: a piece of it may have been taken for a vertebra, or two.
+ORDER = LEVEL_ORDER
+# A supernumerary vertebra looks like its upper neighbor (as the naming network is taught, Training/level_crops.py).
 LOOKS_LIKE = {28: 19, 25: 24}
 # How often: Tins and Balain, Insights Imaging 7:99 (2016), and the VerSe data (T13 and missing T12 in 1 to 3 %, L6 and
 # L4 alone in 2 to 6 % of people).
 _T13, _NO_T12, _L6, _NO_L5 = 0.015, 0.015, 0.04, 0.02
 _FOUND_TWICE, _MISSED = 0.005, 0.01
+# A segment of the sacrum taken for a vertebra.
+_SACRAL_PIECE = 0.05
 # Distances between neighbors vary by so much of the usual one.
 _GAP_SPREAD = 0.22
 # Of any level, however little a vertebra looks like it.
@@ -32,12 +35,19 @@ CERTAIN = 0.85
 class Levels:
     """Levels of the vertebrae of one column.
 
-    values: label value of each, from top to bottom.
+    values: label value of each, from top to bottom; the last may be pieces of the sacrum.
     probabilities: (n,) of each to be at its level.
     """
 
     values: tuple[int, ...]
     probabilities: tuple[float, ...]
+
+    def only(self, kept: np.ndarray) -> Levels:
+        """Those of some of the vertebrae, bool (n,)."""
+        return Levels(
+            tuple(value for value, keep in zip(self.values, kept) if keep),
+            tuple(probability for probability, keep in zip(self.probabilities, kept) if keep),
+        )
 
     @property
     def confidence(self) -> float:
@@ -72,8 +82,8 @@ def read_levels(looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_bel
     """The most probable levels of a column.
 
     Args:
-        looks: level value -> (n,), how much each vertebra looks like that level to the coarse network, 0..1; NaN where
-            the coarse network didn't see it.
+        looks: level value -> (n,), how much each vertebra looks like that level to the naming network, 0..1; NaN where
+            it wasn't asked.
         centers: (n, 3) middles of the vertebrae in mm, from top to bottom.
         sacrum_below: whether the sacrum follows directly below the last of them.
     """
@@ -98,26 +108,28 @@ def _emissions(looks: Mapping[int, np.ndarray], count: int) -> np.ndarray:
     seen = np.where(np.isfinite(seen).all(1, keepdims=True), seen, 0.0)
     total = seen.sum(1, keepdims=True)
     share = np.where(total > 0, seen / np.maximum(total, 1e-9), 1 / len(ORDER))
-    return (share + _DOUBT) ** (count**-0.5)
+    likelihood = (share + _DOUBT) ** (count**-0.5)
+    likelihood[:, -1] *= _SACRAL_PIECE
+    return likelihood
 
 
 def _follow() -> np.ndarray:
-    """(states, states + 1): probability that a level follows directly below another; the last column is the sacrum."""
+    """(states, states): probability that a level follows directly below another."""
     place = {value: n for n, value in enumerate(ORDER)}
-    follow = np.zeros((len(ORDER), len(ORDER) + 1))
+    follow = np.zeros((len(ORDER), len(ORDER)))
     for above, below, probability in (
         *((value, value + 1, 1.0) for value in (*range(1, 18), *range(20, 23))),
         (18, 19, 1 - _NO_T12), (18, 20, _NO_T12), (19, 20, 1 - _T13), (19, 28, _T13), (28, 20, 1.0),
-        (23, 24, 1 - _NO_L5), (24, 25, _L6),
+        (23, 24, 1 - _NO_L5), (24, 25, _L6), (23, SACRUM, _NO_L5), (24, SACRUM, 1 - _L6), (25, SACRUM, 1.0),
+        (SACRUM, SACRUM, 1.0),
     ):  # fmt: skip
         follow[place[above], place[below]] = probability
-    follow[place[23], -1], follow[place[24], -1], follow[place[25], -1] = _NO_L5, 1 - _L6, 1.0
     return follow
 
 
 _FOLLOW = _follow()
 # The last one found may also be the one above the last: L5 is missed where it has grown into the sacrum.
-_BEFORE_SACRUM = _FOLLOW[:, -1] + _MISSED * (_FOLLOW[:, :-1] @ _FOLLOW[:, -1]) + 1e-6
+_BEFORE_SACRUM = _FOLLOW[:, -1] + _MISSED * (_FOLLOW[:, :-1] @ _FOLLOW[:-1, -1]) + 1e-6
 
 
 def _gap_ratios(centers: np.ndarray) -> np.ndarray:
@@ -129,12 +141,11 @@ def _gap_ratios(centers: np.ndarray) -> np.ndarray:
 
 def _step(ratio: float) -> np.ndarray:
     """(states, states): probability of a level below another at this distance: 0, 1 or 2 levels further."""
-    one = _FOLLOW[:, :-1]
     weights = np.array([_FOUND_TWICE, 1 - _FOUND_TWICE - _MISSED, _MISSED])
     # The median may be that of a column in which every second vertebra is missed: an even gap says little.
     weights *= np.exp(-0.5 * ((ratio - [0.4, 1.0, 2.0]) / _GAP_SPREAD) ** 2) + 1e-4
     weights /= weights.sum()
-    return weights[0] * np.eye(len(ORDER)) + weights[1] * one + weights[2] * (one @ one)
+    return weights[0] * np.eye(len(ORDER)) + weights[1] * _FOLLOW + weights[2] * (_FOLLOW @ _FOLLOW)
 
 
 def _best_path(emissions: np.ndarray, steps: Sequence[np.ndarray], end: np.ndarray) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where to look: one coarse look over the whole scan, for the body, for the spine in it, and for its levels."""
+"""Where to look: one coarse look over the whole scan, for the body and for the spine in it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .card import ModelCard
-from .labels import BINARY_SPINE, levels_known
-from .model import Model
+from .labels import BINARY_SPINE
 from .pieces import LEAST_PIECE_ML, components_of
 from .resampling import ras_grid, resample_intensity
-from .runtime import Runtime, choose_runtime
+from .runtime import Runtime
 from .sliding_window import Region, sweep
 from .volume import Grid, Volume
 from .windows import fitting, windows_over
@@ -35,26 +34,6 @@ class Overview:
 
     hu: np.ndarray
     grid: Grid
-
-
-@dataclass(frozen=True)
-class CoarseSpine:
-    """What might be spine at a glance: centers of voxels.
-
-    points: (n, 3) in mm along R, A, S; n = 0 where there is none. They bridge gaps in the column.
-    level_points: (m, 3) likewise, without the bridges.
-    levels: level value -> (m,) float32, its probability at each of the level_points; empty for a network that doesn't
-        tell levels apart.
-    """
-
-    points: np.ndarray
-    level_points: np.ndarray
-    levels: dict[int, np.ndarray]
-
-    @classmethod
-    def nothing(cls) -> CoarseSpine:
-        """Of a look that nobody took."""
-        return cls(np.zeros((0, 3)), np.zeros((0, 3)), {})
 
 
 def overview(volume: Volume, spacing_mm: float | tuple[float, float, float]) -> Overview:
@@ -81,22 +60,11 @@ def body_region(hu: np.ndarray, spacing_mm: np.ndarray) -> Region:
     return tuple(region)
 
 
-def choose_locator(
-    model: Model, runtime: str = "auto", device: str = "auto", threads: int | None = None, precision: str = "auto"
-) -> Runtime | None:
-    """What runs a model's locator; None where it has none. Arguments and errors as for `choose_runtime`."""
-    locator = model.locator
-    if locator is None:
-        return None
-    # The fine network's 8 bits may be asked for where the locator has none.
-    precision = "auto" if precision == "int8" else precision
-    return choose_runtime(locator, runtime, device, threads, precision)
-
-
-def coarse_spine(
+def spine_points(
     seen: Overview, card: ModelCard, runtime: Runtime, cancelled: Callable[[], bool] | None = None
-) -> CoarseSpine:
-    """Where in an overview there might be spine, and at which levels.
+) -> np.ndarray:
+    """Centers of the voxels of an overview that might hold spine, and of a line between its pieces where the column is
+    interrupted: (n, 3) in mm along R, A, S; n = 0 where there is none.
 
     Args:
         seen: at the spacing of the card.
@@ -108,34 +76,15 @@ def coarse_spine(
     roi_size = fitting(card.roi_size, image.shape)
     corners = windows_over(image.shape, roi_size, card.overlap)
     spine = np.zeros(image.shape, np.float32)
-    values = [value for value in card.structures if value in BINARY_SPINE]
-    merge = card.structure_matrix(values)
-    merge = np.concatenate([merge.sum(0, keepdims=True), merge if levels_known(values) else merge[:0]])
-    places, levels = [], []
+    merge = card.structure_matrix([value for value in card.structures if value in BINARY_SPINE]).sum(0, keepdims=True)
     blocks = sweep(
         image, runtime, roi_size, corners, card.pad_value, normalize=card.normalize, merge=merge,
         skip=card.known_outputs, cancelled=cancelled,
     )  # fmt: skip
     for where, block, _ in blocks:
         spine[where] = block[0]
-        if len(block) > 1:
-            # Only of voxels that count: many levels of a whole body wouldn't fit.
-            inside = block[0] >= _MIGHT_BE_SPINE
-            places.append(np.argwhere(inside) + [bounds.start for bounds in where])
-            levels.append(block[1:, inside])
     column = _without_specks(card.to_volume_axes(spine) >= _MIGHT_BE_SPINE, seen.grid.voxel_volume_mm3 / 1000)
-    indices = np.argwhere(column)
-    points = seen.grid.world(_bridged(indices)[:, ::-1])
-    if not levels:
-        return CoarseSpine(points, seen.grid.world(indices[:, ::-1]), {})
-    places, levels = np.concatenate(places), np.concatenate(levels, 1)
-    kept = card.to_network_axes(column)[tuple(places.T)]
-    # Voxel indices along the network's axes -> along (k, j, i), which the same mirroring undoes.
-    number = np.zeros(image.shape, np.int32)
-    number[tuple(places[kept].T)] = np.arange(1, kept.sum() + 1)
-    order = card.to_volume_axes(number)[tuple(indices.T)] - 1
-    at_points = levels[:, kept][:, order]
-    return CoarseSpine(points, seen.grid.world(indices[:, ::-1]), dict(zip(values, at_points)))
+    return seen.grid.world(_bridged(np.argwhere(column))[:, ::-1])
 
 
 def _without_specks(mask: np.ndarray, voxel_ml: float) -> np.ndarray:

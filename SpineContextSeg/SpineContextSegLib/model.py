@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .card import ModelCard, WeightFile
+from .card import NAMING, SEGMENTING, ModelCard, WeightFile
 from .errors import InputRefused
 from .labels import BINARY_SPINE
 
@@ -39,14 +39,37 @@ class Model:
 
         Raises InputRefused when it is missing or can't be used.
         """
-        if self.card.locator is None:
+        locator = self._helper(self.card.locator, SEGMENTING)
+        if locator and not BINARY_SPINE & set(locator.card.structures):
+            raise InputRefused(
+                f"The {self.card.locator} of the model {self.card.name} finds no spine, so it can't say where one is;"
+                " correct its card."
+            )
+        return locator
+
+    @property
+    def namer(self) -> Model | None:
+        """The model that says which vertebra is which, from the folder that the card names; None without one.
+
+        Raises InputRefused when it is missing or can't be used.
+        """
+        namer, locator = self._helper(self.card.namer, NAMING), self.locator
+        if namer and locator and namer.card.spacing_ras_mm != locator.card.spacing_ras_mm:
+            raise InputRefused(
+                f"The {self.card.locator} and the {self.card.namer} of the model {self.card.name} don't look at the same"
+                " spacing; correct their cards."
+            )
+        return namer
+
+    def _helper(self, name: str | None, architecture: str) -> Model | None:
+        if name is None:
             return None
-        folder = self.folder / self.card.locator
+        folder = self.folder / name
         if not _has_card(folder):
-            raise InputRefused(f"The model {self.card.name} lacks its folder {self.card.locator}; install it again.")
+            raise InputRefused(f"The model {self.card.name} lacks its folder {name}; install it again.")
         card = read_card(folder / CARD_FILE)
-        if not BINARY_SPINE & set(card.structures):
-            raise InputRefused(f"The model {card.name} finds no spine, so it can't say where one is; correct its card.")
+        if card.architecture != architecture:
+            raise InputRefused(f"The {name} of the model {self.card.name} must be a {architecture}; correct the card.")
         return Model(card, folder)
 
     def read(self, kind: str) -> bytes:
@@ -161,11 +184,11 @@ def register_model(checkpoint: str | Path, card_json: str | Path, destination: s
         raise InputRefused("Registering a checkpoint needs torch, which isn't installed (pip install torch).")
     from safetensors.torch import save
 
-    from .network import load_checkpoint, network_from_state
+    from .network import load_checkpoint, network_for, network_from_state
 
     card = read_card(Path(card_json))
     state = load_checkpoint(checkpoint)
-    network = network_from_state(state, card.in_channels, card.out_channels, card.base_filters)
+    network = network_from_state(state, network_for(card))
     if destination is None:
         if card.name in list_models():
             raise InputRefused(f"A model named {card.name} is there already; change the name in the card.")

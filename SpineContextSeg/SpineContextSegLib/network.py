@@ -6,8 +6,11 @@ Module names are the published ones, so that a published state dict loads unchan
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -15,9 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
+from .card import NAMING, ModelCard
 from .errors import InputRefused
 
 CONTEXT_DILATIONS = (1, 2, 4, 8)
+_DROPOUT = 0.2
 
 
 class ResidualBlock(nn.Module):
@@ -65,13 +70,10 @@ class ContextBlock(nn.Module):
         return self.fusion(torch.cat([self.d1(x), self.d2(x), self.d4(x), self.d8(x)], dim=1))
 
 
-class SpineContextResUNet(nn.Module):
-    """The published network without its last sigmoid: it returns logits, the activation is stated by the model card.
+class ContextEncoder(nn.Module):
+    """The way down: what the networks here have in common."""
 
-    With one input channel, one output channel and 16 base filters it has 1,703,841 parameters.
-    """
-
-    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_filters: int = 16):
+    def __init__(self, in_channels: int, base_filters: int):
         super().__init__()
         f = base_filters
         self.enc1 = ResidualBlock(in_channels, f)
@@ -79,6 +81,24 @@ class SpineContextResUNet(nn.Module):
         self.enc3 = ResidualBlock(2 * f, 4 * f)
         self.pool = nn.MaxPool3d(2)
         self.bottleneck = ContextBlock(4 * f, 8 * f)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(n, in_channels, d, h, w) -> features at full, half, quarter and eighth size."""
+        e1 = self.enc1(x)
+        e2 = self.enc2(self.pool(e1))
+        e3 = self.enc3(self.pool(e2))
+        return e1, e2, e3, self.bottleneck(self.pool(e3))
+
+
+class SpineContextResUNet(ContextEncoder):
+    """The published network without its last sigmoid: it returns logits, the activation is stated by the model card.
+
+    With one input channel, one output channel and 16 base filters it has 1,703,841 parameters.
+    """
+
+    def __init__(self, in_channels: int = 1, out_channels: int = 1, base_filters: int = 16):
+        super().__init__(in_channels, base_filters)
+        f = base_filters
         self.up3 = nn.ConvTranspose3d(8 * f, 4 * f, kernel_size=2, stride=2)
         self.dec3 = ResidualBlock(8 * f, 4 * f)
         self.up2 = nn.ConvTranspose3d(4 * f, 2 * f, kernel_size=2, stride=2)
@@ -89,14 +109,33 @@ class SpineContextResUNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_channels, d, h, w) -> logits (n, out_channels, d, h, w); d, h and w are multiples of 8."""
-        e1 = self.enc1(x)
-        e2 = self.enc2(self.pool(e1))
-        e3 = self.enc3(self.pool(e2))
-        context = self.bottleneck(self.pool(e3))
+        e1, e2, e3, context = self.encode(x)
         out = self.dec3(torch.cat([self.up3(context), e3], dim=1))
         out = self.dec2(torch.cat([self.up2(out), e2], dim=1))
         out = self.dec1(torch.cat([self.up1(out), e1], dim=1))
         return self.final(out)
+
+
+class SpineContextLevels(ContextEncoder):
+    """Which vertebra is in the middle of a crop: the way down of the network above, and one linear layer over where
+    things are.
+
+    Its encoder has the names of the published network's, so that weights of one start the other.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, base_filters: int, size: Sequence[int]):
+        """`size`: of the crops, three multiples of 8."""
+        super().__init__(in_channels, base_filters)
+        self.squeeze = nn.Conv3d(8 * base_filters, 2 * base_filters, kernel_size=1)
+        self.final = nn.Linear(2 * base_filters * math.prod(n // 8 for n in size), out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in_channels, *size) -> logits (n, out_channels)"""
+        features = torch.relu(self.squeeze(self.encode(x)[-1]))
+        return self.final(nn.functional.dropout(features.flatten(1), _DROPOUT, self.training))
+
+
+Network = TypeVar("Network", bound=ContextEncoder)
 
 
 class Activation(nn.Module):
@@ -108,7 +147,7 @@ class Activation(nn.Module):
         self.name, self.classes, self.all_classes = name, classes, classes == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, outputs, d, h, w) -> the same shape."""
+        """(n, outputs, ...) -> the same shape."""
         logits = x[:, : self.classes]
         probabilities = torch.softmax(logits, 1) if self.name == "softmax" else torch.sigmoid(logits)
         return probabilities if self.all_classes else torch.cat([probabilities, x[:, self.classes :]], 1)
@@ -144,14 +183,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def network_from_state(
-    state: dict[str, Tensor], in_channels: int = 1, out_channels: int = 1, base_filters: int = 16
-) -> SpineContextResUNet:
+def network_for(card: ModelCard) -> SpineContextResUNet | SpineContextLevels:
+    """The untrained network that a card describes."""
+    channels = card.in_channels, card.out_channels, card.base_filters
+    if card.architecture == NAMING:
+        return SpineContextLevels(*channels, card.roi_size)
+    return SpineContextResUNet(*channels)
+
+
+def network_from_state(state: dict[str, Tensor], network: Network) -> Network:
     """The network with these weights, in eval mode.
 
     Raises InputRefused when a key is missing, unknown or of another shape, and names the first one.
     """
-    network = SpineContextResUNet(in_channels, out_channels, base_filters)
     expected = network.state_dict()
     fault = next((f"{key} is missing" for key in expected if key not in state), None)
     fault = fault or next((f"{key} isn't part of it" for key in state if key not in expected), None)
@@ -165,14 +209,14 @@ def network_from_state(
     )
     if fault:
         raise InputRefused(
-            f"The checkpoint doesn't fit a SpineContextResUNet with {in_channels} input, {out_channels} output channels"
-            f" and {base_filters} base filters ({fault}); correct the model card or choose another checkpoint."
+            f"The checkpoint doesn't fit the {type(network).__name__} of its model card ({fault}); correct the card or"
+            " choose another checkpoint."
         )
     network.load_state_dict(state)
     return network.eval()
 
 
-def fold_batch_norm(network: SpineContextResUNet) -> SpineContextResUNet:
+def fold_batch_norm(network: Network) -> Network:
     """A copy for inference whose batch norms are folded into the convolutions before them: same result, less work.
 
     The copy is in eval mode; its state dict no longer has the published keys.

@@ -8,9 +8,10 @@ from typing import Literal
 
 from .checks import check_input, check_result
 from .column import Column, name_vertebrae
-from .labels import BINARY_SPINE, levels_known, structure
-from .locate import OVERVIEW_MM, CoarseSpine, coarse_spine, overview
+from .labels import BINARY_SPINE, structure
+from .locate import OVERVIEW_MM, overview, spine_points
 from .model import Model
+from .naming import looks_of
 from .pieces import LEAST_PIECE_ML, keep_column
 from .refine import CloseLook
 from .resampling import labels_on_grid, ras_grid
@@ -68,6 +69,7 @@ def segment(
     runtime: Runtime,
     *,
     locator: Runtime | None = None,
+    namer: Runtime | None = None,
     everywhere: bool = False,
     structures: Structures = "spine",
     force: bool = False,
@@ -80,8 +82,10 @@ def segment(
         volume: HU on any grid: flipped, oblique, anisotropic or sheared.
         model: card and weights; the card's spacing, intensities, window and classes are used.
         runtime: what runs the network, see `runtime.choose_runtime`.
-        locator: what runs `model.locator`, which says where the spine is and which levels; None to do without.
-        everywhere: look closely at the whole body, slowly, and not only where the locator points to.
+        locator: what runs `model.locator`, which says where the spine is; None to look everywhere.
+        namer: what runs `model.namer`, which says which vertebra is which; None to leave that open. For both see
+            `runtime.choose_helpers`.
+        everywhere: look closely at the whole body, slowly, even with a locator.
         structures: "spine" writes vertebrae and sacrum, "all" every structure of the card.
         force: turn the refusal of a volume that doesn't look like a CT into a warning.
         progress: called with (windows done, windows in total); the total may grow.
@@ -97,12 +101,13 @@ def segment(
     grid = ras_grid(volume.grid, card.spacing_ras_mm)
     look = CloseLook(volume, grid, model, runtime, clock, progress, cancelled)
     with clock.stage("locate"):
-        coarse = model.locator.card if locator else None
-        if everywhere and coarse and not levels_known(coarse.structures):
-            coarse = None  # it would say nothing that is asked for
-        body = overview(volume, coarse.spacing_ras_mm if coarse else OVERVIEW_MM)
-        spine = coarse_spine(body, coarse, locator, cancelled) if coarse else CoarseSpine.nothing()
-    seen = look.along_spine(spine.points) if len(spine.points) and not everywhere else None
+        coarse, naming = model.locator if locator else None, model.namer if namer else None
+        helper = coarse or naming
+        body = overview(volume, helper.card.spacing_ras_mm if helper else OVERVIEW_MM)
+        if naming:
+            namer.prepare(naming.card.roi_size)
+        points = spine_points(body, coarse.card, locator, cancelled) if coarse and not everywhere else ()
+    seen = look.along_spine(points) if len(points) else None
     # Where there is next to nothing, the coarse look isn't trusted.
     if seen is None or seen.volume_ml < LEAST_PIECE_ML:
         seen = look.everywhere(body.grid)
@@ -112,13 +117,15 @@ def segment(
         written = BINARY_SPINE if structures == "spine" else None
         labels = Volume(labels_on_grid(seen.probabilities, seen.grid, volume.grid, written), volume.affine)
     column = None
-    if seen.offsets is not None and spine.levels:
+    if naming:
         with clock.stage("levels"):
-            column = name_vertebrae(labels, seen, spine)
+            column = name_vertebrae(labels, seen, lambda centers: looks_of(centers, body, naming.card, namer))
         if column and not column.levels.certain:
             warnings.append(column.levels.reason)
     with clock.stage("check result"):
-        warnings += (locator.warnings if locator else []) + runtime.warnings + check_result(labels)
+        for helper in filter(None, (locator, namer)):
+            warnings += helper.warnings
+        warnings += runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
     who = f"{card.name} {card.version}", runtime.name, runtime.device, runtime.precision
     return Result(labels, column, volumes, warnings, clock.seconds, *who, look.windows)

@@ -202,20 +202,19 @@ def _segment(folder: Path, caller: _Caller) -> None:
     caller.tell("stage", name="read")
     request, shape, affine = _read_request(folder)
     limit_threads(request.threads)
-    from .locate import choose_locator
     from .model import load_model
     from .pipeline import segment
-    from .runtime import choose_runtime
+    from .runtime import choose_helpers, choose_runtime
     from .volume import Volume
 
     volume = Volume(_load_array(folder / VOLUME, shape), affine)
     caller.tell("stage", name="load model")
     model = load_model(request.model)
     choices = request.runtime, request.device, request.threads
-    runtime, locator = choose_runtime(model, *choices), choose_locator(model, *choices)
+    runtime, helpers = choose_runtime(model, *choices), choose_helpers(model, *choices)
     caller.tell("stage", name="segment")
     result = segment(
-        volume, model, runtime, locator=locator, structures=request.structures, force=request.force,
+        volume, model, runtime, **helpers, structures=request.structures, force=request.force,
         progress=lambda done, total: caller.tell("progress", done=done, total=total),
     )  # fmt: skip
     _write_whole(folder / LABELS, lambda file: _save_array(file, result.labels.array))

@@ -70,11 +70,10 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
     limit_threads(arguments.threads)
-    from ..locate import choose_locator
     from ..memory import peak_memory_mb
     from ..model import load_model
     from ..pipeline import segment
-    from ..runtime import choose_runtime
+    from ..runtime import choose_helpers, choose_runtime
     from ..stopwatch import Stopwatch
     from ..writing import check_output, write_segmentation
     from .account import Account
@@ -91,10 +90,10 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     with before.stage("load model"):
         choices = arguments.runtime, arguments.device, arguments.threads, arguments.precision
         runtime = choose_runtime(model, *choices)
-        locator = choose_locator(model, *choices)
+        helpers = choose_helpers(model, *choices)
     with Bar("windows") as bar:
         result = segment(
-            volume, model, runtime, locator=locator, everywhere=arguments.everywhere, structures=arguments.structures,
+            volume, model, runtime, **helpers, everywhere=arguments.everywhere, structures=arguments.structures,
             force=arguments.force, progress=bar.update, cancelled=interruption.is_requested,
         )  # fmt: skip
     with Outputs(interruption) as outputs:

@@ -41,8 +41,9 @@ class Runtime(Protocol):
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Windows (n, channels, *size) float32 in the network's intensities and axis order -> the network's outputs
-        (n, outputs, *size) float32: class probabilities, activation applied, then offsets where the card has them.
-        Each size is a multiple of 8; all are the same within a call.
+        (n, outputs, *size) float32: class probabilities, activation applied, then offsets where the card has them;
+        (n, outputs) from a network that names what is in the middle of a window. Each size is a multiple of 8; all are
+        the same within a call.
         """
 
 
@@ -100,6 +101,18 @@ def choose_runtime(
         return _torch_runtime(model, "cpu", threads, precision)
     missing = "torch" if has_openvino else "OpenVINO or torch"
     raise InputRefused(f"Nothing is installed that could run the model {model.card.name}; install {missing}.")
+
+
+def choose_helpers(
+    model: Model, runtime: str = "auto", device: str = "auto", threads: int | None = None, precision: str = "auto"
+) -> dict[str, Runtime]:
+    """What runs a model's "locator" and "namer", those that it has. Arguments and errors as for `choose_runtime`."""
+    # The fine network's 8 bits may be asked for where the others have none.
+    precision = "auto" if precision == "int8" else precision
+    helpers = {"locator": model.locator, "namer": model.namer}
+    return {
+        name: choose_runtime(helper, runtime, device, threads, precision) for name, helper in helpers.items() if helper
+    }
 
 
 def _gpu(device: str) -> str | None:

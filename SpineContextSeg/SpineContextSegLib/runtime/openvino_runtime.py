@@ -61,9 +61,8 @@ class OpenVINORuntime:
         # From memory: OpenVINO's file functions fail on some non-ASCII paths, and what was verified is what is run.
         weights = np.frombuffer(model.read(f"{IR[precision]}.bin"), np.uint8)
         self._network = self._core.read_model(model.read(f"{IR[precision]}.xml"), openvino.Tensor(weights))
-        self._outputs = model.card.out_channels
         outputs = self._network.output(0).partial_shape[1]
-        if outputs != self._outputs:
+        if outputs != model.card.out_channels:
             named = f"{len(model.card.classes)} classes" + (" and offsets" if model.card.offset_unit_mm else "")
             raise InputRefused(
                 f"The network of the model {model.card.name} has {outputs} outputs, but its card names {named};"
@@ -81,7 +80,7 @@ class OpenVINORuntime:
         """See Runtime."""
         self.prepare(windows.shape[2:])
         request = self._requests[windows.shape[2:]].result()
-        result = np.empty((len(windows), self._outputs, *windows.shape[2:]), np.float32)
+        result = np.empty((len(windows), *request.get_output_tensor().shape[1:]), np.float32)
         for window, outputs in zip(windows, result):
             request.infer([np.ascontiguousarray(window[None], np.float32)], share_inputs=True)
             outputs[...] = request.get_output_tensor().data[0]

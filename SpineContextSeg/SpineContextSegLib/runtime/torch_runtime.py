@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from ..network import Activation, fold_batch_norm, network_from_state
+from ..network import Activation, fold_batch_norm, network_for, network_from_state
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -50,7 +50,7 @@ class TorchRuntime:
         """For a model's safetensors. Raises InputRefused when they are missing, changed or don't fit the card."""
         card = model.card
         state = load(model.read("safetensors"))
-        network = network_from_state(state, card.in_channels, card.out_channels, card.base_filters)
+        network = network_from_state(state, network_for(card))
         activation = Activation(card.activation, len(card.classes), card.out_channels)
         return cls(fold_batch_norm(network), activation, device, threads, half)
 

@@ -1,4 +1,4 @@
-"""What the networks learn of single vertebrae: offsets to the middle of a body, and levels."""
+"""What the fine network learns of single vertebrae: offsets to the middle of a body."""
 
 import json
 
@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from SpineContextSegLib.card import ModelCard
-from SpineContextSegLib.labels import LEVEL_ORDER
 from SpineContextSegLib.network import SpineContextResUNet
 from Training.anatomy.generate import generate
 from Training.centers import C1, centers_of, generated_centers, offsets, real_centers
-from Training.classes import ANATOMY, BODY, COLUMN, IGNORED, LEVELS, POSTERIOR, SACRUM, vocabulary_of
+from Training.classes import BODY, POSTERIOR
 from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
-from Training.losses import offset_loss, segmentation_loss
+from Training.loop import WEIGHTS_FILE
+from Training.losses import offset_loss
 from Training.sampling import Deformation, patch_coordinates
-from Training.train import CARD, WEIGHTS_FILE, _parser, draw_batch, train
+from Training.train import CARD, _parser, draw_batch, train
 
 SPACING_MM = 3.0
 # A body with its neck cut by the border, and its vertebrae on a curve.
@@ -88,36 +88,6 @@ def test_real_center_lies_in_front_of_the_canal():
     assert centers[20].tolist() == [9.5, 26.5, 14.5]
     assert centers[19].isnan().all()
     assert real_centers(np.where(values == 61, 0, values)).isnan().all()
-
-
-def test_levels_are_what_a_coarse_network_is_taught():
-    label = torch.tensor([BODY, POSTERIOR, SACRUM, 4, 0, IGNORED, BODY, BODY], dtype=torch.uint8)
-    level = torch.tensor([1, 19, 26, 119, 0, 20, 28, 25], dtype=torch.uint8)
-    names = [COLUMN.classes[n] if n != IGNORED else "ignored" for n in COLUMN.target(label, level).tolist()]
-    # A T13 counts as T12 and an L6 as L5; discs are background.
-    assert names == ["C1", "T12", "sacrum", "background", "background", "ignored", "T12", "L5"]
-    assert len(COLUMN.classes) == 26 and set(LEVELS) == set(LEVEL_ORDER) - {25, 28}
-    assert torch.equal(ANATOMY.target(label, level), label)
-
-
-def test_card_says_what_is_taught():
-    card = ModelCard.from_dict(json.loads(CARD.read_text()))
-    assert vocabulary_of(card) is ANATOMY
-    locator = ModelCard.from_dict(json.loads(CARD.with_name("ct_locator.json").read_text()))
-    assert vocabulary_of(locator) is COLUMN
-    # The same names stand for the same levels in the card's files.
-    assert {names[0]: value for value, names in locator.structures.items()} == dict(zip(COLUMN.classes[1:], LEVELS))
-
-
-def test_dice_does_not_drive_levels_to_certainty():
-    """Half and half between two levels costs the binary spine nothing."""
-    target = torch.full((1, 4, 4, 4), 9, dtype=torch.uint8)
-    logits = torch.full((1, 26, 4, 4, 4), -20.0)
-    logits[:, 9:11] = 20.0
-    merge = COLUMN.merge_matrix("generated")[None]
-    loss, parts = segmentation_loss(logits, target, merge, COLUMN)
-    assert set(parts) == {"cross_entropy", "spine_dice", "spine_entropy"}
-    assert loss.item() == pytest.approx(2 * np.log(2), abs=1e-3)
 
 
 def test_offset_loss_counts_only_what_is_known():

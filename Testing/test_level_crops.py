@@ -1,0 +1,140 @@
+"""What the naming network is shown: each level as often as any other, in the middle of its crop, cut as scans are."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM
+from SpineContextSegLib.levels import LOOKS_LIKE
+from SpineContextSegLib.network import SpineContextResUNet
+from Training.anatomy.generate import generate
+from Training.centers import sacral_centers
+from Training.classes import SACRUM as SACRUM_CLASS
+from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
+from Training.level_crops import COUNTS_AS, LEVELS, LevelCrops, draw_batch, level_name
+from Training.loop import WEIGHTS_FILE
+from Training.real_patches import RealPatches, RealScan
+from Training.sampling import AIR_HU, Deformation
+from Training.train_levels import CARD, _parser, train
+
+SPACING_MM = 4.0
+SIZE = 24, 16, 16
+
+
+@pytest.fixture(scope="module")
+def anatomy():
+    return generate(5, SPACING_MM, region="abdomen")
+
+
+@pytest.fixture
+def crops(anatomy):
+    source = GeneratedPatches(SPACING_MM, SIZE)
+    source.add("body", StoredAnatomy.of(anatomy))
+    return LevelCrops(source)
+
+
+def test_card_names_what_is_taught():
+    card = ModelCard.from_dict(json.loads(CARD.read_text()))
+    assert card.classes == tuple(map(level_name, LEVELS))
+    assert {names[0]: value for value, names in card.structures.items()} == dict(zip(card.classes, LEVELS))
+    # The column is read as it was taught.
+    assert COUNTS_AS == LOOKS_LIKE and set(LEVELS) == set(LEVEL_ORDER) - set(COUNTS_AS)
+
+
+def test_every_level_is_drawn_equally_often(crops):
+    rng = np.random.default_rng(0)
+    drawn = Counter(crops.draw(rng)[1] for _ in range(300))
+    assert len(drawn) > 7 and min(drawn.values()) > 300 / len(drawn) / 2
+
+
+def test_supernumerary_vertebrae_count_as_their_neighbors(anatomy):
+    body = StoredAnatomy.of(anatomy)
+    body.body_centers = torch.full((256, 3), float("nan"))
+    body.body_centers[28] = body.body_centers[25] = torch.tensor([10.0, 10, 10])
+    source = GeneratedPatches(SPACING_MM, SIZE)
+    source.add("body", body)
+    rng = np.random.default_rng(0)
+    names = {level_name(LEVELS[LevelCrops(source).draw(rng)[1]]) for _ in range(30)}
+    assert names == {"T12", "L5", "sacrum"}
+
+
+def test_vertebra_lies_in_the_middle_of_its_crop():
+    """A scan whose vertebra is a dense ball, turned, stretched and mirrored about its own middle."""
+    places = torch.stack(torch.meshgrid(*[torch.arange(60.0)] * 3, indexing="ij"), -1)
+    ball = (places - torch.tensor([31.0, 22.0, 40.0])).norm(dim=-1) < 3
+    centers = torch.full((256, 3), float("nan"))
+    centers[22] = torch.tensor([31.0, 22.0, 40.0])
+    hu = torch.where(ball, 2000, 0).to(torch.int16)
+    level = torch.where(ball, 22, 0).to(torch.uint8)
+    scan = RealScan("ball", hu, level.clamp(max=1), level, centers, np.argwhere(ball.numpy()))
+    source = RealPatches([scan], SPACING_MM, SIZE)
+    source.deformation = Deformation(elastic_voxels=0)
+    rng = np.random.default_rng(1)
+    away = []
+    for _ in range(60):
+        crop, level = LevelCrops(source).draw(rng)
+        assert LEVELS[level] == 22
+        found = np.argwhere(crop.numpy() > 800)
+        if len(found):
+            away.append(found.mean(0) - (np.array(SIZE) - 1) / 2)
+    # Off by what finding a middle is off by, on no side more than on another.
+    assert len(away) > 50 and np.abs(np.mean(away, 0)).max() < 0.5 and 0.3 < np.std(away) < 1.2
+
+
+def test_some_crops_end_as_scans_do(crops):
+    rng = np.random.default_rng(2)
+    cut = 0
+    for _ in range(100):
+        hu = torch.full(SIZE, 40.0)
+        result = crops._cropped(hu, rng)
+        air = result == AIR_HU
+        cut += bool(air.any())
+        # The middle is always there: a vertebra out of view isn't looked at.
+        assert not air[11:13, 7:9, 7:9].any() and (result[~air] == 40).all()
+    assert 8 < cut < 40
+
+
+def test_sacrum_has_its_upper_two_segments(anatomy):
+    centers = sacral_centers(anatomy.label == SACRUM_CLASS, SPACING_MM)
+    assert len(centers) == 2 and centers[0][0] > centers[1][0]
+    assert 4 <= (centers[0][0] - centers[1][0]) * SPACING_MM / 4 <= 9
+    assert len(sacral_centers(torch.zeros(4, 4, 4), SPACING_MM)) == 0
+
+
+def test_batch_is_what_the_network_takes(crops):
+    card = ModelCard.from_dict(json.loads(CARD.read_text()))
+    batch = draw_batch([crops, crops], [0.5, 0.5], card, 4, (0, 1))
+    assert batch.image.shape == (4, 1, 16, 16, 24) and batch.image.min() >= -1 and batch.image.max() <= 1
+    assert batch.target.shape == (4,) and batch.target.dtype == torch.int64
+    again = draw_batch([crops, crops], [0.5, 0.5], card, 4, (0, 1))
+    assert torch.equal(batch.image, again.image) and torch.equal(batch.target, again.target)
+
+
+def test_training_starts_from_a_locator_and_resumes(tmp_path):
+    folder = tmp_path / "bodies"
+    folder.mkdir()
+    store(folder, 1, SPACING_MM)
+    card = tmp_path / "card.json"
+    content = json.loads(CARD.read_text()) | {"roi_size": [16, 16, 16]}
+    card.write_text(json.dumps(content))
+    locator = SpineContextResUNet(1, 8)
+    save_file(locator.state_dict(), tmp_path / "locator.safetensors")
+    common = ["--card", str(card), "--anatomies", str(folder), "--batch", "2", "--device", "cpu", "--steps", "4"]
+    common += ["--start-from", str(tmp_path / "locator.safetensors")]
+    train(_parser().parse_args(["--output", str(tmp_path / "still"), *common, "--learning-rate", "0"]))
+    still = load_file(tmp_path / "still" / WEIGHTS_FILE)
+    assert torch.equal(still["enc2.conv1.weight"], locator.state_dict()["enc2.conv1.weight"])
+    assert still["final.weight"].shape == (25, 32 * 8)
+    train(_parser().parse_args(["--output", str(tmp_path / "once"), *common]))
+    train(_parser().parse_args(["--output", str(tmp_path / "twice"), *common, "--stop-after", "2"]))
+    train(_parser().parse_args(["--output", str(tmp_path / "twice"), *common]))
+    once, twice = (load_file(tmp_path / run / WEIGHTS_FILE) for run in ("once", "twice"))
+    assert not torch.equal(once["final.weight"], still["final.weight"])
+    # Adam's moments are kept in half precision.
+    assert all(torch.allclose(once[key], twice[key], rtol=1e-3, atol=1e-4) for key in once)
+    assert SACRUM in LEVELS

@@ -1,0 +1,114 @@
+"""Crops around the middle of single vertebrae, and what each of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM, structure
+
+from .centers import sacral_centers
+from .classes import SACRUM as SACRUM_CLASS
+from .generated_patches import GeneratedPatches
+from .real_patches import RealPatches
+from .sampling import AIR_HU
+from .train import network_input
+
+# A supernumerary vertebra is rare, and looks like the one above it: it counts as that one, twice in a row. What it is
+# follows from the whole column (`SpineContextSegLib/levels.py`).
+COUNTS_AS = {28: 19, 25: 24}
+LEVELS = tuple(value for value in LEVEL_ORDER if value not in COUNTS_AS)
+"""The level of each class."""
+
+# A found middle is off by so much, now and then by more: a piece of a vertebra counts as one.
+_JITTER_MM = 2.5
+_FAR_SHARE, _FAR_JITTER_MM = 0.15, 7.0
+# Scans end anywhere, and most often across the column.
+_CUT_SHARE = 0.4
+_CUT_AT_MM = 6.0, 80.0
+
+
+def level_name(value: int) -> str:
+    """The class of a level: "C1" to "L5", "sacrum"."""
+    return "sacrum" if value == SACRUM else structure(value).abbreviation
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Middle of a vertebra: voxel index (k, j, i) in a body of `GeneratedPatches` or a scan of `RealPatches`."""
+
+    where: object
+    center: np.ndarray
+
+
+class LevelCrops:
+    """Draws crops, every level equally often."""
+
+    def __init__(self, source: GeneratedPatches | RealPatches):
+        self.source = source
+        self._known: set[int] = set()
+        self._places: dict[int, list[_Place]] = {}
+        self.take_up()
+
+    def take_up(self) -> None:
+        """The vertebrae of bodies that have come into the source since the last call."""
+        is_real = isinstance(self.source, RealPatches)
+        for body in self.source.scans if is_real else self.source.bodies():
+            if id(body) in self._known:
+                continue
+            self._known.add(id(body))
+            label, level = (body.label, body.level) if is_real else (body.arrays["label"], body.arrays["level"])
+            last = torch.tensor(level.shape, device=level.device) - 1
+            for value in set(LEVEL_ORDER) - {SACRUM}:
+                center = body.body_centers[value]
+                if torch.isfinite(center).all() and (center >= 0).all() and (center <= last).all():
+                    self._add(value, _Place(body, center.cpu().numpy()))
+            for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
+                self._add(SACRUM, _Place(body, center.cpu().numpy()))
+
+    def _add(self, value: int, place: _Place) -> None:
+        self._places.setdefault(LEVELS.index(COUNTS_AS.get(value, value)), []).append(place)
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, int]:
+        """HU (k, j, i) and the number of the level's class."""
+        level = int(rng.choice(sorted(self._places)))
+        place = self._places[level][rng.integers(len(self._places[level]))]
+        sigma = _FAR_JITTER_MM if rng.random() < _FAR_SHARE else _JITTER_MM
+        center = place.center + rng.normal(0, sigma, 3) / self.source.spacing_mm
+        cut = self.source.cut if isinstance(self.source, RealPatches) else self.source.render
+        return self._cropped(cut(place.where, center, rng).hu, rng), level
+
+    def _cropped(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
+        """With air where the scan may have ended: above or below, more seldom on another side."""
+        if rng.random() >= _CUT_SHARE:
+            return hu
+        axis = int(rng.choice(3, p=[0.8, 0.1, 0.1]))
+        size = hu.shape[axis]
+        kept = min(size, round(size / 2 + rng.uniform(*_CUT_AT_MM) / self.source.spacing_mm))
+        result = torch.full_like(hu, AIR_HU)
+        side = slice(0, kept) if rng.random() < 0.5 else slice(size - kept, size)
+        where = tuple(side if n == axis else slice(None) for n in range(3))
+        result[where] = hu[where]
+        return result
+
+
+@dataclass(frozen=True)
+class Batch:
+    """image (n, 1, r, a, s) in the network's intensities; target int64 (n,), numbers of classes."""
+
+    image: Tensor
+    target: Tensor
+
+
+def draw_batch(
+    crops: list[LevelCrops], shares: list[float], card: ModelCard, size: int, seed: tuple[int, int]
+) -> Batch:
+    """Crops of several sources by their shares; `seed` is that of the run and the step."""
+    rng = np.random.default_rng(seed)
+    drawn = [crops[n].draw(rng) for n in rng.choice(len(crops), size, p=shares)]
+    target = torch.tensor([level for _, level in drawn], device=drawn[0][0].device)
+    return Batch(network_input(torch.stack([hu for hu, _ in drawn]), card), target)

@@ -1,0 +1,85 @@
+"""Train the network that says which vertebra is in the middle of a crop; stops and resumes anywhere.
+
+    python -m Training.make_anatomies --output runs/anatomies4 --count 800 --card Training/cards/ct_namer.json
+    python -m Training.train_levels --output runs/namer --anatomies runs/anatomies4 --steps 3000
+
+A locator's weights are a good start (--start-from): both see bodies at the same spacing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from SpineContextSegLib.model import read_card
+from SpineContextSegLib.network import SpineContextLevels, network_for
+
+from . import loop
+from .generated_patches import GeneratedPatches
+from .level_crops import Batch, LevelCrops, draw_batch
+from .real_patches import RealPatches, load_real_scan
+from .train import fill_pool
+
+CARD = Path(__file__).parent / "cards" / "ct_namer.json"
+
+
+def start_from(network: SpineContextLevels, state: dict[str, Tensor]) -> None:
+    """Take over the encoder of a segmenting network, or everything from one that names levels."""
+    own = network.state_dict()
+    known = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    network.load_state_dict(own | known)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Run the training that the command line describes."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(arguments.seed)
+    card = read_card(arguments.card)
+    spacing, size = card.spacing_mm[0], card.roi_size[::-1]
+
+    generated = GeneratedPatches(spacing, size, arguments.device)
+    fill_pool(generated, arguments, 0)
+    crops, shares = [LevelCrops(generated)], [1.0]
+    if arguments.real:
+        scans = [load_real_scan(path, spacing) for path in arguments.real]
+        crops.append(LevelCrops(RealPatches(scans, spacing, size, arguments.device)))
+        shares = [1 - arguments.real_share, arguments.real_share]
+
+    network = network_for(card)
+    if arguments.start_from:
+        start_from(network, load_file(arguments.start_from))
+
+    def draw(step: int) -> Batch:
+        if step % loop.LOG_EVERY == 0:
+            fill_pool(generated, arguments, step)
+            crops[0].take_up()
+        return draw_batch(crops, shares, card, arguments.batch, (arguments.seed, step))
+
+    def loss_of(forward: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        logits = forward(batch.image).float()
+        loss = nn.functional.cross_entropy(logits, batch.target)
+        distance = (logits.argmax(1) - batch.target).abs()
+        right, near = (distance == 0).float().mean(), (distance <= 1).float().mean()
+        return loss, {"cross_entropy": loss.detach(), "right": right, "off by one at most": near}
+
+    loop.run(network, draw, loss_of, arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m Training.train_levels", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    loop.add_arguments(parser)
+    add("--card", type=Path, default=CARD, help="card of the network: spacing, intensities, classes, size")
+    add("--anatomies", type=Path, help="folder of stored bodies; without it they are generated on the device")
+    add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), VerSe labels beside them as *_labels.nii.gz")
+    add("--real-share", type=float, default=0.2, help="share of the crops that come from --real")
+    add("--batch", type=int, default=16)
+    return parser
+
+
+if __name__ == "__main__":
+    train(_parser().parse_args())
