@@ -82,14 +82,12 @@ def test_views_of_a_generated_scan():
         assert set(count_labels(view.labels.array)) & VERTEBRAE
 
 
-def test_what_lies_under_padding_is_not_in_view():
+def test_slices_of_padding_are_left_out():
     ct, labels = np.full((10, 6, 5), 40, np.int16), np.full((10, 6, 5), L1, np.uint8)
     ct[8:] = -1024  # the scan ends here
-    ct[:, :, 0] = -2000  # and here
-    ct[3, 3, 3] = -990
+    ct[:, :, 0] = -2000  # not here
     seen_ct, seen_labels = seen_part(Volume(ct, GRID), Volume(labels, GRID))
     assert seen_ct.grid.same_as(seen_labels.grid) and seen_ct.grid.same_as(Volume(ct[:8], GRID).grid)
-    assert not seen_labels.array[:, :, 0].any() and (seen_labels.array[:, :, 1:] == L1).all()
 
 
 def column(values):

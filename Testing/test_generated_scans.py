@@ -1,5 +1,7 @@
 """Generated scans for evaluation: CT and labels share one grid, thick slices lie where they were averaged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from SpineContextSegLib.labels import CANAL, VERTEBRAE
 from SpineContextSegLib.volume import Volume
 from Training.evaluate_generated import table
 from Training.generated_scans import _every, generated_scan
+from Training.make_phantom import make_phantom
+from Training.scanner import draw_recipe
 
 
 def test_a_scan_and_its_labels_lie_on_one_grid_and_bone_is_dense():
@@ -17,6 +21,15 @@ def test_a_scan_and_its_labels_lie_on_one_grid_and_bone_is_dense():
     assert CANAL in values and values & VERTEBRAE
     vertebrae = np.isin(scan.labels.array, list(VERTEBRAE))
     assert np.median(scan.ct.array[vertebrae]) > np.median(scan.ct.array[scan.labels.array == CANAL]) + 50
+
+
+def test_nothing_is_labelled_where_the_scan_shows_nothing():
+    recipe = replace(draw_recipe(np.random.default_rng(4)), crop="box", crop_fraction=0.4, pad_hu=-2000.0)
+    ct, labels = make_phantom(5, "abdomen", 4.0, recipe)
+    padding = ct.array == -2000
+    assert padding.any() and not labels.array[padding].any()
+    whole = make_phantom(5, "abdomen", 4.0, replace(recipe, crop="none"))[1]
+    assert np.array_equal(whole.array[~padding], labels.array[~padding]) and whole.array[padding].any()
 
 
 def test_every_nth_plane_keeps_its_place():

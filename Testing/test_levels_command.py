@@ -10,6 +10,8 @@ import SimpleITK as sitk
 import slicerio
 
 from SpineContextSegLib.cli import main
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.evaluate import evaluate
 from SpineContextSegLib.labels import STRUCTURES, structure
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume, to_sitk
@@ -356,6 +358,8 @@ def test_segments_that_slicer_numbered_anew_are_refused(tmp_path, capsys):
         item["labelValue"] = number
     slicerio.write_segmentation(str(theirs), content | {"voxels": renumbered})
     assert "in VerSe's numbering: export it" in refused(capsys, theirs)
+    with pytest.raises(InputRefused, match="in VerSe's numbering: export it"):
+        evaluate(theirs, path)
     # A name of one's own says nothing against the value.
     for number, item in enumerate(content["segments"]):
         item["name"], item["labelValue"] = f"my {number}", number + L1

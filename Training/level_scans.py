@@ -20,7 +20,7 @@ SEEN, NOTHING, MISLEADING = "seen", "none in view", "seen, but misleading"
 
 _C1, _C2, _C7, _T1, _T11, _T12, _L1, _L4, _L5, _L6, _T13 = 1, 2, 7, 8, 18, 19, 20, 23, 24, 25, 28
 _THORACIC = frozenset((*range(8, 20), 28))
-# The scanner pads what is out of its field of view with this or less, and no part of a vertebra is as thin as air.
+# The scanner pads what is out of its field of view with this or less.
 _PADDING_HU = -1000
 # How many scans are cut to a short piece of the column, and how long it is: from two lumbar vertebrae to half a trunk.
 _SHORT_SHARE = 0.4
@@ -64,12 +64,11 @@ def level_scan(scan: GeneratedScan) -> LevelScan | None:
 
 
 def seen_part(ct: Volume, labels: Volume) -> tuple[Volume, Volume]:
-    """Without slices that are all padding, and without the labels of what lies under padding elsewhere."""
-    seen = ct.array > _PADDING_HU
-    slices = np.flatnonzero(seen.any(axis=(1, 2)))
+    """Without the slices that are all padding."""
+    slices = np.flatnonzero((ct.array > _PADDING_HU).any(axis=(1, 2)))
     piece = slice(int(slices[0]), int(slices[-1]) + 1), slice(None), slice(None)
     affine = labels.grid.crop(piece).affine
-    return Volume(ct.array[piece], affine), Volume(np.where(seen, labels.array, 0)[piece], affine)
+    return Volume(ct.array[piece], affine), Volume(labels.array[piece], affine)
 
 
 def anchor(whole: Collection[int], sacrum: bool, counts: tuple[int, int] = USUAL_COUNTS) -> str:

@@ -46,17 +46,21 @@ def verse_labels(anatomy: Anatomy) -> np.ndarray:
 def make_phantom(
     seed: int, region: str | None, spacing_mm: float, recipe: Recipe | None = None
 ) -> tuple[Volume, Volume]:
-    """CT (int16 HU) and labels (uint8) of body `seed`, stored as scanners do: i to the left, j to the back."""
+    """CT (int16 HU) and labels (uint8) of body `seed`, stored as scanners do: i to the left, j to the back.
+
+    Labels are 0 where the recipe's field of view ends.
+    """
     anatomy = generate(seed, spacing_mm, region=region)
     recipe = recipe or calm(draw_recipe(np.random.default_rng(seed)))
-    hu, _ = render_ct(anatomy.tissue, anatomy.bone, anatomy.cortex, anatomy.label, spacing_mm, recipe)
+    hu, seen = render_ct(anatomy.tissue, anatomy.bone, anatomy.cortex, anatomy.label, spacing_mm, recipe)
+    labels = np.where(seen.numpy(), verse_labels(anatomy), 0)
     hu = (hu / _STORED_STEP_HU).round().to(torch.int16).numpy() * _STORED_STEP_HU
     flip = np.diag([-1.0, -1.0, 1.0, 1.0])
     flip[:2, 3] = hu.shape[2] - 1, hu.shape[1] - 1
     affine = np.diag([spacing_mm] * 3 + [1.0])
     affine[:3, 3] = anatomy.origin_mm
     return tuple(
-        Volume(np.ascontiguousarray(array[:, ::-1, ::-1]), affine @ flip) for array in (hu, verse_labels(anatomy))
+        Volume(np.ascontiguousarray(array[:, ::-1, ::-1]), affine @ flip) for array in (hu, labels)
     )
 
 

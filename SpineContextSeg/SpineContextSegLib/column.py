@@ -18,7 +18,7 @@ _LEAST_SACRUM_ML = 2.0
 # From the middle of the last vertebra to the sacrum, as a share of the way to the vertebra above.
 _SACRUM_WITHIN = 0.95
 _ALONE_WITHIN_MM = 32.0
-# Planes of a volume at a time, so that the positions of their voxels fit into memory.
+# Of a volume at a time, so that the positions of the labelled ones fit into memory.
 _VOXELS_AT_ONCE = 8_000_000
 
 
@@ -67,16 +67,14 @@ def name_vertebrae(
         return None
     levels = read_levels(look(vertebrae.centers), vertebrae.centers, _sacrum_follows(vertebrae.centers, spine))
     of_number = np.array([0, *levels.values], np.uint8)
-    for part, points in _voxels_of(labels, VERTEBRA_LEVEL_UNKNOWN):
-        part[part == VERTEBRA_LEVEL_UNKNOWN] = of_number[numbers_at(vertebrae, points)]
     of_gap = np.array([level_above(levels.values[0]), *levels.values], np.uint8)
-    for part, points in _voxels_of(labels, DISC_LEVEL_UNKNOWN):
-        part[part == DISC_LEVEL_UNKNOWN] = DISC_OFFSET + of_gap[centers_above(points, vertebrae.centers)]
-    for part, points in _voxels_of(labels, SACRUM):
-        values = part[part == SACRUM]
-        above = centers_above(points, vertebrae.centers) < len(vertebrae.centers) - 1
-        values[above] = of_number[numbers_at(vertebrae, points[above])]
-        part[part == SACRUM] = values
+    for part, where, points in _labelled(labels):
+        values = part[where]
+        disc, sacrum, bone = (values == kind for kind in (DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN))
+        values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], vertebrae.centers)]
+        bone[sacrum] = centers_above(points[sacrum], vertebrae.centers) < len(vertebrae.centers) - 1
+        values[bone] = of_number[numbers_at(vertebrae, points[bone])]
+        part[where] = values
     single = np.array(levels.values) != SACRUM
     return Column(vertebrae.centers[single], vertebrae.at_border[single], levels.only(single)) if single.any() else None
 
@@ -107,11 +105,13 @@ def _sacrum_follows(centers: np.ndarray, spine: Spine) -> bool:
     return bool(way <= gap)
 
 
-def _voxels_of(labels: Volume, value: int):
-    """Parts of the array in which a value occurs, views, and where its voxels lie: (n, 3) mm, in the array's order."""
+def _labelled(labels: Volume):
+    """Parts of the array, views, with the indices of their labelled voxels as if they were flat, and where these lie:
+    (n, 3) mm along R, A, S."""
     planes = max(1, _VOXELS_AT_ONCE // max(1, labels.array[0].size))
     for start in range(0, len(labels.array), planes):
-        part = labels.array[start : start + planes]
-        indices = np.argwhere(part == value)
-        if len(indices):
-            yield part, labels.grid.world((indices + [start, 0, 0])[:, ::-1])
+        part = labels.array[start : start + planes].reshape(-1)
+        where = np.flatnonzero(part)
+        if len(where):
+            indices = np.stack(np.unravel_index(where + start * labels.array[0].size, labels.array.shape), 1)
+            yield part, where, labels.grid.world(indices[:, ::-1])

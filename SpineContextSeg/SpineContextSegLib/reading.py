@@ -11,6 +11,7 @@ from .checks import MINIMUM_SLICES, check_geometry
 from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
+from .labels import STRUCTURES
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .volume import Grid, Volume, from_sitk, lps_affine
 
@@ -51,10 +52,13 @@ def read_labels(path: str | Path) -> Volume:
         Integers (k, j, i), affine IJK -> RAS in mm.
 
     Raises:
-        InputRefused: as `read_volume`, and where values are no whole numbers.
+        InputRefused: as `read_volume`; where values are no whole numbers; or where a segment has the name of one
+            structure and the value of another.
     """
     path = Path(path)
     volume, _ = read_volume(path)
+    if path.name.lower().endswith(".seg.nrrd"):
+        _check_names(path)
     if np.issubdtype(volume.array.dtype, np.integer):
         return volume
     rounded = np.rint(volume.array)
@@ -154,3 +158,19 @@ def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
         shift = max(shifts.values())
         return [f"The file states two positions in space, {shift:.0f} mm apart; that of its {used} was used."]
     return []
+
+
+def _check_names(path: Path) -> None:
+    """Slicer numbers segments anew when it collapses layers; who goes by the values would take a sacrum for C3."""
+    expected = {item.name: value for value, item in STRUCTURES.items()}
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    for key, name in header.items():
+        value = header.get(key.removesuffix("_Name") + "_LabelValue")
+        if key.endswith("_Name") and name in expected and value != str(expected[name]):
+            raise InputRefused(
+                f"'{path.name}' has the value {value} for '{name}', which is {expected[name]} in VerSe's numbering: "
+                "export it with the Slicer module, which writes VerSe's values."
+            )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import InputRefused
 from ..labels import BINARY_SPINE, IGNORED, STRUCTURES, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known
@@ -24,8 +23,8 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
         uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; and value -> number of voxels, without 0.
 
     Raises:
-        InputRefused: as `read_labels`; values or names of segments that don't belong to VerSe's numbering; no vertebra;
-            or vertebrae that aren't told apart.
+        InputRefused: as `read_labels`; values that don't belong to VerSe's numbering; no vertebra; or vertebrae that
+            aren't told apart.
     """
     if not path.exists():
         raise InputRefused(f"'{path}' does not exist: check the path.")
@@ -41,8 +40,6 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
     labels = Volume(labels.array.astype(np.min_scalar_type(most), copy=False), labels.affine)
     counts = {value: count for value, count in count_labels(labels.array).items() if value}
     _check_values(path, set(counts))
-    if path.name.lower().endswith(".seg.nrrd"):
-        _check_names(path)
     return labels, counts
 
 
@@ -60,19 +57,3 @@ def _check_values(path: Path, values: set[int]) -> None:
             f"'{path.name}' doesn't tell its vertebrae apart (all of them are {VERTEBRA_LEVEL_UNKNOWN}): segment the "
             "scan again with a model that does."
         )
-
-
-def _check_names(path: Path) -> None:
-    """Slicer numbers segments anew when it collapses layers; who goes by the values would take a sacrum for C3."""
-    expected = {item.name: value for value, item in STRUCTURES.items()}
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    for key, name in header.items():
-        value = header.get(key.removesuffix("_Name") + "_LabelValue")
-        if key.endswith("_Name") and name in expected and value != str(expected[name]):
-            raise InputRefused(
-                f"'{path.name}' has the value {value} for '{name}', which is {expected[name]} in VerSe's numbering: "
-                "export it with the Slicer module, which writes VerSe's values."
-            )
