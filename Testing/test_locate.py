@@ -90,7 +90,8 @@ def test_body_region_leaves_out_air_and_nothing_else():
 def located_model(locator, tmp_path_factory):
     """Calls bone spine, at 2 mm, with the locator in its folder."""
     folder = tmp_path_factory.mktemp("models") / "located"
-    return export(bone_threshold_state(2), model_card("located", 2, (64, 64, 64), 2.0), folder, {"locator": locator.folder})
+    card = model_card("located", 2, (64, 64, 64), 2.0)
+    return export(bone_threshold_state(2), card, folder, {"locator": locator.folder})
 
 
 def test_model_brings_its_locator(located_model, tiny_model):

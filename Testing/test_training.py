@@ -17,11 +17,11 @@ from Training.anatomy.tissues import Tissue
 from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM, merge_matrix
 from Training.generated_patches import GeneratedPatches, store
 from Training.label_maps import load_atlas
+from Training.loop import WEIGHTS_FILE, learning_rate
 from Training.losses import segmentation_loss
 from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, sample
-from Training.loop import WEIGHTS_FILE, learning_rate
 from Training.train import CARD, _parser, train
 
 STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)

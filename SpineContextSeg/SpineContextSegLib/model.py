@@ -56,8 +56,8 @@ class Model:
         namer, locator = self._helper(self.card.namer, NAMING), self.locator
         if namer and locator and namer.card.spacing_ras_mm != locator.card.spacing_ras_mm:
             raise InputRefused(
-                f"The {self.card.locator} and the {self.card.namer} of the model {self.card.name} don't look at the same"
-                " spacing; correct their cards."
+                f"The {self.card.locator} and the {self.card.namer} of the model {self.card.name} have different"
+                " spacings; correct their cards."
             )
         return namer
 
