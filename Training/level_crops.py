@@ -27,9 +27,9 @@ LEVELS = tuple(value for value in LEVEL_ORDER if value not in COUNTS_AS)
 # A found middle is off by so much, now and then by more: a piece of a vertebra counts as one.
 _JITTER_MM = 2.5
 _FAR_SHARE, _FAR_JITTER_MM = 0.15, 7.0
-# Scans end anywhere, and most often across the column.
-_CUT_SHARE = 0.4
-_CUT_AT_MM = 6.0, 80.0
+# Scans end anywhere, most often across the column.
+_CUT_SHARE, _BOX_SHARE = 0.35, 0.2
+_CUT_AT_MM = 8.0, 90.0
 
 
 def level_name(value: int) -> str:
@@ -83,16 +83,19 @@ class LevelCrops:
         return self._cropped(cut(place.where, center, rng).hu, rng), level
 
     def _cropped(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
-        """With air where the scan may have ended: above or below, more seldom on another side."""
-        if rng.random() >= _CUT_SHARE:
-            return hu
-        axis = int(rng.choice(3, p=[0.8, 0.1, 0.1]))
-        size = hu.shape[axis]
-        kept = min(size, round(size / 2 + rng.uniform(*_CUT_AT_MM) / self.source.spacing_mm))
+        """With air where the scan may have ended: above or below, or, as a box around the spine, on every side."""
+        kind = rng.random()
+        is_box = kind < _BOX_SHARE
         result = torch.full_like(hu, AIR_HU)
-        side = slice(0, kept) if rng.random() < 0.5 else slice(size - kept, size)
-        where = tuple(side if n == axis else slice(None) for n in range(3))
-        result[where] = hu[where]
+        where = []
+        for axis, size in enumerate(hu.shape):
+            ends = [size / 2, size / 2]
+            if is_box:
+                ends = rng.uniform(*_CUT_AT_MM, 2) / self.source.spacing_mm
+            elif axis == 0 and kind < _BOX_SHARE + _CUT_SHARE:
+                ends[int(rng.integers(2))] = rng.uniform(*_CUT_AT_MM) / self.source.spacing_mm
+            where.append(slice(max(0, round(size / 2 - ends[0])), min(size, round(size / 2 + ends[1]))))
+        result[tuple(where)] = hu[tuple(where)]
         return result
 
 
