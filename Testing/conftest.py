@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from SpineContextSegLib.network import SpineContextResUNet
+from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.model import Model
+from SpineContextSegLib.network import SpineContextResUNet, network_for
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.slicer_env.fixtures import *  # noqa: F403
 from Training.export import export
+from Training.train_levels import CARD as NAMER_CARD
 
 # The hand-set network calls everything above this "vertebral body".
 BONE_THRESHOLD_HU = 250.0
@@ -63,6 +67,19 @@ def model_card(name: str, base_filters: int, roi_size: tuple[int, int, int], spa
         "roi_size": list(roi_size),
         "overlap": 0.5,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def namer(tmp_path_factory) -> Model:
+    """Says of each crop something else, nothing sensible."""
+    content = json.loads(NAMER_CARD.read_text())
+    content |= {"architecture": content["architecture"] | {"base_filters": 2}, "roi_size": [24, 16, 32]}
+    torch.manual_seed(3)
+    network = network_for(ModelCard.from_dict(content))
+    # As drawn, it would say the same of everything.
+    network.squeeze.weight.data *= 30
+    network.final.weight.data *= 100
+    return export(network.state_dict(), content, tmp_path_factory.mktemp("models") / "namer")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from geometry import LPS, OBLIQUE, SAGITTAL, centered_grid
 
 from SpineContextSegLib.card import ModelCard
@@ -14,30 +13,16 @@ from SpineContextSegLib.labels import SACRUM
 from SpineContextSegLib.locate import Overview, overview
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.naming import crop_around, looks_of
-from SpineContextSegLib.network import network_for
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.volume import Grid, Volume
-from Training.export import export
-from Training.train_levels import CARD
 
 MIDDLE = np.array([12.0, -30.0, 55.0])
 BALL_MM = 14.0
 
 
 @pytest.fixture(scope="module")
-def card() -> dict:
-    content = json.loads(CARD.read_text())
-    return content | {"architecture": content["architecture"] | {"base_filters": 2}, "roi_size": [24, 16, 32]}
-
-
-@pytest.fixture(scope="module")
-def namer(card, tmp_path_factory):
-    torch.manual_seed(3)
-    network = network_for(ModelCard.from_dict(card))
-    # As drawn, it would say the same of everything.
-    network.squeeze.weight.data *= 30
-    network.final.weight.data *= 100
-    return export(network.state_dict(), card, tmp_path_factory.mktemp("models") / "namer")
+def card(namer) -> dict:
+    return namer.card.to_dict()
 
 
 @pytest.mark.parametrize("axes", [np.eye(3), LPS, OBLIQUE, SAGITTAL], ids=["RAS", "LPS", "oblique", "sagittal"])

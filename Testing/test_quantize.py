@@ -127,7 +127,20 @@ def test_the_command(tiny_model, sample_scan, tmp_path, capsys):
     assert result.volumes_ml[1] > 10
 
 
-def test_a_locator_comes_along(model, tmp_path):
+@needs_dot_products
+def test_a_network_that_names_is_quantized_without_a_comparison(namer, sample_scan, tmp_path, capsys):
+    scan = tmp_path / "scan.nii.gz"
+    write_volume(sample_scan.volume, scan)
+    write_volume(labels_of(sample_scan), tmp_path / "scan_labels.nii.gz")
+    main(["--model", str(namer.folder), "--output", str(tmp_path / "out"), "--real", str(scan), "--generated", "0"])
+    assert "| scan |" not in capsys.readouterr().out
+    windows = np.random.default_rng(0).uniform(-1, 1, (2, 1, *namer.card.roi_size)).astype(np.float32)
+    quantized = load_model(tmp_path / "out")
+    both = [choose_runtime(quantized, "openvino", "cpu", 1, precision)(windows) for precision in ("fp32", "int8")]
+    assert both[0].shape == both[1].shape == (2, 25) and np.allclose(both[1].sum(1), 1, atol=1e-3)
+
+
+def test_helpers_come_along(model, tmp_path):
     card = model.card.to_dict() | {"locator": "locator", "roi_size": [40, 40, 40]}
     weights = {kind: (weight.file, model.read(kind)) for kind, weight in model.card.weights.items()}
     located = write_model(card, weights, tmp_path / "located")

@@ -4,8 +4,8 @@
 
 The ranges of the activations are measured on generated scans and on --real, scans that the network was trained on; both
 precisions are then compared on --real and on --test. The table ends up in the card. The same scans give the same
-weights. A model's helpers are models of their own: quantize them
-first.
+weights. A model's helpers are models of their own: quantize them first (a namer segments nothing on its own, so it is
+compared as part of its model, by `evaluate_levels`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from types import ModuleType
 import numpy as np
 from tqdm import tqdm
 
-from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.card import SEGMENTING, ModelCard
 from SpineContextSegLib.evaluate import compare
 from SpineContextSegLib.metrics import agreement, binary_spine
 from SpineContextSegLib.model import CARD_FILE, Model, load_model, write_model
@@ -185,12 +185,14 @@ def main(arguments: list[str] | None = None) -> None:
     xml, binary = quantize(model, calibration_windows(model.card, options.real, options.generated))
     quantized = with_int8(model, xml, binary, options.output)
     comparisons: dict[str, Comparison] = {}
-    for image in tqdm([*options.real, *options.test], unit="scan", disable=None):
+    segments = model.card.architecture == SEGMENTING
+    for image in tqdm([*options.real, *options.test] if segments else [], unit="scan", disable=None):
         name = image.name.removesuffix(".nii.gz")
         numbering = "totalsegmentator" if name in options.totalsegmentator else "verse"
         comparisons[name] = compare_precisions(quantized, image, numbering, options.threads)
         _record(comparisons, options.output / CARD_FILE)
-    print(table(comparisons))
+    if comparisons:
+        print(table(comparisons))
 
 
 if __name__ == "__main__":
