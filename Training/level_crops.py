@@ -1,4 +1,4 @@
-"""Crops around the middle of single vertebrae, and what each of them is."""
+"""Crops around the middle of single vertebrae, and of other bones, and what each of them is."""
 
 from __future__ import annotations
 
@@ -12,29 +12,38 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM, structure
 
 from .centers import sacral_centers
+from .classes import BACKGROUND, OTHER_BONE, RIB
 from .classes import SACRUM as SACRUM_CLASS
 from .generated_patches import GeneratedPatches
 from .real_patches import RealPatches
 from .sampling import AIR_HU
 from .train import network_input
 
-# A supernumerary vertebra is rare, and looks like the one above it: it counts as that one, twice in a row. What it is
-# follows from the whole column (`SpineContextSegLib/levels.py`).
-COUNTS_AS = {28: 19, 25: 24}
-LEVELS = tuple(value for value in LEVEL_ORDER if value not in COUNTS_AS)
-"""The level of each class."""
-
-# A found middle is off by so much, now and then by more: a piece of a vertebra counts as one.
-_JITTER_MM = 2.5
-_FAR_SHARE, _FAR_JITTER_MM = 0.15, 7.0
-# Scans end anywhere, most often across the column.
-_CUT_SHARE, _BOX_SHARE = 0.35, 0.2
-_CUT_AT_MM = 8.0, 90.0
-
 
 def level_name(value: int) -> str:
     """The class of a level: "C1" to "L5", "sacrum"."""
     return "sacrum" if value == SACRUM else structure(value).abbreviation
+
+
+# A supernumerary vertebra is rare, and looks like the one above it: it counts as that one, twice in a row. What it is
+# follows from the whole column (`SpineContextSegLib/levels.py`).
+COUNTS_AS = {28: 19, 25: 24}
+LEVELS = tuple(value for value in LEVEL_ORDER if value not in COUNTS_AS)
+"""The level of each class; the class after them is that of what is no vertebra."""
+NONE = "none"
+CLASSES = (*map(level_name, LEVELS), NONE)
+
+# A found middle is off by so much, now and then by more: a piece of a vertebra counts as one.
+_JITTER_MM = 2.5
+_FAR_SHARE, _FAR_JITTER_MM = 0.15, 7.0
+# Hips, skull, ribs and the like, of which a network that segments may take a piece for a vertebra.
+_NONE_SHARE = 0.12
+_NONE_PER_BODY = 8
+_NONE_FROM_SPINE_MM = 20.0
+_BONE_HU = 250
+# Scans end anywhere, most often across the column.
+_CUT_SHARE, _BOX_SHARE = 0.35, 0.2
+_CUT_AT_MM = 8.0, 90.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class _Place:
 
 
 class LevelCrops:
-    """Draws crops, every level equally often."""
+    """Draws crops, every level equally often, some of them of no vertebra."""
 
     def __init__(self, source: GeneratedPatches | RealPatches):
         self.source = source
@@ -69,13 +78,28 @@ class LevelCrops:
                     self._add(value, _Place(body, center.cpu().numpy()))
             for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
                 self._add(SACRUM, _Place(body, center.cpu().numpy()))
+            others = (label == BACKGROUND) & (body.hu > _BONE_HU) if is_real else (label == RIB) | (label == OTHER_BONE)
+            for center in self._far_from_spine(others, level > 0):
+                self._places.setdefault(CLASSES.index(NONE), []).append(_Place(body, center))
 
     def _add(self, value: int, place: _Place) -> None:
         self._places.setdefault(LEVELS.index(COUNTS_AS.get(value, value)), []).append(place)
 
+    def _far_from_spine(self, mask: Tensor, spine: Tensor) -> np.ndarray:
+        """(n, 3) a few voxel indices of the mask."""
+        points, column = (torch.nonzero(array).float() for array in (mask, spine))
+        points, column = points[:: max(1, len(points) // 100)], column[:: max(1, len(column) // 2000)]
+        if not len(points) or not len(column):
+            return np.zeros((0, 3))
+        far = torch.cdist(points, column).amin(1) * self.source.spacing_mm > _NONE_FROM_SPINE_MM
+        return points[far].cpu().numpy()[:: max(1, int(far.sum()) // _NONE_PER_BODY)]
+
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, int]:
-        """HU (k, j, i) and the number of the level's class."""
-        level = int(rng.choice(sorted(self._places)))
+        """HU (k, j, i) and the number of the class."""
+        none = CLASSES.index(NONE)
+        levels = sorted(self._places.keys() - {none})
+        is_none = none in self._places and rng.random() < _NONE_SHARE
+        level = none if is_none else int(rng.choice(levels))
         place = self._places[level][rng.integers(len(self._places[level]))]
         sigma = _FAR_JITTER_MM if rng.random() < _FAR_SHARE else _JITTER_MM
         center = place.center + rng.normal(0, sigma, 3) / self.source.spacing_mm

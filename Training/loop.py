@@ -86,6 +86,18 @@ def run(
                 saved = time.monotonic()
 
 
+def start_from(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Take over weights, those that the network has too. Outputs that they lack stay as they were drawn."""
+    own = network.state_dict()
+    for key in own.keys() & state.keys():
+        if own[key].shape == state[key].shape:
+            own[key] = state[key]
+        elif own[key].shape[1:] == state[key].shape[1:]:
+            rows = min(len(own[key]), len(state[key]))
+            own[key][:rows] = state[key][:rows]
+    network.load_state_dict(own)
+
+
 def learning_rate(step: int, steps: int, peak: float) -> float:
     """Linear warm-up, constant, then a cosine to 2 % of the peak."""
     done = step / steps

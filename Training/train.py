@@ -91,15 +91,6 @@ def open_sources(arguments: argparse.Namespace, spacing_mm: float, size: tuple[i
     return sources, shares
 
 
-def start_from(network: SpineContextResUNet, state: dict[str, Tensor]) -> None:
-    """Take over weights. Outputs that they lack stay as they were drawn; those of other classes are learnt anew."""
-    own = network.state_dict()
-    for key in ("final.weight", "final.bias"):
-        rows = min(len(own[key]), len(state[key]))
-        own[key][:rows] = state[key][:rows]
-    network.load_state_dict(state | {key: own[key] for key in ("final.weight", "final.bias")})
-
-
 def train(arguments: argparse.Namespace) -> None:
     """Run the training that the command line describes."""
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -111,7 +102,7 @@ def train(arguments: argparse.Namespace) -> None:
     sources, shares = open_sources(arguments, card.spacing_mm[0], size)
     network = SpineContextResUNet(1, card.out_channels, card.base_filters)
     if arguments.start_from:
-        start_from(network, load_file(arguments.start_from))
+        loop.start_from(network, load_file(arguments.start_from))
 
     def draw(step: int) -> Batch:
         if step % loop.LOG_EVERY == 0 or not len(sources["generated"]):

@@ -1,4 +1,4 @@
-"""Train the network that says which vertebra is in the middle of a crop; stops and resumes anywhere.
+"""Train the network that says which vertebra is in the middle of a crop, or none; stops and resumes anywhere.
 
     python -m Training.make_anatomies --output runs/anatomies4 --count 800 --card Training/cards/ct_namer.json
     python -m Training.train_levels --output runs/namer --anatomies runs/anatomies4 --steps 3000
@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from SpineContextSegLib.model import read_card
-from SpineContextSegLib.network import SpineContextLevels, network_for
+from SpineContextSegLib.network import network_for
 
 from . import loop
 from .generated_patches import GeneratedPatches
@@ -25,13 +25,6 @@ from .real_patches import RealPatches, load_real_scan
 from .train import fill_pool
 
 CARD = Path(__file__).parent / "cards" / "ct_namer.json"
-
-
-def start_from(network: SpineContextLevels, state: dict[str, Tensor]) -> None:
-    """Take over the encoder of a segmenting network, or everything from one that names levels."""
-    own = network.state_dict()
-    known = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    network.load_state_dict(own | known)
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -51,7 +44,7 @@ def train(arguments: argparse.Namespace) -> None:
 
     network = network_for(card)
     if arguments.start_from:
-        start_from(network, load_file(arguments.start_from))
+        loop.start_from(network, load_file(arguments.start_from))
 
     def draw(step: int) -> Batch:
         if step % loop.LOG_EVERY == 0:
@@ -62,9 +55,8 @@ def train(arguments: argparse.Namespace) -> None:
     def loss_of(forward: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = forward(batch.image).float()
         loss = nn.functional.cross_entropy(logits, batch.target)
-        distance = (logits.argmax(1) - batch.target).abs()
-        right, near = (distance == 0).float().mean(), (distance <= 1).float().mean()
-        return loss, {"cross_entropy": loss.detach(), "right": right, "off by one at most": near}
+        right = (logits.argmax(1) == batch.target).float().mean()
+        return loss, {"cross_entropy": loss.detach(), "right": right}
 
     loop.run(network, draw, loss_of, arguments)
 

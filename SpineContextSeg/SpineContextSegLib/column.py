@@ -18,6 +18,7 @@ _LEAST_SACRUM_ML = 2.0
 # From the middle of the last vertebra to the sacrum, as a share of the way to the vertebra above.
 _SACRUM_WITHIN = 0.95
 _ALONE_WITHIN_MM = 32.0
+_CERTAINLY_NONE = 0.7
 # Of a volume at a time, so that the positions of the labelled ones fit into memory.
 _VOXELS_AT_ONCE = 8_000_000
 
@@ -54,8 +55,8 @@ def name_vertebrae(
 ) -> Column | None:
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
-    Pieces of the sacrum that were taken for vertebrae become sacrum, and sacrum far above it vertebra. None where there
-    is no more of a vertebra than specks, which stay as they are.
+    Pieces of the sacrum that were taken for vertebrae become sacrum, sacrum far above it vertebra, and skull or hips
+    background. None where no vertebra is among what was found, which stays as it is.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
@@ -63,20 +64,38 @@ def name_vertebrae(
         look: middles of vertebrae (n, 3) in mm along R, A, S -> what they look like, as in `read_levels`.
     """
     vertebrae = single_vertebrae(spine)
-    if not len(vertebrae.centers):
+    looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
+    kept = _from_first_to_last(looks)
+    if not kept.any():
         return None
-    levels = read_levels(look(vertebrae.centers), vertebrae.centers, _sacrum_follows(vertebrae.centers, spine))
-    of_number = np.array([0, *levels.values], np.uint8)
+    centers = vertebrae.centers[kept]
+    seen = {value: share[kept] for value, share in looks.items()}
+    levels = read_levels(seen, centers, _sacrum_follows(centers, spine))
+    of_number = np.zeros(len(kept) + 1, np.uint8)
+    of_number[1:][kept] = levels.values
     of_gap = np.array([level_above(levels.values[0]), *levels.values], np.uint8)
     for part, where, points in _labelled(labels):
         values = part[where]
         disc, sacrum, bone = (values == kind for kind in (DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN))
-        values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], vertebrae.centers)]
-        bone[sacrum] = centers_above(points[sacrum], vertebrae.centers) < len(vertebrae.centers) - 1
+        values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], centers)]
+        bone[sacrum] = centers_above(points[sacrum], centers) < len(centers) - 1
         values[bone] = of_number[numbers_at(vertebrae, points[bone])]
         part[where] = values
     single = np.array(levels.values) != SACRUM
-    return Column(vertebrae.centers[single], vertebrae.at_border[single], levels.only(single)) if single.any() else None
+    if not single.any():
+        return None
+    return Column(centers[single], vertebrae.at_border[kept][single], levels.only(single))
+
+
+def _from_first_to_last(looks: Mapping[int, np.ndarray]) -> np.ndarray:
+    """(n,) bool: all but what looks like no vertebra above the first and below the last one, as skull and hips do.
+
+    Between two vertebrae lies a vertebra, however little metal or a tumor leaves of its looks.
+    """
+    if not looks:
+        return np.zeros(0, bool)
+    vertebra = 1 - np.sum(list(looks.values()), axis=0) < _CERTAINLY_NONE
+    return np.logical_or.accumulate(vertebra) & np.logical_or.accumulate(vertebra[::-1])[::-1]
 
 
 def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:

@@ -90,6 +90,7 @@ def read_levels(looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_bel
     if not len(centers):
         return Levels((), ())
     emissions = _emissions(looks, len(centers))
+    emissions[0] *= _FIRST
     steps = [_step(ratio) for ratio in _gap_ratios(centers)]
     end = _BEFORE_SACRUM if sacrum_below else np.ones(len(ORDER))
     path = _best_path(emissions, steps, end)
@@ -128,6 +129,8 @@ def _follow() -> np.ndarray:
 
 
 _FOLLOW = _follow()
+# A scan may begin anywhere, and seldom with what is rare.
+_FIRST = np.array([{28: _T13, 25: _L6}.get(value, 1.0) for value in ORDER])
 # The last one found may also be the one above the last: L5 is missed where it has grown into the sacrum.
 _BEFORE_SACRUM = _FOLLOW[:, -1] + _MISSED * (_FOLLOW[:, :-1] @ _FOLLOW[:-1, -1]) + 1e-6
 
