@@ -7,6 +7,7 @@ TORCH := torch==2.13.0
 DEMO := demo
 SPEED := Resources/Benchmarks
 LIBRARIES := libEGL.so.1 libGL.so.1 libxkbcommon.so.0 libfontconfig.so.1 libdbus-1.so.3 libglib-2.0.so.0
+BROWSER := chromium chromium-driver
 PACKAGES := python3-venv cmake libegl1 libgl1 libxkbcommon0 libfontconfig1 libdbus-1-3 libglib2.0-0
 
 # Slicer 5.10 and later bring this Python. PLATFORM chooses among the systems that Slicer runs on.
@@ -17,10 +18,11 @@ TAGS_win_amd64 := win_amd64
 TAGS_linux_x86_64 := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
 TAGS_macosx_arm64 := macosx_11_0_arm64
 
-.PHONY: help setup demo test bench bench-short system pictures offline-kit wheels-removed
+.PHONY: help setup demo app test bench bench-short system pictures workbench-pictures offline-kit wheels-removed
 
 help:
 	@echo "make demo    segment the sample CT, compare with its truth, files in $(DEMO)/ (no torch needed)"
+	@echo "make app     the annotation workbench in the browser; SCAN=a.nii.gz or a folder opens it, DATA=folder keeps the work"
 	@echo "make test    all tests"
 	@echo "make bench   speed and memory against the plain way, in $(SPEED)/; SCANS=\"a.nii.gz b.nii.gz\" adds your own"
 	@echo "make bench-short   does the bench work? minutes, in .bench/short/"
@@ -38,6 +40,9 @@ demo: $(VENV)/.base
 	@echo
 	$(BIN)/spinecontextseg evaluate $(DEMO)/spine.seg.nrrd $(DEMO)/phantom_labels.nii.gz
 
+app: $(VENV)/.workbench
+	$(BIN)/python -m Workbench $(SCAN) $(if $(DATA),--data "$(DATA)")
+
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest
 
@@ -51,16 +56,19 @@ bench-short: $(VENV)/.complete
 pictures: $(VENV)/.complete
 	$(BIN)/python -m Testing.take_pictures
 
+workbench-pictures: $(VENV)/.complete
+	$(BIN)/python -m Testing.take_workbench_pictures
+
 # Qt, in which the tests show the panel of Slicer without a screen, links these libraries and doesn't bring them; cmake
-# reads the extension's lists as Slicer's build does.
+# reads the extension's lists as Slicer's build does; Chromium shows the workbench to its tests.
 system:
-	@if command -v cmake >/dev/null && $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
+	@if command -v cmake chromium chromedriver >/dev/null && $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
 			$(LIBRARIES) 2>/dev/null; then \
 		echo "make system: nothing is missing"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES); \
+		apt-get update && apt-get install --yes --no-install-recommends $(PACKAGES) $(BROWSER); \
 	else \
-		echo "make system: skipped, needs root on Debian (apt-get install $(PACKAGES))"; \
+		echo "make system: skipped, needs root on Debian (apt-get install $(PACKAGES) $(BROWSER))"; \
 	fi
 
 # The panel installs from this folder. Slicer's own numpy stays as it is, so none is kept here.
@@ -87,6 +95,10 @@ $(BIN)/pip:
 $(VENV)/.base: pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
+
+$(VENV)/.workbench: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --editable '.[workbench]'
+	@touch $(VENV)/.base $@
 
 # torch comes first, so that nothing else chooses a build of it.
 $(VENV)/.complete: pyproject.toml | $(BIN)/pip

@@ -88,6 +88,16 @@ def test_training_knows_nothing_of_slicer():
         assert among(imported(path), (*APPLICATION, f"{LIBRARY}.panel", f"{LIBRARY}.mrml")) == [], path
 
 
+def test_what_the_workbench_keeps_is_kept_without_slicer():
+    store = files(ROOT / "Workbench" / "store")
+    for path in store:
+        names = among(imported(path), (*APPLICATION, "torch", "Training", "Testing", f"{LIBRARY}.panel", f"{LIBRARY}.mrml"))
+        assert names == [], path
+    code = f"import sys, Workbench.store.dataset; print(*[name for name in {APPLICATION!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert store and loaded.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [

@@ -173,6 +173,7 @@ def test_segments_of_the_sacrum_become_sacrum(trunk):
     usual, column = named(spine, look)
     array, shorter = named(spine, lowest_is_sacrum)
     assert len(shorter.levels.values) == len(column.levels.values) - 1 and shorter.levels.values[-1] == 24
+    assert DISC_OFFSET + SACRUM not in array and DISC_OFFSET + 24 in array
     lowest = usual == column.levels.values[-1]
     assert (array[lowest] == SACRUM).all() and not (array == VERTEBRA_LEVEL_UNKNOWN).any()
 

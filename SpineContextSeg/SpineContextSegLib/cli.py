@@ -1,7 +1,7 @@
 """The command `spinecontextseg`: what the user typed, and which exit code answers it.
 
-0 = done; 2 = refused before any work, with one line that says what to do; 1 = anything else, with one line and a log;
-130 = interrupted, nothing left behind.
+0 = done; 2 = refused before any work, with one line that says what to do; 1 = anything else, with one line and a log,
+or, of many scans, some that were refused or failed; 130 = interrupted, nothing left half done.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import evaluate, levels, measure, models, phantom, segment
+from .commands import batch, evaluate, levels, measure, models, phantom, segment
 from .commands.interruption import Interruption
-from .errors import Cancelled, InputRefused, NotHounsfield
+from .errors import Cancelled, Incomplete, InputRefused, NotHounsfield
 from .faults import describe, write_log
 
 PROGRAM = "spinecontextseg"
@@ -29,6 +29,7 @@ EXAMPLES = """\
 examples:
   spinecontextseg segment chest.nii.gz -o chest.seg.nrrd --preview chest.png
   spinecontextseg segment dicom_folder -o spine.nii.gz --structures all --report report.json
+  spinecontextseg batch cohort results
   spinecontextseg evaluate spine.nii.gz truth.nii.gz
   spinecontextseg levels spine.nii.gz --this L4=L5 --output corrected.nii.gz
   spinecontextseg measure chest.nii.gz chest.seg.nrrd --table vertebrae.csv
@@ -53,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EXAMPLES, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__} (research use only)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (segment, evaluate, measure, levels, models, phantom):
+    for command in (segment, batch, evaluate, measure, levels, models, phantom):
         command.add_parser(commands, formatter)
     return parser
 
@@ -78,9 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except InputRefused as error:
             _say(error)
             return REFUSED
-        except (KeyboardInterrupt, Cancelled):
-            _say("interrupted, nothing was written.")
+        except (KeyboardInterrupt, Cancelled) as error:
+            _say(str(error) or "interrupted, nothing was written.")
             return INTERRUPTED
+        except Incomplete as error:
+            _say(error)
+            return FAILED
         except Exception as error:  # noqa: BLE001, the last place that can turn a fault into words
             log = write_log(error)
             _say(f"{describe(error)} {f'The log is {log}' if log else 'No log could be written'}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ def name_vertebrae(
     levels = read_levels(seen, centers, _sacrum_follows(centers, spine))
     of_number = np.zeros(len(kept) + 1, np.uint8)
     of_number[1:][kept] = levels.values
-    of_gap = np.array([level_above(levels.values[0]), *levels.values], np.uint8)
+    of_gap = _levels_above_gaps(levels.values)
     for part, where, points in _labelled(labels):
         values = part[where]
         disc, sacrum, bone = (values == kind for kind in (DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN))
@@ -106,6 +106,15 @@ def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     nearest = np.argmin([((points - center) ** 2).sum(1) for center in centers], axis=0)
     below = ((points - centers[nearest]) * along[nearest]).sum(1) > 0
     return nearest + below
+
+
+def _levels_above_gaps(values: Sequence[int]) -> np.ndarray:
+    """(n + 1,) the vertebra above each gap: above the first, between, and below the last of n levels. No disc lies in
+    or below the sacrum: what looks like one is that of the last vertebra."""
+    above = [level_above(values[0])]
+    for value in values:
+        above.append(above[-1] if value == SACRUM else value)
+    return np.array(above, np.uint8)
 
 
 def level_above(value: int) -> int:

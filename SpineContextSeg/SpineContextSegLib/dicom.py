@@ -68,6 +68,14 @@ def read_dicom_folder(folder: Path) -> tuple[Volume, list[str]]:
     return read_dicom_files([path for path in sorted(paths) if is_dicom_file(path)], str(folder))
 
 
+def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
+    """The slices of every series among DICOM files, by series UID; files without an image in space are left out."""
+    series = defaultdict(list)
+    for item in filter(None, map(_read_slice, paths)):
+        series[item.series_uid].append(item)
+    return dict(series)
+
+
 def is_dicom_file(path: Path) -> bool:
     """True for a DICOM file, with or without the preamble of a proper one."""
     try:

@@ -10,4 +10,8 @@ class NotHounsfield(InputRefused):
 
 
 class Cancelled(Exception):
-    """The user asked to stop; nothing was written."""
+    """The user asked to stop; nothing was written, unless the message says what was."""
+
+
+class Incomplete(Exception):
+    """Of many pieces of work some could not be done, all others are; the message is one sentence that says so."""

@@ -1,9 +1,16 @@
-"""How much memory this process has needed at most."""
+"""How much memory this process has needed at most, and how much this computer has to give."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+# A container's limit and what it uses, of both generations of Linux's control groups.
+_CONTAINER_FILES = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def peak_memory_mb() -> float | None:
@@ -19,3 +26,35 @@ def peak_memory_mb() -> float | None:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def free_memory_bytes() -> int | None:
+    """What new processes can use without swapping; all that is built in where the system doesn't say more; or None."""
+    if sys.platform == "win32":
+        return _free_on_windows()
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        try:
+            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError):
+            return None
+    for limit, used in _CONTAINER_FILES:
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return max(0, free)
+
+
+def _free_on_windows() -> int | None:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        # MEMORYSTATUSEX: two numbers of 32 bits, then seven of 64; the third field is what is free.
+        _fields_ = [("length", ctypes.c_uint32), ("load", ctypes.c_uint32), ("total", ctypes.c_uint64),
+                    ("free", ctypes.c_uint64), ("others", ctypes.c_uint64 * 5)]  # fmt: skip
+
+    status = Status(length=ctypes.sizeof(Status))
+    return status.free if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None

@@ -40,7 +40,7 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
         if not path.exists():
             raise InputRefused(f"'{path}' does not exist: check the path.")
     if prediction.is_file() and reference.is_file():
-        return [Pair(_stem(prediction), prediction, reference)], []
+        return [Pair(stem(prediction), prediction, reference)], []
     if prediction.is_file() or reference.is_file():
         raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
     predictions, references = _label_files(prediction), _references(reference)
@@ -59,7 +59,7 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
                 "give it the name of its scan."
             )
         partner[found[0]] = target
-        pairs.append(Pair(_stem(target), found[0], target))
+        pairs.append(Pair(stem(target), found[0], target))
     notes += [
         f"Not counted, since it has no reference: '{path.relative_to(prediction)}'."
         for path in predictions
@@ -84,7 +84,7 @@ def _label_files(folder: Path) -> list[Path]:
 def _references(folder: Path) -> list[Path]:
     files = _label_files(folder)
     for suffixes in ((_VERTEBRA_MASK,), _LABEL_SUFFIXES):
-        marked = [path for path in files if _stem(path).lower().endswith(suffixes)]
+        marked = [path for path in files if stem(path).lower().endswith(suffixes)]
         if marked:
             return marked
     return files
@@ -102,7 +102,14 @@ def _candidates(target: Path, predictions: list[Path]) -> list[Path]:
     return [path for path in predictions if subject and subject <= set(_scan_name(path).split("_")) <= parts]
 
 
-def _stem(path: Path) -> str:
+def is_named_as_labels(path: Path) -> bool:
+    """Whether a file bears the name of a segmentation, as one that lies beside its scan does."""
+    named = stem(path).lower().endswith((_VERTEBRA_MASK, *_LABEL_SUFFIXES))
+    return named or path.name.lower().endswith(".seg.nrrd")
+
+
+def stem(path: Path) -> str:
+    """The name of a file of voxels without its ending, which may have two parts."""
     for ending in LABEL_FILE_ENDINGS:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
@@ -110,7 +117,7 @@ def _stem(path: Path) -> str:
 
 
 def _scan_name(path: Path) -> str:
-    name = _stem(path).lower()
+    name = stem(path).lower()
     for suffix in (_VERTEBRA_MASK, *_LABEL_SUFFIXES, *_SCAN_SUFFIXES):
         name = name.removesuffix(suffix)
     return name

@@ -50,7 +50,7 @@ DONE, FAILED, REFUSED, CALLER_GONE = 0, 1, 2, 3
 _START = (
     "import os, sys; here = os.getcwd(); "
     "sys.path[:] = [sys.argv.pop(1), *(p for p in sys.path if p and os.path.abspath(p) != here)]; "
-    "from SpineContextSegLib.worker import main; os._exit(main(sys.argv[1:]))"
+    "from SpineContextSegLib.{module} import main; os._exit(main(sys.argv[1:]))"
 )
 _WINDOWS_POLL_SECONDS = 0.1
 
@@ -87,7 +87,12 @@ class HandoverError(OSError):
 
 def worker_arguments(request_folder: Path) -> list[str]:
     """What to start a Python interpreter with, so that it works on a folder filled by `write_request`."""
-    return ["-c", _START, str(Path(__file__).resolve().parents[1]), str(request_folder)]
+    return process_arguments("worker", str(request_folder))
+
+
+def process_arguments(module: str, *arguments: str) -> list[str]:
+    """What to start a Python interpreter with, so that it runs `main(arguments)` of a module of this package."""
+    return ["-c", _START.format(module=module), str(Path(__file__).resolve().parents[1]), *arguments]
 
 
 def write_request(folder: Path, volume: Volume, request: Request) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from .outputs import print_if_possible
+
 
 class Bar:
     """Counts `unit`s done of a total that is known only once the work reports, and may grow."""
@@ -21,6 +23,14 @@ class Bar:
             self._bar = tqdm(total=total, unit=f" {self._unit}", file=sys.stderr, disable=None, leave=False)
         self._bar.total = total
         self._bar.update(done - self._bar.n)
+
+    def say(self, text: str) -> None:
+        """A line above the bar, on stdout."""
+        if self._bar is None:
+            print_if_possible(text)
+            return
+        with self._bar.external_write_mode(file=sys.stdout):
+            print_if_possible(text)
 
     def __enter__(self) -> Bar:
         return self

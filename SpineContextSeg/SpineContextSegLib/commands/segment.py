@@ -42,7 +42,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser = commands.add_parser(
         "segment", help="segment the spine in a CT", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
     )
-    parser.add_argument("input", metavar="INPUT", type=_named, help="the CT: a file or a DICOM folder")
+    parser.add_argument("input", metavar="INPUT", type=named_path, help="the CT: a file or a DICOM folder")
     parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, required=True, help="the segmentation to write")
     parser.add_argument("--structures", choices=("spine", "all"), default="spine",
                         help="spine: vertebrae and sacrum (default); all: also spinal canal and discs")  # fmt: skip
@@ -61,7 +61,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
                         help="auto (default) takes 8 bits where model and processor have them")  # fmt: skip
     parser.add_argument("--everywhere", action="store_true",
                         help="look closely at the whole body, not only where the spine is; slow")  # fmt: skip
-    parser.add_argument("--threads", metavar="N", type=_positive, help="CPU threads to use (default: all)")
+    parser.add_argument("--threads", metavar="N", type=positive_number, help="CPU threads to use (default: all)")
     parser.add_argument("--force", action="store_true",
                         help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
     parser.set_defaults(run=run)
@@ -123,14 +123,16 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     print_if_possible(account.summary())
 
 
-def _named(text: str) -> Path:
+def named_path(text: str) -> Path:
+    """A path on the command line."""
     # An empty name, as of a variable that isn't set, would mean the current folder.
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
     return Path(text)
 
 
-def _positive(text: str) -> int:
+def positive_number(text: str) -> int:
+    """A number of threads or processes on the command line."""
     if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
     return int(text)
