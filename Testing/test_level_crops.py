@@ -50,7 +50,7 @@ def test_card_names_what_is_taught():
 def test_every_level_is_drawn_equally_often(crops):
     rng = np.random.default_rng(0)
     drawn = Counter(CLASSES[crops.draw(rng)[1]] for _ in range(400))
-    assert 25 < drawn.pop(NONE) < 75
+    assert 40 < drawn.pop(NONE) < 105
     assert len(drawn) > 7 and min(drawn.values()) > 400 / len(drawn) / 3
 
 
@@ -80,7 +80,7 @@ def test_vertebra_lies_in_the_middle_of_its_crop():
     away = []
     for _ in range(60):
         crop, level = LevelCrops(source).draw(rng)
-        assert LEVELS[level] == 22
+        assert CLASSES[level] in ("L3", NONE)  # upside down, now and then
         found = np.argwhere(crop.numpy() > 800)
         if len(found):
             away.append(found.mean(0) - (np.array(SIZE) - 1) / 2)

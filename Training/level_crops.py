@@ -39,6 +39,8 @@ _FAR_SHARE, _FAR_JITTER_MM = 0.15, 7.0
 # Hips, skull, ribs and the like, of which a network that segments may take a piece for a vertebra.
 _NONE_SHARE = 0.12
 _NONE_PER_BODY = 8
+# Of a scan whose head and feet were exchanged, nothing can be named.
+_UPSIDE_DOWN_SHARE = 0.06
 _NONE_FROM_SPINE_MM = 20.0
 _BONE_HU = 250
 # Scans end anywhere, most often across the column.
@@ -101,10 +103,12 @@ class LevelCrops:
         is_none = none in self._places and rng.random() < _NONE_SHARE
         level = none if is_none else int(rng.choice(levels))
         place = self._places[level][rng.integers(len(self._places[level]))]
+        is_upside_down = rng.random() < _UPSIDE_DOWN_SHARE
         sigma = _FAR_JITTER_MM if rng.random() < _FAR_SHARE else _JITTER_MM
         center = place.center + rng.normal(0, sigma, 3) / self.source.spacing_mm
         cut = self.source.cut if isinstance(self.source, RealPatches) else self.source.render
-        return self._cropped(cut(place.where, center, rng).hu, rng), level
+        hu = self._cropped(cut(place.where, center, rng).hu, rng)
+        return (hu.flip(0), none) if is_upside_down else (hu, level)
 
     def _cropped(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
         """With air where the scan may have ended: above or below, or, as a box around the spine, on every side."""

@@ -14,6 +14,10 @@ from .pieces import HALF
 from .refine import Spine
 from .volume import Volume
 
+UNNAMED = (
+    "No vertebra could be named: too little of them is in view, or head and feet are exchanged in the file; compare its"
+    " orientation."
+)
 _LEAST_SACRUM_ML = 2.0
 # From the middle of the last vertebra to the sacrum, as a share of the way to the vertebra above.
 _SACRUM_WITHIN = 0.95

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .checks import check_input, check_result
-from .column import Column, name_vertebrae
-from .labels import BINARY_SPINE, structure
+from .column import UNNAMED, Column, name_vertebrae
+from .labels import BINARY_SPINE, VERTEBRA_LEVEL_UNKNOWN, structure
 from .locate import OVERVIEW_MM, overview, spine_points
 from .model import Model
 from .naming import looks_of
@@ -127,6 +127,8 @@ def segment(
             warnings += helper.warnings
         warnings += runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
+        if naming and not column and VERTEBRA_LEVEL_UNKNOWN in volumes:
+            warnings.append(UNNAMED)
     who = f"{card.name} {card.version}", runtime.name, runtime.device, runtime.precision
     return Result(labels, column, volumes, warnings, clock.seconds, *who, look.windows)
 

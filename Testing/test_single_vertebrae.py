@@ -1,0 +1,105 @@
+"""Single vertebrae by the shipped model, from CT to levels: a whole trunk, pieces of it, and what can't be named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+import SpineContextSegLib
+from SpineContextSegLib.evaluate import identify_levels
+from SpineContextSegLib.labels import BINARY_SPINE, VERTEBRAE
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pipeline import segment
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
+from SpineContextSegLib.volume import Volume
+from Training.anatomy.generate import generate
+from Training.classes import RIB
+from Training.make_phantom import make_phantom
+
+SAMPLE = Path(SpineContextSegLib.__file__).parent / "sample"
+NAMES = "the result", "the truth"
+
+
+@pytest.fixture(scope="module")
+def segmented():
+    model = load_model("spinecontext-ct")
+    runtime, helpers = choose_runtime(model), choose_helpers(model)
+    return lambda volume: segment(volume, model, runtime, **helpers, structures="all")
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return read_volume(SAMPLE / "phantom_ct.nii.gz")[0], read_labels(SAMPLE / "phantom_labels.nii.gz")
+
+
+def planes(volume: Volume, first: int, last: int) -> Volume:
+    piece = slice(first, last), slice(None), slice(None)
+    return Volume(volume.array[piece], volume.grid.crop(piece).affine)
+
+
+def planes_of(labels: Volume, *values: int) -> tuple[int, int]:
+    found = np.flatnonzero(np.isin(labels.array, values).any((1, 2)))
+    return int(found[0]), int(found[-1]) + 1
+
+
+def right_or_unsure(result, truth) -> bool:
+    if result.column is None or not result.column.levels.certain:
+        return True
+    levels = identify_levels(result.labels, truth, names=NAMES)
+    return levels.whole.rate == 1.0
+
+
+def test_every_vertebra_of_the_sample_is_named(segmented, sample):
+    ct, truth = sample
+    result = segmented(ct)
+    levels = identify_levels(result.labels, truth, names=NAMES)
+    assert levels.whole.rate == 1.0, levels.whole.errors()
+    assert result.column.levels.certain and result.levels_known
+    values = result.column.levels.values
+    for value in values:
+        both = (result.labels.array == value, truth.array == value)
+        if both[1].sum() > 500:
+            dice = 2 * (both[0] & both[1]).sum() / (both[0].sum() + both[1].sum())
+            assert dice > 0.75, (value, dice)
+    names = [entry["name"] for entry in result.report()["structures"]]
+    assert any(name.endswith("vertebra") for name in names) and not any("unknown" in name for name in names)
+
+
+def test_column_that_is_cut_at_both_ends(segmented, sample):
+    """L1 to L3 and parts of their neighbors: the parts are there, and marked."""
+    ct, truth = sample
+    first, last = planes_of(truth, 20, 21, 22)
+    piece, expected = planes(ct, first, last), planes(truth, first, last)
+    result = segmented(piece)
+    assert right_or_unsure(result, expected)
+    assert result.column.at_border[[0, -1]].all() and not result.column.at_border.all()
+
+
+@pytest.mark.parametrize("value", [3, 12, 22])
+def test_one_vertebra(segmented, sample, value):
+    ct, truth = sample
+    if value not in truth.array:
+        pytest.skip(f"the sample doesn't show {value}")
+    first, last = planes_of(truth, value)
+    result = segmented(planes(ct, first, last))
+    assert right_or_unsure(result, planes(truth, first, last))
+
+
+def test_scan_whose_head_and_feet_are_exchanged_is_not_named_for_certain(segmented, sample):
+    ct, _ = sample
+    upside_down = segmented(Volume(np.ascontiguousarray(ct.array[::-1]), ct.affine))
+    said = " ".join(upside_down.warnings)
+    assert "head and feet are exchanged" in said or "Levels are uncertain" in said
+
+
+def test_ribs_are_left_out(segmented):
+    seed, spacing_mm = 1011, 2.0
+    anatomy = generate(seed, spacing_mm, region="chest")
+    ct, truth = make_phantom(seed, "chest", spacing_mm)
+    found = np.isin(segmented(ct).labels.array, list(BINARY_SPINE))
+    rib = (anatomy.label == RIB).numpy()[:, ::-1, ::-1]
+    from_spine = distance_transform_edt(~np.isin(truth.array, list(VERTEBRAE)), sampling=spacing_mm)
+    aside = rib & (from_spine > 10)
+    assert aside.sum() > 5000 and found[aside].mean() < 0.01

@@ -1,0 +1,65 @@
+"""Which scan is it? By its content, so that neither a new name nor a new place makes it another one, nor the same name
+the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from SpineContextSegLib.dicom import is_dicom_file
+from SpineContextSegLib.errors import InputRefused
+
+_BLOCK_BYTES = 1 << 16
+_BLOCKS = 16
+# The header of a DICOM file, with the UID that no other image has.
+_DICOM_HEADER_BYTES = 1 << 13
+_DETACHED = (".mhd", ".nhdr")
+_DETACHED_HEADER_BYTES = 1 << 20
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data file\s*:)\s*(\S[^\r\n]*?)\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+def fingerprint(scan: Path) -> str:
+    """64 hexadecimal digits that stand for a scan: a file, or a folder of DICOM files.
+
+    Taken from the size and from 16 blocks spread over the file, its header and its end (in `.gz`, a checksum of
+    everything) among them; of a folder, from size and header of each DICOM file, whatever these are called. So it takes
+    a moment also for a large scan. A file that was packed anew counts as another scan.
+
+    Raises:
+        InputRefused: there is no such file or folder, or no DICOM file in the folder.
+        OSError: it can't be read.
+    """
+    if scan.is_dir():
+        files = [Path(parent, name) for parent, _, names in os.walk(scan) for name in names if name != "DICOMDIR"]
+        digests = sorted(_of_start(path) for path in files if is_dicom_file(path))
+        if not digests:
+            raise InputRefused(f"'{scan}' holds no DICOM files: give the folder of a CT series.")
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+    if not scan.is_file():
+        raise InputRefused(f"'{scan}' does not exist: check the path, and that its disk is connected.")
+    whole = _of_blocks(scan)
+    if scan.suffix.lower() in _DETACHED:
+        with open(scan, "rb") as file:
+            stated = _DATA_FILE.search(file.read(_DETACHED_HEADER_BYTES))
+        data = scan.parent / os.fsdecode(stated[1]) if stated else scan
+        if data.is_file():
+            whole += _of_blocks(data)
+    return hashlib.sha256(whole).hexdigest()
+
+
+def _of_blocks(path: Path) -> bytes:
+    size = path.stat().st_size
+    digest = hashlib.sha256(b"%d" % size)
+    last = max(0, size - _BLOCK_BYTES)
+    with open(path, "rb") as file:
+        for start in sorted({last * n // (_BLOCKS - 1) for n in range(_BLOCKS)}):
+            file.seek(start)
+            digest.update(file.read(_BLOCK_BYTES))
+    return digest.digest()
+
+
+def _of_start(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.sha256(b"%d" % path.stat().st_size + file.read(_DICOM_HEADER_BYTES)).digest()

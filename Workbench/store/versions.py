@@ -1,0 +1,291 @@
+"""Every saved state of a scan's labels: the model's results, the corrections, and what was saved in passing.
+
+Beside the scan lies a folder `spinecontextseg-versions`, in it one folder per scan, in it one folder per version:
+
+    spinecontextseg-versions/chest-5f0c1d2e3a4b/0002-correction-9b1c7e52/saved_labels.nrrd, version.json
+
+The digits behind the scan's name are the start of its fingerprint (see `fingerprint`), by which its versions are found,
+so a renamed scan keeps them and another scan of the same name doesn't get them. Every version has a folder of its own,
+which appears when it is whole; nothing is ever written into an earlier one, but for the mark of an unwanted autosave.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import re
+import threading
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.reading import READABLE_ENDINGS, read_labels
+from SpineContextSegLib.volume import Volume, count_labels
+from SpineContextSegLib.writing import write_volume
+
+from .database import DATABASE
+from .fingerprint import fingerprint
+from .whole_folders import remove_abandoned, remove_folder, whole_folder
+
+VERSIONS_FOLDER = "spinecontextseg-versions"
+KEPT_AUTOSAVES = 3
+Kind = Literal["model", "correction", "autosave"]
+
+# Named as labels are, so that whoever searches the folder for scans passes over them.
+_LABELS, _RECORD, _SET_ASIDE = "saved_labels.nrrd", "version.json", "set-aside"
+_VERSION_NAME = re.compile(rf"\d+-({'|'.join(get_args(Kind))})-[0-9a-f]+")
+_SHORT = 12  # digits of a fingerprint in the name of a folder
+_NAME_BYTES = 100  # of the scan's name in there, far within what file systems allow
+
+
+@dataclass(frozen=True)
+class Version:
+    """One saved state.
+
+    Attributes:
+        number: from 1 on in the order of saving, which doesn't depend on the clock.
+        kind: "model" (a model's result), "correction" (saved by hand) or "autosave".
+        by: the user.
+        saved: when (with time zone).
+        names: label value -> name of the segment.
+        report: of the model's run (`pipeline.Result.report`), or None.
+        folder: where it lies; its last part is the same wherever the data are moved to.
+    """
+
+    number: int
+    kind: Kind
+    by: str
+    saved: datetime
+    names: Mapping[int, str]
+    report: dict | None
+    folder: Path
+
+
+class Versions:
+    """The versions of one scan. The object stands for one session of work, so keep it while the scan is open.
+
+    Args:
+        scan: file or DICOM folder; versions lie in a folder beside it.
+        data_folder: where they go when the folder of the scan can't be written to, or is gone.
+
+    Raises:
+        InputRefused: there is no such scan.
+        OSError: it can't be read.
+    """
+
+    def __init__(self, scan: str | Path, data_folder: str | Path) -> None:
+        self._scan = Path(scan).absolute()
+        self._fingerprint = fingerprint(self._scan)
+        data_folder = Path(data_folder).absolute()
+        database = data_folder / DATABASE
+        # With a witness each: where a stick was, its mount point may still be, and what is written there would be
+        # hidden by the next stick.
+        self._places = {self._scan.parent / VERSIONS_FOLDER: self._scan}
+        self._places[data_folder / VERSIONS_FOLDER] = database if database.exists() else data_folder
+        self._saving = threading.Lock()
+        self._mine: dict[int, Path] = {}
+        self._highest = 0
+
+    def save(
+        self, labels: Volume, names: Mapping[int, str], *, kind: Kind, by: str, report: dict | None = None
+    ) -> Version:
+        """Saves labels whole or not at all; earlier versions stay as they are.
+
+        Autosaves of this object that are older than its newest three are removed, and with a correction all of them.
+
+        Args:
+            labels: whole numbers (k, j, i) from 0 to 65535; affine IJK -> RAS in mm, sheared or not.
+            names: label value -> name, at least of the values that the labels hold.
+            kind, by, report: see `Version`.
+
+        Raises:
+            ValueError: an unknown kind, a value without a name, or a value below 0 or above 65535.
+            OSError: it could be written neither beside the scan nor in the data folder.
+        """
+        if kind not in get_args(Kind):
+            raise ValueError(f"there is no kind {kind!r} of versions")
+        present = count_labels(labels.array)
+        unnamed = present.keys() - names.keys() - {0}
+        if unnamed or max(present) > np.iinfo(np.uint16).max:
+            raise ValueError(f"labels {sorted(unnamed) or max(present)} can't be saved")
+        compact = labels.array.astype(np.uint8 if max(present) < 256 else np.uint16, copy=False)
+        with self._saving:
+            return self._save(Volume(compact, labels.affine), names, kind, by, report)
+
+    def list(self) -> list[Version]:
+        """All, oldest first."""
+        return [version for version in self._read() if version is not None]
+
+    def latest(self) -> Version | None:
+        """The newest correction or model's result; autosaves don't count, see `unsaved_autosave`."""
+        return next((version for version in reversed(self.list()) if version.kind != "autosave"), None)
+
+    def load(self, version: Version) -> Volume:
+        """The labels, to the voxel.
+
+        Raises:
+            InputRefused: the file is missing, damaged, or not the one that was saved.
+        """
+        path = version.folder / _LABELS
+        try:
+            whole = _digest(path) == json.loads((version.folder / _RECORD).read_text(encoding="utf-8"))["sha256"]
+            if whole:
+                return read_labels(path)
+        except FileNotFoundError as error:
+            raise InputRefused(f"Version {version.number} is gone ('{version.folder}'): check its disk.") from error
+        except (OSError, ValueError, KeyError) as error:
+            raise InputRefused(
+                f"Version {version.number} can't be read ({error}): check the disk, or take an earlier version."
+            ) from error
+        raise InputRefused(f"Version {version.number} ('{path}') is damaged: take an earlier version.")
+
+    def unsaved_autosave(self) -> Version | None:
+        """The newest autosave, where no correction was saved after it and nobody set it aside: work to be recovered."""
+        for version in reversed(self.list()):
+            if version.kind == "correction":
+                return None
+            if version.kind == "autosave":
+                return None if (version.folder / _SET_ASIDE).exists() else version
+        return None
+
+    def set_aside(self, version: Version) -> None:
+        """Says that an autosave isn't wanted: `unsaved_autosave` no longer tells of it or of older ones.
+
+        Raises:
+            OSError: it can't be marked, so it will be told of again.
+        """
+        (version.folder / _SET_ASIDE).touch()
+
+    def warnings(self) -> list[str]:
+        """Sentences for the user: damaged versions, or versions of another scan that had the name of this one."""
+        damaged = sum(version is None for version in self._read())
+        sentences = []
+        if damaged:
+            sentences.append(
+                f"{damaged} saved version{'s' * (damaged != 1)} of '{self._scan.name}' can't be read: check the disk."
+            )
+        others = self._of_another_scan()
+        if others:
+            sentences.append(
+                f"'{self._scan.name}' is not the scan that {others} saved version{'s' * (others != 1)} under this "
+                "name belong to: they are kept, and shown again with their own scan."
+            )
+        return sentences
+
+    def _save(self, labels: Volume, names: Mapping[int, str], kind: Kind, by: str, report: dict | None) -> Version:
+        number = self._highest = 1 + max([self._highest, *(int(path.name.split("-")[0]) for path in self._paths())])
+        content = {
+            "number": number,
+            "kind": kind,
+            "by": by,
+            "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "scan": self._scan.name,
+            "fingerprint": self._fingerprint,
+            "names": {str(value): name for value, name in names.items()},
+            "report": report,
+        }
+        folder = self._write(labels, content, f"{number:04d}-{kind}-{uuid.uuid4().hex[:8]}")
+        self._prune(kind, number, folder)
+        return _version(content, folder)
+
+    def _read(self) -> list[Version | None]:
+        """By number; None for each that can't be read."""
+        found: list[Version | None] = []
+        for path in self._paths():
+            try:
+                content = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+                if content["fingerprint"] == self._fingerprint:
+                    found.append(_version(content, path))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                # Another process may just have removed it.
+                found += [None] if path.exists() else []
+        return sorted(found, key=lambda v: (v.number, v.saved, v.folder.name) if v else (0,))
+
+    def _of_another_scan(self) -> int:
+        """How many versions beside the scan were made when another one had its name."""
+        count = 0
+        for folder in _subfolders(self._scan.parent / VERSIONS_FOLDER):
+            if folder.name.startswith(f"{_short_name(self._scan)}-"):
+                for path in _saved(folder):
+                    with suppress(OSError, ValueError, KeyError, TypeError):
+                        content = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+                        count += content["scan"] == self._scan.name and content["fingerprint"] != self._fingerprint
+        return count
+
+    def _paths(self) -> list[Path]:
+        """The folders of all versions, also of those that can't be read."""
+        ending = f"-{self._fingerprint[:_SHORT]}"
+        folders = [folder for place in self._places for folder in _subfolders(place) if folder.name.endswith(ending)]
+        return [path for folder in folders for path in _saved(folder)]
+
+    def _write(self, labels: Volume, content: dict, name: str) -> Path:
+        failed: OSError | None = None
+        for place, witness in self._places.items():
+            try:
+                if witness.exists():
+                    return self._write_in(place, labels, content, name)
+            except OSError as error:
+                failed = failed or error
+        raise failed or FileNotFoundError(
+            errno.ENOENT, "The disk of the scan and of the data folder is gone: connect it again", str(self._scan)
+        )
+
+    def _write_in(self, place: Path, labels: Volume, content: dict, name: str) -> Path:
+        place.mkdir(exist_ok=True)
+        ending = f"-{self._fingerprint[:_SHORT]}"
+        folders = [folder for folder in _subfolders(place) if folder.name.endswith(ending)]
+        folder = folders[0] if folders else place / f"{_short_name(self._scan)}{ending}"
+        folder.mkdir(exist_ok=True)
+        remove_abandoned(folder)
+        with whole_folder(folder / name) as partial:
+            write_volume(labels, partial / _LABELS)
+            content["sha256"] = _digest(partial / _LABELS)
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            (partial / _RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+        return folder / name
+
+    def _prune(self, kind: Kind, number: int, folder: Path) -> None:
+        """Other sessions' autosaves stay: they may be somebody's only copy."""
+        if kind == "autosave":
+            self._mine[number] = folder
+        if kind != "model":
+            kept = KEPT_AUTOSAVES if kind == "autosave" else 0
+            for old in sorted(self._mine, reverse=True)[kept:]:
+                remove_folder(self._mine.pop(old))
+
+
+def _version(content: dict, folder: Path) -> Version:
+    return Version(
+        int(content["number"]), content["kind"], content["by"], datetime.fromisoformat(content["saved"]),
+        {int(value): name for value, name in content["names"].items()}, content["report"], folder,
+    )  # fmt: skip
+
+
+def _short_name(scan: Path) -> str:
+    """The name of a scan without its ending, cut where it would be too long for the name of a folder."""
+    ending = next((e for e in sorted(READABLE_ENDINGS, key=len, reverse=True) if scan.name.lower().endswith(e)), "")
+    name = scan.name[: len(scan.name) - len(ending)] or scan.name
+    return name.encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore")
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except OSError:  # not there, or its disk is gone
+        return []
+
+
+def _saved(folder: Path) -> list[Path]:
+    return [path for path in _subfolders(folder) if _VERSION_NAME.fullmatch(path.name)]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

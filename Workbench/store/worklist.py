@@ -1,0 +1,355 @@
+"""The worklist: which scans there are, how far each one is, and what was noted; one SQLite file in the data folder."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+
+from SpineContextSegLib.cohort.scans import find_scans
+from SpineContextSegLib.commands.outputs import check_target
+from SpineContextSegLib.errors import InputRefused
+
+from .database import DATABASE, changing, prepare, reading
+from .fingerprint import fingerprint
+from .versions import Version, Versions
+
+
+class State(Enum):
+    """How far a scan is; in the order of the work."""
+
+    NEW = "new"
+    SEGMENTED = "segmented"
+    IN_CORRECTION = "in_correction"
+    DONE = "done"
+    REJECTED = "rejected"
+
+
+OPEN = (State.NEW, State.SEGMENTED, State.IN_CORRECTION)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scan of the worklist, as it was when it was read.
+
+    Attributes:
+        number: from 1 on in the order in which scans were added; never given twice.
+        scan: file or DICOM folder; it may be gone by now, see `Worklist.locate`.
+        name: of the file or folder, to show.
+        state: how far it is.
+        reason: why it was rejected, else None.
+        notes: free text, "" where there is none.
+        changed: when state or notes were last changed (with time zone).
+        by: the user who did.
+    """
+
+    number: int
+    scan: Path
+    name: str
+    state: State
+    reason: str | None
+    notes: str
+    changed: datetime
+    by: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one user changed in an entry, before and after: "state", "reason", "notes", "scan" (where it lies) or
+    "accepted" (which version was set to done)."""
+
+    what: str
+    before: str | None
+    after: str | None
+    changed: datetime
+    by: str
+
+
+class Worklist:
+    """See `open`. Every method reads or writes the file anew, so any thread and any number of workbenches may use it.
+
+    Methods raise InputRefused (one sentence: what is wrong and what to do) where the request can't be met, and OSError
+    (one sentence too) where the disk is full, the file is gone or another program keeps it locked; nothing is changed
+    then. Scans in the data folder are known by their place in it, so that it can be moved as a whole.
+    """
+
+    def __init__(self, folder: Path, by: str) -> None:
+        self._folder, self._path, self._by = folder, folder / DATABASE, by
+
+    @classmethod
+    def open(cls, folder: str | Path, by: str | None = None) -> Worklist:
+        """The worklist of a data folder, made where there is none.
+
+        Args:
+            folder: exists and can be written to.
+            by: the user whose changes these are; the one who is logged in by default.
+
+        Raises:
+            InputRefused: no such folder, it can't be written to, the file is of a newer version, or it is damaged (it
+                is kept under another name then, and opening again starts a new one).
+            OSError: disk full, or locked by another program for ten seconds.
+        """
+        folder = Path(os.path.abspath(folder))
+        check_target(folder / DATABASE)
+        prepare(folder / DATABASE)
+        return cls(folder, by or _user())
+
+    @property
+    def folder(self) -> Path:
+        """The data folder."""
+        return self._folder
+
+    def add(self, paths: Iterable[str | Path], on_problem: Callable[[str], None] | None = None) -> list[Entry]:
+        """Adds scans: files, DICOM folders, or folders to be searched for both.
+
+        A scan that is listed already is not listed twice, whatever it is called now: its entry is returned, and follows
+        it here unless it is still where it was. A folder with several DICOM series in it is one scan, see
+        `read_dicom_folder`.
+
+        Args:
+            paths: what to add.
+            on_problem: called with a sentence for each thing that can't be added. Without it, the first one is raised
+                and nothing is added.
+
+        Raises:
+            InputRefused: a path is missing, no scan or unreadable, and `on_problem` isn't given.
+        """
+        problem = on_problem or _refuse
+        identities: dict[Path, str] = {}
+        for path in paths:
+            for scan in _scans(Path(os.path.abspath(path)), problem):
+                try:
+                    identities[scan] = fingerprint(scan)
+                except (InputRefused, OSError) as error:
+                    problem(f"'{scan}' can't be read ({error}).")
+        numbers: dict[int, None] = {}
+        with changing(self._path) as connection:
+            for scan, identity in identities.items():
+                numbers[self._add(connection, scan, identity)] = None
+        by_number = {entry.number: entry for entry in self.entries()}
+        return [by_number[number] for number in numbers]
+
+    def entries(self) -> list[Entry]:
+        """All, in the order of their numbers."""
+        return self._select("ORDER BY number")
+
+    def entry(self, number: int) -> Entry:
+        """Raises InputRefused where there is none with this number."""
+        found = self._select("WHERE number = ?", number)
+        if not found:
+            raise _no_entry(number)
+        return found[0]
+
+    def history(self, number: int) -> list[Change]:
+        """Every change of an entry, the oldest first: what two people wrote at once is not lost for either."""
+        with reading(self._path) as connection:
+            rows = connection.execute(
+                "SELECT what, before, after, changed, by FROM change WHERE number = ? ORDER BY id", (number,)
+            ).fetchall()
+        return [Change(what, before, after, datetime.fromisoformat(at), by) for what, before, after, at, by in rows]
+
+    def locate(self, number: int) -> Path:
+        """The scan of an entry, after a look that it is there and is the one that was added.
+
+        Raises:
+            InputRefused: it is gone, or another scan has taken its place.
+            OSError: it can't be read.
+        """
+        entry = self.entry(number)
+        with reading(self._path) as connection:
+            (added,) = connection.execute("SELECT fingerprint FROM entry WHERE number = ?", (number,)).fetchone()
+        if not entry.scan.exists():
+            raise InputRefused(
+                f"'{entry.scan}' is gone: connect its disk, or add the scan from where it is now; its corrections are "
+                "found again."
+            )
+        if fingerprint(entry.scan) != added:
+            raise InputRefused(
+                f"'{entry.scan}' is not the scan that was added as number {number}, its content is another one: put "
+                "the first one back, or add this one, which becomes an entry of its own."
+            )
+        return entry.scan
+
+    def versions(self, number: int) -> Versions:
+        """Where the labels of an entry are kept. Raises as `locate`."""
+        return Versions(self.locate(number), self._folder)
+
+    def set_state(self, number: int, state: State, reason: str | None = None) -> Entry:
+        """Changes the state.
+
+        DONE means the newest saved correction or model's result of this moment, which `accepted` tells and the dataset
+        holds; later versions don't change that until the scan is set to DONE again.
+
+        Raises:
+            InputRefused: REJECTED without a reason; DONE with nothing saved, or with unsaved work (an autosave newer
+                than the last correction: save it as a correction or set it aside first).
+        """
+        reason = (reason or "").strip()
+        if state is State.REJECTED and not reason:
+            raise InputRefused("A scan is rejected with a reason: say why it can't be used.")
+        accepted = self._version_to_accept(number) if state is State.DONE else None
+        self._change(
+            number, state=state.value, reason=reason if state is State.REJECTED else None, accepted=accepted
+        )
+        return self.entry(number)
+
+    def accepted(self, number: int) -> Version | None:
+        """The version that was set to DONE, None where the entry is in another state.
+
+        Raises:
+            InputRefused: as `locate`, or that version is missing.
+        """
+        self.entry(number)
+        with reading(self._path) as connection:
+            (name,) = connection.execute("SELECT accepted FROM entry WHERE number = ?", (number,)).fetchone()
+        if name is None:
+            return None
+        found = [version for version in self.versions(number).list() if version.folder.name == name]
+        if not found:
+            raise InputRefused(
+                f"The version of number {number} that was set to done ('{name}') is missing: connect its disk, or set "
+                "the scan to done again."
+            )
+        return found[0]
+
+    def set_notes(self, number: int, text: str) -> Entry:
+        """Replaces the notes; the earlier ones stay in `history`."""
+        self._change(number, notes=text)
+        return self.entry(number)
+
+    def next_open(self, after: int | None = None) -> Entry | None:
+        """The first entry beyond number `after` that is neither done nor rejected."""
+        states = [state.value for state in OPEN]
+        marks = ", ".join("?" * len(states))
+        found = self._select(f"WHERE number > ? AND state IN ({marks}) ORDER BY number LIMIT 1", after or 0, *states)
+        return found[0] if found else None
+
+    def previous(self, before: int) -> Entry | None:
+        """The entry that stands before number `before`, in any state."""
+        found = self._select("WHERE number < ? ORDER BY number DESC LIMIT 1", before)
+        return found[0] if found else None
+
+    def progress(self) -> dict[State, int]:
+        """How many entries are in each state, 0 included, in the order of `State`."""
+        with reading(self._path) as connection:
+            counts = dict(connection.execute("SELECT state, count(*) FROM entry GROUP BY state"))
+        return {state: counts.get(state.value, 0) for state in State}
+
+    def _add(self, connection: sqlite3.Connection, scan: Path, identity: str) -> int:
+        stored, now = self._stored(scan), _now()
+        row = connection.execute("SELECT number, scan FROM entry WHERE fingerprint = ?", (identity,)).fetchone()
+        if row is None:
+            return connection.execute(
+                "INSERT INTO entry (scan, fingerprint, state, changed, by) VALUES (?, ?, ?, ?, ?)",
+                (stored, identity, State.NEW.value, now, self._by),
+            ).lastrowid
+        number, before = row
+        if before != stored and not _is(self._scan(before), identity):
+            connection.execute("UPDATE entry SET scan = ? WHERE number = ?", (stored, number))
+            _log(connection, number, "scan", before, stored, now, self._by)
+        return number
+
+    def _change(self, number: int, **columns: str | None) -> None:
+        """Sets columns of one entry, and notes who did."""
+        with changing(self._path) as connection:
+            names = ", ".join(columns)
+            before = connection.execute(f"SELECT {names} FROM entry WHERE number = ?", (number,)).fetchone()
+            if before is None:
+                raise _no_entry(number)
+            now = _now()
+            assignments = ", ".join(f"{name} = ?" for name in columns)
+            connection.execute(
+                f"UPDATE entry SET {assignments}, changed = ?, by = ? WHERE number = ?",
+                (*columns.values(), now, self._by, number),
+            )
+            for (name, new), old in zip(columns.items(), before, strict=True):
+                if new != old:
+                    _log(connection, number, name, old, new, now, self._by)
+
+    def _version_to_accept(self, number: int) -> str:
+        versions = self.versions(number)
+        if versions.unsaved_autosave():
+            raise InputRefused(
+                "There is work on this scan that was only saved in passing: save it as a correction or discard it "
+                "before the scan is done."
+            )
+        latest = versions.latest()
+        if latest is None:
+            raise InputRefused("Nothing was saved for this scan: segment it, or save a correction, before it is done.")
+        return latest.folder.name
+
+    def _select(self, rest: str, *values: object) -> list[Entry]:
+        with reading(self._path) as connection:
+            rows = connection.execute(
+                f"SELECT number, scan, state, reason, notes, changed, by FROM entry {rest}", values
+            ).fetchall()
+        return [
+            Entry(n, self._scan(scan), Path(scan).name, State(state), reason, notes, datetime.fromisoformat(at), by)
+            for n, scan, state, reason, notes, at, by in rows
+        ]
+
+    def _stored(self, scan: Path) -> str:
+        inside = scan.relative_to(self._folder) if scan.is_relative_to(self._folder) else scan
+        text = inside.as_posix()
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputRefused(f"The name of '{text!a}' holds characters that are none: rename it.") from error
+        return text
+
+    def _scan(self, stored: str) -> Path:
+        return self._folder / stored
+
+
+def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
+    """The scans that lie at or below a path: files, and folders of DICOM files."""
+    if not path.exists():
+        problem(f"'{path}' does not exist: check the path.")
+        return []
+    try:
+        cohort = find_scans(path)
+    except InputRefused as refusal:
+        problem(str(refusal))
+        return []
+    for where, sentence in cohort.unreadable.items():
+        problem(f"'{where}': {sentence}")
+    found = [scan.files[0].parent if scan.is_series and len(scan.files) > 1 else scan.files[0] for scan in cohort.scans]
+    # What lies below a DICOM folder is read with it.
+    return [scan for scan in dict.fromkeys(found) if not any(other in scan.parents for other in found)]
+
+
+def _is(scan: Path, identity: str) -> bool:
+    try:
+        return fingerprint(scan) == identity
+    except (InputRefused, OSError):
+        return False
+
+
+def _refuse(sentence: str) -> None:
+    raise InputRefused(sentence)
+
+
+def _log(connection: sqlite3.Connection, number: int, *values: str | None) -> None:
+    connection.execute(
+        "INSERT INTO change (number, what, before, after, changed, by) VALUES (?, ?, ?, ?, ?, ?)", (number, *values)
+    )
+
+
+def _no_entry(number: int) -> InputRefused:
+    return InputRefused(f"The worklist has no entry {number}: choose one that it lists.")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a process without a user's name, as in a container
+        return "unknown"
