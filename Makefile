@@ -41,7 +41,7 @@ demo: $(VENV)/.base
 	$(BIN)/spinecontextseg evaluate $(DEMO)/spine.seg.nrrd $(DEMO)/phantom_labels.nii.gz
 
 app: $(VENV)/.workbench
-	$(BIN)/python -m Workbench $(SCAN) $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m Workbench $(if $(SCAN),"$(SCAN)") $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.complete
 	$(BIN)/python -m pytest
@@ -62,7 +62,8 @@ workbench-pictures: $(VENV)/.complete
 # Qt, in which the tests show the panel of Slicer without a screen, links these libraries and doesn't bring them; cmake
 # reads the extension's lists as Slicer's build does; Chromium shows the workbench to its tests.
 system:
-	@if command -v cmake chromium chromedriver >/dev/null && $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
+	@if command -v cmake >/dev/null && command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+			&& $(PYTHON) -c 'import ctypes, ensurepip, sys, venv; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
 			$(LIBRARIES) 2>/dev/null; then \
 		echo "make system: nothing is missing"; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -109,4 +110,4 @@ $(VENV)/.complete: pyproject.toml | $(BIN)/pip
 		echo "PIP_EXTRA_INDEX_URL name PyTorch's index of CPU builds (see PyTorch's installation page) and try again."; \
 		exit 1; \
 	fi
-	@touch $(VENV)/.base $@
+	@touch $(VENV)/.base $(VENV)/.workbench $@

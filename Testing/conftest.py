@@ -98,6 +98,14 @@ def slow_model(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def unhurried_model(tmp_path_factory) -> Path:
+    """The same answers within seconds: time to kill its process, and to wait for another that does the scan again."""
+    folder = tmp_path_factory.mktemp("models") / "unhurried"
+    export(bone_threshold_state(8), model_card("unhurried", 8, (48, 48, 48), 2.0), folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class SampleScan:
     """A CT on disk, the same in memory, and the mask (k, j, i) of its dense bone."""

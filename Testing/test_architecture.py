@@ -80,7 +80,7 @@ def test_the_process_class_knows_of_the_engine_only_the_worker():
 
 def test_training_and_tests_are_not_used_by_what_is_shipped():
     for path in [*files(PACKAGE), ROOT / "SpineContextSeg" / "SpineContextSeg.py"]:
-        assert among(imported(path), ("Training", "Testing", "Benchmarks")) == [], path
+        assert among(imported(path), ("Training", "Testing", "Benchmarks", "Workbench")) == [], path
 
 
 def test_training_knows_nothing_of_slicer():
@@ -90,9 +90,9 @@ def test_training_knows_nothing_of_slicer():
 
 def test_what_the_workbench_keeps_is_kept_without_slicer():
     store = files(ROOT / "Workbench" / "store")
+    above = (*APPLICATION, "torch", "Training", "Testing", f"{LIBRARY}.panel", f"{LIBRARY}.mrml")
     for path in store:
-        names = among(imported(path), (*APPLICATION, "torch", "Training", "Testing", f"{LIBRARY}.panel", f"{LIBRARY}.mrml"))
-        assert names == [], path
+        assert among(imported(path), above) == [], path
     code = f"import sys, Workbench.store.dataset; print(*[name for name in {APPLICATION!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert store and loaded.stdout.split() == []

@@ -58,9 +58,10 @@ def test_help_needs_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["segment"], ["levels"], ["measure"], ["evaluate"], ["models"], ["models", "register"], ["phantom"]],
+    [[], ["segment"], ["batch"], ["levels"], ["measure"], ["evaluate"], ["models"], ["models", "register"],
+     ["phantom"]],
     ids=" ".join,
-)
+)  # fmt: skip
 def test_help_fits_a_page(command, capsys):
     with pytest.raises(SystemExit) as leaving:
         main([*command, "--help"])
@@ -68,7 +69,7 @@ def test_help_fits_a_page(command, capsys):
     assert leaving.value.code == 0
     assert max(map(len, shown.splitlines())) <= 120
     assert len(shown.splitlines()) < 60
-    if command in ([], ["segment"]):
+    if command in ([], ["segment"], ["batch"]):
         assert "Research use only" in shown and "examples:" in shown
 
 

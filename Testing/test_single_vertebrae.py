@@ -57,12 +57,7 @@ def test_every_vertebra_of_the_sample_is_named(segmented, sample):
     levels = identify_levels(result.labels, truth, names=NAMES)
     assert levels.whole.rate == 1.0, levels.whole.errors()
     assert result.column.levels.certain and result.levels_known
-    values = result.column.levels.values
-    for value in values:
-        both = (result.labels.array == value, truth.array == value)
-        if both[1].sum() > 500:
-            dice = 2 * (both[0] & both[1]).sum() / (both[0].sum() + both[1].sum())
-            assert dice > 0.75, (value, dice)
+    assert levels.whole.mean_dice > 0.8
     names = [entry["name"] for entry in result.report()["structures"]]
     assert any(name.endswith("vertebra") for name in names) and not any("unknown" in name for name in names)
 
@@ -92,6 +87,7 @@ def test_scan_whose_head_and_feet_are_exchanged_is_not_named_for_certain(segment
     upside_down = segmented(Volume(np.ascontiguousarray(ct.array[::-1]), ct.affine))
     said = " ".join(upside_down.warnings)
     assert "head and feet are exchanged" in said or "Levels are uncertain" in said
+    assert upside_down.labels.array.any()
 
 
 def test_ribs_are_left_out(segmented):

@@ -1,5 +1,7 @@
 """Is this a CT of a body, and is the result believable? Refusals and warnings in words a clinician understands."""
 
+from pathlib import Path
+
 import numpy as np
 
 from .errors import InputRefused, NotHounsfield
@@ -37,6 +39,18 @@ BODY_FRACTION = 0.001
 NO_SPINE = "No spine was found: check that the scan shows the spine and is a CT in Hounsfield units."
 SPINE_VOLUME_ML = (1.0, 2500.0)
 SIDES = {(0, -1): "left", (0, 1): "right", (1, -1): "back", (1, 1): "front", (2, -1): "lower end", (2, 1): "upper end"}
+
+
+def check_path(path: Path) -> None:
+    """Refuses a name that is no text, as on old disks; SimpleITK would end the process over it.
+
+    Raises:
+        InputRefused: bytes in it aren't UTF-8.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputRefused(f"The name '{path}' holds bytes that are no text (UTF-8): rename it.") from error
 
 
 def check_geometry(grid: Grid) -> None:

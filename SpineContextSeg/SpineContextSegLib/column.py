@@ -23,6 +23,8 @@ _LEAST_SACRUM_ML = 2.0
 _SACRUM_WITHIN = 0.95
 _ALONE_WITHIN_MM = 32.0
 _CERTAINLY_NONE = 0.7
+# Metal or a tumor change one or two; where it is this share of them, the column lies upside down.
+_MOST_OF_NONE = 1 / 3
 # Of a volume at a time, so that the positions of the labelled ones fit into memory.
 _VOXELS_AT_ONCE = 8_000_000
 
@@ -60,7 +62,7 @@ def name_vertebrae(
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
     Pieces of the sacrum that were taken for vertebrae become sacrum, sacrum far above it vertebra, and skull or hips
-    background. None where no vertebra is among what was found, which stays as it is.
+    background. None where no vertebra is among what was found, or a third of it looks like none: it stays as it is.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
@@ -69,8 +71,9 @@ def name_vertebrae(
     """
     vertebrae = single_vertebrae(spine)
     looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
-    kept = _from_first_to_last(looks)
-    if not kept.any():
+    none = 1 - np.sum(list(looks.values()), axis=0) if looks else np.ones(0)
+    kept = _from_first_to_last(none < _CERTAINLY_NONE)
+    if not kept.any() or np.mean(none[kept] > 0.5) > _MOST_OF_NONE:
         return None
     centers = vertebrae.centers[kept]
     seen = {value: share[kept] for value, share in looks.items()}
@@ -91,14 +94,10 @@ def name_vertebrae(
     return Column(centers[single], vertebrae.at_border[kept][single], levels.only(single))
 
 
-def _from_first_to_last(looks: Mapping[int, np.ndarray]) -> np.ndarray:
-    """(n,) bool: all but what looks like no vertebra above the first and below the last one, as skull and hips do.
-
-    Between two vertebrae lies a vertebra, however little metal or a tumor leaves of its looks.
+def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
+    """(n,) bool, from whether each looks like a vertebra: all but what lies above the first and below the last of them,
+    as skull and hips do. Between two vertebrae lies a vertebra, however little metal or a tumor leaves of its looks.
     """
-    if not looks:
-        return np.zeros(0, bool)
-    vertebra = 1 - np.sum(list(looks.values()), axis=0) < _CERTAINLY_NONE
     return np.logical_or.accumulate(vertebra) & np.logical_or.accumulate(vertebra[::-1])[::-1]
 
 

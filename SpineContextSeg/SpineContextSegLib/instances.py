@@ -20,7 +20,7 @@ from .volume import Grid
 _LINE_BLUR_MM = 15.0
 # Offsets are exact near the middle of a body and err by some mm at the tips of its processes: votes from near by say
 # how many vertebrae there are, and all say which of them a voxel belongs to.
-_NEAR_MM = 15.0
+_NEAR_MM = 20.0
 _CROWD_BLUR_MM = 1.5
 # Bodies in a child's neck lie 11 mm apart.
 _NEAREST_MM = 8.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .checks import MINIMUM_SLICES, check_geometry
+from .checks import MINIMUM_SLICES, check_geometry, check_path
 from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
@@ -29,12 +29,13 @@ def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
         notes, one sentence each, on what was chosen or noticed.
 
     Raises:
-        InputRefused: missing, of unknown kind, unreadable, cut short, not 3D, color, sheared NIfTI, fewer than 3
-            slices, absurd voxel size.
+        InputRefused: missing, with a name that is no text, of unknown kind, unreadable, cut short, not 3D, color,
+            sheared NIfTI, fewer than 3 slices, absurd voxel size.
     """
     path = Path(path)
     if not path.exists():
         raise InputRefused(f"'{path}' does not exist: check the path.")
+    check_path(path)
     with quiet_itk():
         if path.is_dir():
             return read_dicom_folder(path)

@@ -1,0 +1,109 @@
+"""What a run has to do: nothing where the result is there already, and never over somebody's corrections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ..errors import InputRefused
+from ..reading import read_volume
+from .job import Job
+from .places import Place
+from .records import file_digest, fingerprint, make_record, read_record
+from .scans import Scan
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of every scan; see `Job`."""
+
+    model: str
+    digest: str
+    structures: Literal["spine", "all"]
+    force: bool
+    preview: bool
+
+
+@dataclass
+class Plan:
+    """Work to do, and the records of scans that need none, by key."""
+
+    jobs: list[Job] = field(default_factory=list)
+    settled: dict[str, dict] = field(default_factory=dict)
+
+
+def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, staging: Path) -> Plan:
+    """
+    Args:
+        scans, places: in the same order.
+        options: of this run.
+        staging: see `Job`.
+    """
+    plan = Plan()
+    for scan, place in zip(scans, places, strict=True):
+        try:
+            mark = fingerprint(scan.files, _meant(options, place))
+        except OSError as error:
+            message = f"'{scan.name}' can't be read ({error.strerror}): check the file."
+            plan.settled[scan.key] = make_record(scan.key, "", "refused", message)
+            continue
+        record = read_record(place.record)
+        unchanged = record is not None and record["fingerprint"] == mark
+        written = tuple(record["written"]) if record else ()
+        work, reason = _work(place, record if unchanged else None, written, options.preview)
+        if reason:
+            plan.settled[scan.key] = make_record(scan.key, mark, "refused", reason, written=written)
+        elif work is None:
+            plan.settled[scan.key] = record
+        else:
+            plan.jobs.append(Job(
+                batch=staging.name, key=scan.key, fingerprint=mark, written=written, name=scan.name,
+                files=tuple(map(str, scan.files)), is_series=scan.is_series, segmentation=str(place.segmentation),
+                preview=str(place.preview) if options.preview else None, record=str(place.record), work=work,
+                model=options.model, digest=options.digest, structures=options.structures, force=options.force,
+                staging=str(staging),
+            ))  # fmt: skip
+    return plan
+
+
+def _meant(options: Options, place: Place) -> dict[str, object]:
+    """Another result is meant where one of these differs."""
+    return {"model": options.digest, "structures": options.structures, "force": options.force, "ending": place.ending}
+
+
+def _work(
+    place: Place, record: dict | None, written: Sequence[str], preview: bool
+) -> tuple[Literal["segment", "preview"] | None, str]:
+    """What is left to do, if anything, and a sentence where it can't be done.
+
+    Args:
+        record: of the same scan and the same options, if there is one.
+        written: checksums of segmentations that may be replaced.
+    """
+    state = record["state"] if record else None
+    if state == "refused":
+        return None, ""
+    there = place.segmentation.is_file() and place.segmentation.stat().st_size > 0
+    if state == "done" and there:
+        if place.segmentation.stat().st_size != record.get("bytes") and not _is_whole(place.segmentation):
+            return None, (
+                f"'{place.segmentation.name}' was changed since it was written, and can't be read: look at it, and "
+                "remove it to segment the scan again."
+            )
+        return ("preview" if preview and not place.preview.is_file() else None), ""
+    if there and file_digest(place.segmentation) not in written:
+        return None, (
+            f"'{place.segmentation.name}' was changed by hand, and the scan or the options have changed, too: move it "
+            "away to segment the scan again."
+        )
+    return "segment", ""
+
+
+def _is_whole(segmentation: Path) -> bool:
+    try:
+        read_volume(segmentation)
+    except (InputRefused, OSError):
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""What stands beside every result: what was asked, of which files, and what came of it. A later run goes by it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .. import __version__
+from ..model import Model
+
+if TYPE_CHECKING:
+    from .job import Job
+
+State = Literal["done", "refused", "failed", "open"]
+"""What became of a scan: segmented; can't be segmented; a fault, tried again by the next run; not its turn yet."""
+
+# A record in this state says which files are just being put in place, in case that this is interrupted.
+PLACING = "placing"
+_KEYS = {"scan", "state", "fingerprint", "written"}
+
+
+def read_record(path: Path) -> dict | None:
+    """The record of a scan; None where there is none, or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and _KEYS <= set(content) else None
+
+
+def make_record(
+    key: str, fingerprint: str, state: str, message: str = "", *, written: Iterable[str] = (), **details: object
+) -> dict:
+    """
+    Args:
+        key, fingerprint: of the scan, see `scans.Scan` and `fingerprint`.
+        state, message: what became of it; the sentence says why, where it isn't done.
+        written: SHA-256 of every segmentation that may lie there and is ours to replace.
+        details: what else is known, such as `Account.report`.
+    """
+    content = {"scan": key, "state": state, "message": message, "spinecontextseg": __version__}
+    return content | details | {"fingerprint": fingerprint, "written": list(written)}
+
+
+def write_record(record: Mapping, path: Path, staging: Path) -> None:
+    """Writes it whole or not at all, and its folder; `staging` is a folder on the same disk. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # ASCII: a name may hold bytes that are no text anywhere.
+    partial = staging / f"{uuid.uuid4().hex}.json"
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="ascii")
+    os.replace(partial, path)
+
+
+def leave_record(job: Job, state: str, message: str, **details: object) -> dict:
+    """The record of a scan that came to nothing, written where the disk lets it be."""
+    written = job.written
+    record = make_record(job.key, job.fingerprint, state, message, written=written, options=options_of(job), **details)
+    if job.work == "preview":  # the segmentation stays what it is
+        return (read_record(Path(job.record)) or record) | {"message": f"No picture could be made. {message}"}
+    try:
+        write_record(record, Path(job.record), Path(job.staging))
+    except OSError:
+        pass  # the report of the batch says it, and the next run tries again
+    return record
+
+
+def options_of(job: Job) -> dict:
+    """What was asked for, as a record keeps it."""
+    return {"structures": job.structures, "force": job.force}
+
+
+def fingerprint(files: Iterable[Path], options: Mapping[str, object]) -> str:
+    """Changes with the name, size or time of any of the files, and with the options.
+
+    Raises:
+        OSError: a file has gone.
+    """
+    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    content = json.dumps([sorted(facts), sorted(options.items())])
+    return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+
+def model_digest(model: Model) -> str:
+    """Changes with the cards of a model and its helpers, which name the checksums of all weights."""
+    cards = [part.card.to_dict() for part in (model, model.locator, model.namer) if part]
+    return hashlib.sha256(json.dumps(cards, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Raises OSError."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

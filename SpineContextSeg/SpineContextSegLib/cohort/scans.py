@@ -1,0 +1,202 @@
+"""Which scans a folder holds: image files, and DICOM series, each found once and by a name that stays."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..checks import MINIMUM_SLICES, check_path
+from ..dicom import Slice, is_dicom_file, list_series
+from ..errors import InputRefused
+from ..pairing import is_named_as_labels, stem
+from ..reading import READABLE_ENDINGS, quiet_itk
+
+# What lies beside the scans of a BIDS dataset: results, originals in another format, programs.
+BIDS_DESCRIPTION = "dataset_description.json"
+BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code"})
+# VerSe's own releases have derivatives without the description.
+BIDS_RAW, BIDS_RESULTS = "rawdata", "derivatives"
+# Headers whose voxels lie in another file of the same name.
+DETACHED_ENDINGS = (".mhd", ".nhdr")
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of a cohort.
+
+    Attributes:
+        key: the same in every run: the path from the input, with "/"; for a series its folder, "#" and its UID.
+        name: the same for people.
+        folder: from the input, where results belong in the output.
+        stem: what results would best be called.
+        files: absolute; the file to read, then others that belong to it, or all of a series.
+        is_series: whether the files are DICOM.
+    """
+
+    key: str
+    name: str
+    folder: Path
+    stem: str
+    files: tuple[Path, ...]
+    is_series: bool = False
+
+
+@dataclass
+class Cohort:
+    """What was found.
+
+    Attributes:
+        scans: sorted by folder and name.
+        unreadable: path from the input -> one sentence; what lies there is missing among the scans.
+        notes: one sentence each on what was left out on purpose.
+    """
+
+    scans: list[Scan] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_scans(source: Path, left_out: Path | None = None) -> Cohort:
+    """All scans in a file or below a folder.
+
+    Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series that are no
+    CT or have fewer than 3 slices are left out, and the notes say so. Links to folders are followed, each folder is
+    searched once. One scan is one series in one folder: copies of a series elsewhere are scans of their own, and what
+    lies scattered over folders isn't put together, since broken anonymization gives two patients the same UID.
+
+    Args:
+        source: exists.
+        left_out: a folder that isn't searched, such as the one for results.
+
+    Raises:
+        InputRefused: there is nothing to segment.
+    """
+    cohort, others = Cohort(), Counter()
+    if source.is_file():
+        _add(cohort, others, source.parent, Path(), [source], {})
+    else:
+        for folder, files, labels in _folders(source, left_out, cohort):
+            others["segmentation"] += len(labels)
+            _add(cohort, others, source, folder.relative_to(source), files, cohort.unreadable)
+    cohort.scans.sort(key=lambda scan: (scan.folder.parts, scan.stem, scan.key))
+    cohort.notes += _notes(others)
+    if not cohort.scans and not cohort.unreadable:
+        raise InputRefused(
+            " ".join([f"'{source}' holds no scan: give CTs as NIfTI, NRRD, MetaImage or DICOM.", *cohort.notes])
+        )
+    return cohort
+
+
+def _folders(root: Path, left_out: Path | None, cohort: Cohort) -> Iterator[tuple[Path, list[Path], list[Path]]]:
+    """Every folder once, with its files to look at and those named as segmentations; links to folders come last, so
+    that a folder goes by its own name."""
+    seen = {_identity(left_out)} if left_out and left_out.exists() else set()
+    waiting, links = [root], []
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop()
+        try:
+            identity = _identity(folder)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            with os.scandir(folder) as entries:
+                entries = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+        except OSError as error:
+            where = folder.relative_to(root).as_posix()
+            cohort.unreadable[where] = f"The folder can't be read ({error.strerror}), so that its scans are missing."
+            continue
+        names = {entry.name for entry in entries}
+        beside = BIDS_OTHERS if BIDS_DESCRIPTION in names else {BIDS_RESULTS} if BIDS_RAW in names else frozenset()
+        skipped = sorted(beside & names)
+        if skipped:
+            cohort.notes.append(f"Left out beside the scans: {', '.join(str(folder / name) for name in skipped)}.")
+        files, labels = [], []
+        for entry in entries:
+            path = Path(entry.path)
+            try:
+                check_path(path)
+            except InputRefused as refusal:
+                if _is_folder(entry) or _is_image(path) or is_dicom_file(path):
+                    cohort.unreadable[path.relative_to(root).as_posix()] = str(refusal)
+                continue
+            if _is_folder(entry):
+                if entry.name not in skipped:
+                    (links if entry.is_symlink() else waiting).append(path)
+            elif is_named_as_labels(path) and _is_image(path):
+                labels.append(path)
+            else:
+                files.append(path)
+        yield folder, files, labels
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    facts = folder.stat()
+    return facts.st_dev, facts.st_ino
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(READABLE_ENDINGS)
+
+
+def _add(
+    cohort: Cohort, others: Counter, root: Path, folder: Path, files: list[Path], unreadable: dict[str, str]
+) -> None:
+    """Adds the scans among the files of one folder; counts the series that are left out, by reason."""
+    images = [path for path in files if _is_image(path)]
+    for path in images:
+        key = (folder / path.name).as_posix()
+        if not path.is_file():
+            unreadable[key] = "The link leads nowhere, or it is no file: check it."
+            continue
+        parts = [path]
+        if path.name.lower().endswith(DETACHED_ENDINGS):
+            parts += [other for other in files if other not in images and stem(other) == stem(path)]
+        cohort.scans.append(Scan(key, key, folder, stem(path), tuple(parts)))
+    rest = [path for path in files if path not in set(images) and is_dicom_file(path)]
+    with quiet_itk():
+        series = list_series([path for path in rest if path.name != "DICOMDIR"])
+    for uid, slices in sorted(series.items()):
+        reason = _why_left_out(slices)
+        if reason:
+            others[reason] += 1
+            continue
+        name = safe_name(slices[0].description) or "series"
+        paths = tuple(dict.fromkeys(item.path for item in slices))
+        where = folder.as_posix()
+        cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, is_series=True))
+
+
+def _why_left_out(slices: list[Slice]) -> str | None:
+    modality = slices[0].modality
+    if modality != "CT":
+        return modality or "of unknown modality"
+    seen = sum(item.frames for item in slices if not item.localizer)
+    return None if seen >= MINIMUM_SLICES else "short"
+
+
+def safe_name(text: str) -> str:
+    """What of a free text can be the name of a file on any system."""
+    return re.sub(r"[^\w.+-]+", "_", text)[:LONGEST_NAME].strip("._ ")
+
+
+def _notes(others: Counter) -> Iterable[str]:
+    if others["segmentation"]:
+        yield f"Left out, named as segmentations: {others['segmentation']}."
+    modalities = {reason: count for reason, count in others.items() if reason not in ("segmentation", "short")}
+    if modalities:
+        named = ", ".join(f"{count} {reason}" for reason, count in sorted(modalities.items()))
+        yield f"Left out, DICOM series that are no CT: {named}."
+    if others["short"]:
+        yield f"Left out, DICOM series of fewer than {MINIMUM_SLICES} slices or of localizers: {others['short']}."

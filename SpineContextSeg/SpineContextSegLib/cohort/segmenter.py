@@ -1,0 +1,126 @@
+"""One scan after the other through a model that stays loaded; results appear whole, with a record, or not at all."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+from ..commands.account import Account
+from ..errors import InputRefused, NotHounsfield
+from ..faults import describe
+from ..memory import peak_memory_mb
+from ..model import load_model
+from ..pipeline import segment
+from ..preview import write_preview
+from ..reading import quiet_itk, read_dicom_files, read_labels, read_volume
+from ..runtime import choose_helpers, choose_runtime
+from ..stopwatch import Stopwatch
+from ..volume import Volume
+from ..writing import check_output, write_segmentation
+from .job import Job
+from .records import (
+    PLACING,
+    file_digest,
+    leave_record,
+    make_record,
+    model_digest,
+    options_of,
+    read_record,
+    write_record,
+)  # fmt: skip
+
+OTHER_MODEL = (
+    "This computer has another version of the model '{name}' than the one that started the batch: install the same on "
+    "all."
+)
+
+
+class Segmenter:
+    """Keeps the model of the last job, which is mostly that of the next one."""
+
+    def __init__(self, threads: int | None) -> None:
+        self._threads = threads
+        self._loaded: tuple[str, str] | None = None
+
+    def run(self, job: Job) -> dict:
+        """Does a job and returns the record that now lies beside the result. Nothing is raised for what goes wrong with
+        a scan; `job.staging` exists, and what is left in it is rubbish."""
+        try:
+            self._load(job)
+            return self._draw(job) if job.work == "preview" else self._segment(job)
+        except InputRefused as refusal:
+            hint = " For a cone-beam CT, use --force." if isinstance(refusal, NotHounsfield) else ""
+            return leave_record(job, "refused", f"{refusal}{hint}")
+        except Exception as error:  # noqa: BLE001, one scan's fault must not stop the others
+            log = "".join(traceback.format_exception(error)).splitlines()
+            return leave_record(job, "failed", describe(error), log=log)
+
+    def _load(self, job: Job) -> None:
+        if self._loaded == (job.model, job.digest):
+            return
+        self._loaded = None
+        try:
+            model = load_model(job.model)
+            if model_digest(model) != job.digest:
+                raise RuntimeError(OTHER_MODEL.format(name=job.model))
+            choices = "auto", "auto", self._threads
+            self._model, self._runtime = model, choose_runtime(model, *choices)
+            self._helpers = choose_helpers(model, *choices)
+        except InputRefused as refusal:
+            # The scan isn't to blame, and the next run may find things in order.
+            raise RuntimeError(str(refusal)) from refusal
+        self._loaded = job.model, job.digest
+
+    def _segment(self, job: Job) -> dict:
+        before, after, staging = Stopwatch(), Stopwatch(), Path(job.staging)
+        target = Path(job.segmentation)
+        with before.stage("read"):
+            volume, notes = _read(job)
+        staged = staging / target.name
+        check_output(staged, volume.grid)
+        result = segment(
+            volume, self._model, self._runtime, **self._helpers, structures=job.structures, force=job.force
+        )
+        with after.stage("write"):
+            write_segmentation(result.labels, staged)
+        files = {staged: target}
+        if job.preview:
+            files[staging / Path(job.preview).name] = Path(job.preview)
+            with after.stage("preview"):
+                write_preview(volume, result.labels, staging / Path(job.preview).name, title=job.name)
+        seconds = before.seconds | result.seconds | after.seconds
+        account = Account(
+            Path(job.files[0]).parent if job.is_series else Path(job.files[0]), volume.grid, notes, result, seconds,
+            peak_memory_mb(), list(files.values()),
+        )  # fmt: skip
+        digest = file_digest(staged)
+        about = job.key, job.fingerprint
+        # Should this be interrupted between two of the files, they are still known as ours.
+        write_record(make_record(*about, PLACING, written=[*job.written, digest]), Path(job.record), staging)
+        for partial, whole in files.items():
+            os.replace(partial, whole)
+        facts = {"options": options_of(job), "bytes": target.stat().st_size, **account.report()}
+        record = make_record(*about, "done", written=[digest], **facts)
+        write_record(record, Path(job.record), staging)
+        return record
+
+    def _draw(self, job: Job) -> dict:
+        """Adds the picture to a segmentation that is there, and may have been corrected since."""
+        record = read_record(Path(job.record))
+        volume, _ = _read(job)
+        labels = read_labels(job.segmentation)
+        if not labels.grid.same_as(volume.grid):
+            raise RuntimeError(f"'{job.segmentation}' doesn't lie on the grid of its scan: no picture was made.")
+        staged = Path(job.staging) / Path(job.preview).name
+        write_preview(volume, labels, staged, title=job.name)
+        os.replace(staged, job.preview)
+        return record
+
+
+def _read(job: Job) -> tuple[Volume, list[str]]:
+    files = [Path(name) for name in job.files]
+    if not job.is_series:
+        return read_volume(files[0])
+    with quiet_itk():
+        return read_dicom_files(files, str(files[0].parent))

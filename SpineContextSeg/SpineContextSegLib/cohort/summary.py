@@ -1,0 +1,73 @@
+"""A run over a cohort as it stands: what became of every scan, in sentences and as the two reports."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from ..commands.interruption import Interruption
+from ..commands.outputs import Outputs
+from . import PAGE, TABLE
+from .page import write_page
+from .places import Place
+from .plan import Plan
+from .records import make_record
+from .rows import Row, write_table
+from .scans import Cohort
+
+
+class Summary:
+    """Takes records as they come; can be written at any time."""
+
+    def __init__(self, cohort: Cohort, places: Sequence[Place], plan: Plan, facts: dict[str, str]) -> None:
+        """`places` in the order of the scans; `facts` as for `write_page`."""
+        self._cohort, self._plan, self._facts = cohort, plan, facts
+        self._places = dict(zip((scan.key for scan in cohort.scans), places, strict=True))
+        self._records = dict(plan.settled)
+        self._started, self._clock = datetime.now(), time.perf_counter()
+
+    def add(self, key: str, record: dict) -> None:
+        self._records[key] = record
+
+    def rows(self) -> list[Row]:
+        """One for each scan, and for each folder or file that couldn't be read."""
+        rows = [Row(name, make_record(name, "", "refused", text)) for name, text in self._cohort.unreadable.items()]
+        for scan in self._cohort.scans:
+            record = self._records.get(scan.key) or make_record(scan.key, "", "open", "The run ended before its turn.")
+            earlier = self._plan.settled.get(scan.key) is record
+            rows.append(Row(scan.name, record, self._places[scan.key], earlier))
+        return rows
+
+    def not_done(self) -> str:
+        """Which scans have no segmentation, such as "1 refused, 2 failed"; "" where all have one."""
+        states = Counter(row.state for row in self.rows())
+        words = {"refused": "refused", "failed": "failed", "open": "not begun"}
+        return ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
+
+    def write(self, output: Path, folder: Path) -> None:
+        """Writes both reports, whole or not at all, also during an interruption.
+
+        Args:
+            output: where the results lie.
+            folder: for the reports.
+
+        Raises:
+            OSError: disk full or not writable.
+        """
+        rows = self.rows()
+        seconds = time.perf_counter() - self._clock
+        facts = self._facts | {"When": f"{self._started:%Y-%m-%d %H:%M}, took {_duration(seconds)}"}
+        # Not the interruption of the command, which has been asked for, perhaps, and would leave no report.
+        with Outputs(Interruption()) as outputs:
+            write_table(rows, output, outputs.stage(folder / TABLE))
+            write_page(rows, facts, self._cohort.notes, outputs.stage(folder / PAGE), folder)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = {"h": hours, "min": minutes, "s": seconds}
+    return " ".join(f"{number} {unit}" for unit, number in parts.items() if number) or "less than 1 s"

@@ -1,0 +1,214 @@
+"""`spinecontextseg batch` in everyday use: a mirrored tree, nothing done twice, nobody's corrections lost."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from cohorts import batch, files, fill, record, stamps, states, table
+
+from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.dicom_series import SeriesWriter
+
+
+def dice(one, other):
+    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
+
+
+def refused(capsys, code):
+    """The one line that a refusal prints."""
+    captured = capsys.readouterr()
+    assert code == 2 and captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("spinecontextseg: ")
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory, sample_scan) -> Path:
+    """Three scans that can be segmented, and a picture that can't."""
+    folder = fill(tmp_path_factory.mktemp("Kohorte 脊椎") / "in", sample_scan.path, "a b.nii.gz", "Größe 'L'/$x.nii.gz")
+    SeriesWriter(folder / "pat" / "se1", description="Thorax 1.0").write(sample_scan.volume)
+    picture = Volume(np.clip(sample_scan.volume.array, 0, None).astype(np.uint8), sample_scan.volume.affine)
+    write_volume(picture, folder / "mr.nrrd")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(cohort, tiny_model) -> Path:
+    """What the first run wrote; nothing in here may be changed."""
+    output = cohort.parent / "out put"
+    assert batch(cohort, output, tiny_model, "--jobs", "2") == 1
+    return output
+
+
+def test_the_tree_of_results_is_that_of_the_scans(results, cohort, sample_scan):
+    stems = ["a b", "Größe 'L'/$x", "pat/se1/Thorax_1.0"]
+    made = {f"{stem}{ending}" for stem in stems for ending in (".seg.nrrd", ".png", ".json")}
+    assert files(results) == made | {"mr.json", "report.csv", "report.html"}
+    for stem in stems:
+        labels = read_labels(results / f"{stem}.seg.nrrd")
+        assert labels.grid.same_as(sample_scan.volume.grid)
+        assert set(np.unique(labels.array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
+        assert dice(labels.array != 0, sample_scan.bone) > 0.85
+    assert [path for path in results.rglob(".*")] == []
+
+
+def test_the_table_tells_what_became_of_each(results, cohort):
+    rows = table(results)
+    assert list(rows) == ["a b.nii.gz", "mr.nrrd", "Größe 'L'/$x.nii.gz", "pat/se1 (Thorax_1.0)"]
+    assert [row["state"] for row in rows.values()] == ["done", "refused", "done", "done"]
+    assert "Hounsfield" in rows["mr.nrrd"]["message"] and "--force" in rows["mr.nrrd"]["message"]
+    done = rows["Größe 'L'/$x.nii.gz"]
+    volume_ml = np.count_nonzero(read_labels(results / "Größe 'L'/$x.seg.nrrd").array) * 0.01
+    assert float(done["spine_ml"]) == pytest.approx(volume_ml, abs=0.1)
+    assert done["volumes_ml"] == f"Vertebrae {volume_ml:.1f}" and done["model"] == "tiny 0"
+    assert float(done["seconds"]) > 0 and "lower end" in done["warnings"]
+    assert done["levels"] == "not told apart" and done["certain"] == done["confidence"] == ""
+    assert (results / done["segmentation"]).is_file()
+
+
+def test_the_page_holds_its_pictures_and_its_links_lead_somewhere(results):
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "Spine segmentation of 4 scans" in page and "Research use only" in page
+    assert re.search(r"<b>3</b>segmented", page) and re.search(r"<b>1</b>refused", page)
+    assert len(re.findall(r'src="data:image/jpeg;base64,', page)) == 3
+    assert "http" not in page and "<script" not in page
+    links = re.findall(r'href="([^"]+)"', page)
+    assert len(links) == 12 and all((results / unquote(link)).is_file() for link in links)
+
+
+def test_a_second_run_does_nothing(results, cohort, tiny_model, capsys):
+    before, page = stamps(results), (results / "report.html").read_text(encoding="utf-8")
+    assert batch(cohort, results, tiny_model) == 1
+    shown = capsys.readouterr()
+    assert stamps(results) == before
+    assert "4 scans, of which 4 need no work" in shown.out and "1 refused" in shown.err
+    assert list(states(results).values()) == ["done", "refused", "done", "done"]
+    assert "in an earlier run" in (results / "report.html").read_text(encoding="utf-8") != page
+
+
+@pytest.fixture
+def small(tmp_path, sample_scan, tiny_model):
+    """Input, output and model of a cohort of two, segmented; `again` runs it once more."""
+    source = fill(tmp_path / "in", sample_scan.path, "a.nii.gz", "b.nii.gz")
+    output = tmp_path / "out"
+    assert batch(source, output, tiny_model) == 0
+    return source, output, tiny_model
+
+
+def changed(before, after):
+    return sorted(name for name in after if before.get(name) != after[name])
+
+
+def test_only_what_is_missing_or_changed_is_done_again(small):
+    source, output, model = small
+    before = stamps(output)
+    os.utime(source / "b.nii.gz", (1, 1))
+    fill(source, source / "a.nii.gz", "c.nii.gz")
+    assert batch(source, output, model) == 0
+    after = stamps(output)
+    assert changed(before, after) == sorted(f"{stem}{e}" for stem in "bc" for e in (".json", ".png", ".seg.nrrd"))
+    (output / "a.seg.nrrd").unlink()
+    assert batch(source, output, model) == 0
+    assert changed(after, stamps(output)) == ["a.json", "a.png", "a.seg.nrrd"]
+
+
+def test_other_options_are_another_result(small):
+    source, output, model = small
+    before = stamps(output)
+    assert batch(source, output, model, "--structures", "all") == 0
+    assert changed(before, stamps(output)) == sorted(before)
+    assert record(output / "a.json")["options"]["structures"] == "all"
+    assert batch(source, output, model, "--structures", "all", "--format", "nii.gz") == 0
+    assert read_labels(output / "a.nii.gz").grid.same_as(read_labels(output / "a.seg.nrrd").grid)
+
+
+def test_a_missing_picture_is_drawn_without_segmenting_again(small):
+    source, output, model = small
+    (output / "a.png").unlink()
+    before = stamps(output)
+    assert batch(source, output, model, "--no-preview") == 0 and stamps(output) == before
+    assert batch(source, output, model) == 0
+    assert changed(before, stamps(output)) == ["a.png"]
+
+
+def test_corrections_are_never_overwritten(small):
+    source, output, model = small
+    labels = read_labels(output / "a.seg.nrrd")
+    painted = labels.array.astype(np.uint8)
+    painted[::3] = 0
+    write_segmentation(Volume(painted, labels.affine), output / "a.seg.nrrd")
+    before = stamps(output)
+    assert batch(source, output, model) == 0
+    assert stamps(output) == before and states(output) == {"a.nii.gz": "done", "b.nii.gz": "done"}
+    os.utime(source / "a.nii.gz", (1, 1))
+    assert batch(source, output, model) == 1
+    assert stamps(output) == before and "changed by hand" in table(output)["a.nii.gz"]["message"]
+    (output / "a.seg.nrrd").rename(output / "corrected.nrrd")
+    assert batch(source, output, model) == 0
+    assert np.array_equal(read_labels(output / "a.seg.nrrd").array, labels.array)
+
+
+def test_half_a_file_is_not_believed(small):
+    source, output, model = small
+    content = (output / "a.seg.nrrd").read_bytes()
+    (output / "a.seg.nrrd").write_bytes(content[: len(content) // 2])  # nobody can tell half a correction from rubbish
+    (output / "b.seg.nrrd").write_bytes(b"")
+    assert batch(source, output, model) == 1
+    assert "can't be read" in table(output)["a.nii.gz"]["message"]
+    assert states(output)["b.nii.gz"] == "done" and read_labels(output / "b.seg.nrrd").array.any()
+    (output / "b.json").write_text('{"state": "done"')  # no batch writes half a record, but a disk may lose one
+    assert batch(source, output, model) == 1
+    assert read_labels(output / "b_nii_gz.seg.nrrd").array.any()
+
+
+def test_results_may_lie_inside_the_input_but_not_around_it(small, capsys):
+    source, output, model = small
+    assert batch(source, source / "results", model) == 0
+    assert batch(source, source / "results", model) == 0
+    assert list(states(source / "results")) == ["a.nii.gz", "b.nii.gz"]
+    capsys.readouterr()
+    assert "folder of its own" in refused(capsys, batch(source, source, model))
+    assert "folder of its own" in refused(capsys, batch(source, source.parent, model))
+
+
+def test_a_batch_that_cannot_begin_says_so_in_one_line(small, tmp_path, capsys):
+    source, _, model = small
+    (tmp_path / "empty").mkdir()
+    capsys.readouterr()
+    assert "holds no scan" in refused(capsys, batch(tmp_path / "empty", tmp_path / "new", model))
+    assert not (tmp_path / "new").exists()
+    assert "does not exist" in refused(capsys, batch(tmp_path / "gone", tmp_path / "new", model))
+    assert "is a file" in refused(capsys, batch(source, source / "a.nii.gz", model))
+    assert "no model nonsense" in refused(capsys, batch(source, tmp_path / "new", "nonsense"))
+    assert "does not exist" in refused(capsys, batch(source, tmp_path / "new", model, "--report", tmp_path / "no"))
+    both = "--scheduler", "tcp://x:1", "--jobs", "2"
+    assert "--jobs" in refused(capsys, batch(source, tmp_path / "new", model, *both))
+    assert "Nothing can be written" in refused(capsys, batch(source, "/proc/results", model))
+
+
+def test_reports_may_go_elsewhere(small, tmp_path):
+    source, output, model = small
+    (tmp_path / "reports").mkdir()
+    assert batch(source, output, model, "--report", tmp_path / "reports") == 0
+    page = (tmp_path / "reports" / "report.html").read_text(encoding="utf-8")
+    assert 'href="../out/a.png"' in page and states(tmp_path / "reports")["a.nii.gz"] == "done"
+
+
+def test_one_scan_is_a_cohort(sample_scan, tiny_model, tmp_path):
+    assert batch(sample_scan.path, tmp_path / "out", tiny_model, "--no-preview") == 0
+    assert files(tmp_path / "out") == {"scan.seg.nrrd", "scan.json", "report.csv", "report.html"}
+
+
+def test_without_dask_the_command_says_what_to_install(sample_scan, tiny_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)  # as if it weren't installed
+    line = refused(capsys, batch(sample_scan.path, tmp_path / "out", tiny_model, "--scheduler", "tcp://127.0.0.1:1"))
+    assert "pip install 'spinecontextseg[cohort]'" in line
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,117 @@
+"""In the browser: levels, tools and worklist do what they say; a closed tab or a killed server loses nothing."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.volume import Volume
+from Testing.browser import Page, require_browser
+from Testing.workbench_server import WorkbenchServer
+
+pytest.importorskip("trame_slicer")
+
+from Workbench.store.versions import Versions  # noqa: E402
+from Workbench.store.worklist import State, Worklist  # noqa: E402
+
+# Blocks of the sample's column, top to bottom, and what they are called at first: one too high.
+BLOCKS = {"L2 vertebra": 48, "L3 vertebra": 36, "L4 vertebra": 24}
+VALUES = {21: "L2 vertebra", 22: "L3 vertebra", 23: "L4 vertebra"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, sample_scan):
+    """A scan whose saved result tells three vertebrae apart."""
+    folder = tmp_path_factory.mktemp("data")
+    shutil.copy(sample_scan.path, folder / "a.nii.gz")
+    labels = np.zeros(sample_scan.volume.array.shape, np.uint8)
+    for value, name in VALUES.items():
+        start = BLOCKS[name]
+        labels[start : start + 12] = value * sample_scan.bone[start : start + 12]
+    # A speck aside, for the islands.
+    labels[30, 5:7, 5:7] = 22
+    names = dict(VALUES)
+    Versions(folder / "a.nii.gz", folder).save(
+        Volume(labels, sample_scan.volume.affine), names, kind="model", by="model", report={"model": "tiny 0"}
+    )
+    return folder
+
+
+def opened(page, name):
+    page.until(lambda: page.state("scan_name") == name and not page.state("opening"))
+
+
+def names_of(page):
+    return [item["name"] for item in page.state("segments")]
+
+
+def test_levels_tools_worklist_and_recovery(data, tiny_model, tmp_path, sample_scan):
+    require_browser()
+    server = WorkbenchServer(data, tiny_model, data / "a.nii.gz")
+    page = Page(server.address, tmp_path)
+    try:
+        opened(page, "a.nii.gz")
+        assert names_of(page) == list(VALUES.values())
+        before = page.scene()
+
+        page.tab("Levels")
+        page.click("levels-down")
+        page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
+        after = page.scene()
+        for old, new in zip(before, after):
+            np.testing.assert_array_equal(before[old], after[new])
+        page.click("levels-merge")
+        page.until(lambda: names_of(page) == ["L3 vertebra", "L5 vertebra"])
+        page.click("undo")
+        page.until(lambda: len(names_of(page)) == 3)
+        page.click("undo")
+        page.until(lambda: names_of(page) == list(VALUES.values()))
+        page.click("redo")
+        page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
+        for old, new in zip(before.values(), page.scene().values()):
+            np.testing.assert_array_equal(old, new)
+
+        page.tab("Segments")
+        page.press("[data-segment='L4 vertebra']")
+        page.until(lambda: page.state("active_segment") == page.state("segments")[1]["id"])
+        page.click("largest")
+        page.until(lambda: page.scene()["L4 vertebra"].sum() == after["L4 vertebra"].sum() - 4)
+        cut = page.scene()
+
+        # The tab is closed: what is unsaved is kept in passing. Then the server is killed.
+        assert page.state("unsaved")
+        versions = Versions(data / "a.nii.gz", data)
+        page.close()
+        end = time.monotonic() + 120
+        while versions.unsaved_autosave() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        assert versions.unsaved_autosave() is not None
+    finally:
+        page.close()
+        server.kill()
+
+    server = WorkbenchServer(data, tiny_model, data)
+    page = Page(server.address, tmp_path)
+    try:
+        opened(page, "a.nii.gz")
+        assert names_of(page) == list(VALUES.values())
+        page.click("recover")
+        page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
+        for name, mask in page.scene().items():
+            np.testing.assert_array_equal(mask, cut[name])
+        assert page.state("unsaved")
+
+        page.tab("Worklist")
+        page.click("done")
+        page.until(lambda: "all are done" in page.state("notice") or page.state("entries")[0]["state"] == "done")
+        worklist = Worklist.open(data)
+        assert worklist.entry(1).state is State.DONE
+        saved = worklist.accepted(1)
+        labels = worklist.versions(1).load(saved)
+        for value, name in ((22, "L3 vertebra"), (23, "L4 vertebra"), (24, "L5 vertebra")):
+            np.testing.assert_array_equal(labels.array == value, cut[name])
+        assert page.faults() == []
+    finally:
+        page.close()
+        server.end()

@@ -1,0 +1,89 @@
+"""The workbench as a process for tests, with a window into its scene that the page itself doesn't have.
+
+python -m Testing.workbench_server DATA MODEL [SCAN]
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+
+UPLOAD_BYTES = 3_000_000
+START_SECONDS = 300.0
+
+
+class WorkbenchServer:
+    """A running workbench; `address` ends with a slash."""
+
+    def __init__(self, data_folder: Path, model: str | Path, scan: Path | None = None) -> None:
+        command = [sys.executable, "-m", "Testing.workbench_server", data_folder, model, *([scan] if scan else [])]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        self._errors: list[str] = []
+        threading.Thread(target=lambda: self._errors.extend(self.process.stderr), daemon=True).start()
+        guard = threading.Timer(START_SECONDS, self.process.kill)
+        guard.start()
+        line = self.process.stdout.readline()
+        guard.cancel()
+        if not line:
+            raise RuntimeError("".join(self._errors))
+        self.address = line.split()[-1]
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+
+    def errors(self) -> list[str]:
+        """Lines on stderr so far."""
+        return list(self._errors)
+
+    def kill(self) -> None:
+        """As the system does when memory runs out."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        """As Ctrl+C does."""
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+def main() -> None:
+    data, model, *scan = sys.argv[1:]
+    sys.argv[1:] = []
+    from aiohttp import web
+
+    from Workbench.__main__ import serve
+    from Workbench.workbench import Workbench
+
+    workbench = Workbench(Path(data), by="tester", token=None, upload_bytes=UPLOAD_BYTES, model=model, threads=1)
+    if scan:
+        workbench.open_path(Path(scan[0]))
+
+    async def scene(_: web.Request) -> web.Response:
+        """Name -> mask (k, j, i) of every segment, as Slicer's own export of a label map sees them."""
+        import slicer
+
+        node, volume = workbench.scene.segmentation_node, workbench.scene.volume_node
+        segmentation = node.GetSegmentation()
+        masks = {
+            segmentation.GetSegment(name).GetName(): slicer.util.arrayFromSegmentBinaryLabelmap(node, name, volume) != 0
+            for name in segmentation.GetSegmentIDs()
+        }
+        file = io.BytesIO()
+        np.savez_compressed(file, **masks)
+        return web.Response(body=file.getvalue())
+
+    workbench.server.controller.on_server_bind.add(lambda server: server.app.router.add_get("/test/scene", scene))
+    serve(workbench, "127.0.0.1", 0, None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The questions that the page asks; each has a way out that changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+
+if TYPE_CHECKING:
+    from .workbench import Workbench
+
+WIDTH = 460
+
+
+def build(bench: Workbench) -> None:
+    """All of them; each is shown while its state is set."""
+    _recovery(bench)
+    _replace(bench)
+    _rename(bench)
+    _reject(bench)
+
+
+def _recovery(bench: Workbench) -> None:
+    with v.VDialog(model_value=("!!recovery",), persistent=True, max_width=WIDTH):
+        with v.VCard(title="Unsaved work was found"):
+            v.VCardText(
+                "The last session on this scan ended without saving. Its work was kept in passing, {{ recovery }}."
+            )
+            with v.VCardActions():
+                v.VSpacer()
+                v.VBtn("Discard it", id="forget", click=bench.attempt(bench.forget))
+                v.VBtn("Bring it back", id="recover", color="primary", variant="flat", click=bench.begin(bench.recover))
+
+
+def _replace(bench: Workbench) -> None:
+    with v.VDialog(v_model=("ask_replace",), max_width=WIDTH), v.VCard(title="Replace your corrections?"):
+        v.VCardText(
+            "The segments were changed by hand. A new run takes their place; what is not saved yet is kept in passing, "
+            "what was saved stays as a version."
+        )
+        with v.VCardActions():
+            v.VSpacer()
+            v.VBtn("Keep them", click="ask_replace = false")
+            v.VBtn("Segment again", id="replace", color="primary", variant="flat",
+                   click=("ask_replace = false; " + _call(bench.begin(bench.segment), bench, "[true]")))  # fmt: skip
+
+
+def _call(act, bench: Workbench, arguments: str) -> str:
+    """An expression of the page that calls `act`."""
+    return f"trigger('{bench.server.controller.trigger_name(act)}', {arguments})"
+
+
+def _rename(bench: Workbench) -> None:
+    with v.VDialog(v_model=("renaming",), max_width=WIDTH), v.VCard(title="Name and color"):
+        with v.VCardText(), html.Div(classes="d-flex align-center"):
+            html.Input(type="color", v_model=("new_color",), style="width: 44px; height: 38px;", classes="mr-3")
+            v.VTextField(v_model=("new_name",), label="Name", maxlength=100, id="new-name")
+        with v.VCardActions():
+            v.VSpacer()
+            v.VBtn("Cancel", click="renaming = false")
+            v.VBtn("Apply", id="apply-name", color="primary", variant="flat", click=bench.attempt(bench.apply_name))
+
+
+def _reject(bench: Workbench) -> None:
+    with v.VDialog(v_model=("rejecting",), max_width=WIDTH), v.VCard(title="Reject this scan"):
+        with v.VCardText():
+            v.VTextField(v_model=("reason",), label="Why it can't be used", maxlength=500, id="reason")
+        with v.VCardActions():
+            v.VSpacer()
+            v.VBtn("Cancel", click="rejecting = false")
+            v.VBtn("Reject", id="reject-now", color="error", variant="flat", disabled=("!reason.trim()",),
+                   click=bench.attempt(bench.reject))  # fmt: skip

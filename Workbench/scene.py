@@ -1,0 +1,193 @@
+"""The Slicer scene behind the page: one scan and its segmentation. Everything here runs on the main thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import slicer
+import vtk
+from trame_slicer.core import SlicerApp
+from trame_slicer.segmentation import SegmentationOverwriteMode
+from undo_stack import UndoStack
+from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
+
+import SpineContextSegLib
+from SpineContextSegLib.labels import STRUCTURES, levels_known
+from SpineContextSegLib.volume import Volume
+
+TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
+# The usual CT window for bone, in HU.
+BONE_WINDOW, BONE_LEVEL = 1800.0, 400.0
+# A step back is a copy of all segments before and one after it.
+UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
+
+
+class Scene:
+    """A scan (`volume_node`) and its segmentation (`segmentation_node`), both None until one is shown."""
+
+    def __init__(self) -> None:
+        self.app = SlicerApp()
+        _quiet()
+        self.editor = self.app.segmentation_editor
+        self.undo_stack = UndoStack(undo_limit=UNDO_STEPS[0])
+        self.editor.set_undo_stack(self.undo_stack)
+        self.volume_node = None
+        self.segmentation_node = None
+        # Whether surfaces are kept up to date; each change of a large segment costs a second then.
+        self.surfaces = True
+        _pose_as_application(self.app)
+        # Without a first Clear, trame-slicer's painting fails.
+        self.app.scene.Clear()
+        self._load_terminology()
+
+    def _load_terminology(self) -> None:
+        from SpineContextSegLib.mrml.segmentations import load_terminology
+
+        load_terminology(Path(SpineContextSegLib.__file__).parents[1] / "Resources" / TERMINOLOGY)
+
+    def show(self, volume: Volume, name: str) -> None:
+        """Takes the place of whatever was there; the segmentation is empty.
+
+        Args:
+            volume: HU (k, j, i); copied.
+        """
+        self.close()
+        scene = self.app.scene
+        node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(volume.affine))
+        node.SetAndObserveImageData(_image(volume.array))
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevel(BONE_WINDOW, BONE_LEVEL)
+        segmentation = self.editor.create_empty_segmentation_node()
+        segmentation.SetName(f"{name} spine")
+        self.volume_node, self.segmentation_node = node, segmentation
+        self.undo_stack.set_undo_limit(int(np.clip(UNDO_BYTES // (2 * volume.array.size), *UNDO_STEPS)))
+        self._edit_segmentation()
+        self.app.display_manager.show_volume_in_slice_background(node)
+        self.app.display_manager.reset_views()
+
+    def close(self) -> None:
+        """Leaves the scene empty."""
+        self.undo_stack.clear()
+        self.volume_node = self.segmentation_node = None
+        self.app.scene.Clear()
+
+    def _edit_segmentation(self) -> None:
+        """After the node got other segments all at once; nothing before can be undone."""
+        self.editor.set_active_segmentation(self.segmentation_node, self.volume_node)
+        self.editor.set_overwrite_mode(SegmentationOverwriteMode.OVERWRITE_ALL)
+        self.undo_stack.clear()
+        self.undo_stack.set_clean()
+
+    def volume(self) -> Volume:
+        """A view of the scan's voxels."""
+        from SpineContextSegLib.mrml.volumes import volume_from_node
+
+        return volume_from_node(self.volume_node)
+
+    def write_result(self, labels: Volume, report: dict) -> None:
+        """Puts a run's labels into the segmentation, see `mrml.segmentations.write_result`."""
+        from SpineContextSegLib.mrml.segmentations import write_result
+
+        write_result(self.volume_node, labels, report, segmentation_node=self.segmentation_node)
+        self._after_segments()
+
+    def write_version(self, labels: Volume, names: Mapping[int, str], model: str) -> None:
+        """Puts saved labels into the segmentation, also segments that a person made, with their saved names.
+
+        Raises:
+            InputRefused: the labels are not on the grid of the scan.
+        """
+        from SpineContextSegLib.mrml.labelmaps import labelmap_from
+        from SpineContextSegLib.mrml.ours import our_values
+        from SpineContextSegLib.mrml.segmentations import write_result
+
+        values = {int(value) for value in np.unique(labels.array)} - {0}
+        ours = values & set(STRUCTURES)
+        segmentation = self.segmentation_node.GetSegmentation()
+        segmentation.RemoveAllSegments()
+        if ours:
+            array = np.where(np.isin(labels.array, list(ours)), labels.array, 0).astype(np.uint8)
+            report = {"levels_known": levels_known(ours), "model": model}
+            write_result(
+                self.volume_node, Volume(array, labels.affine), report, segmentation_node=self.segmentation_node
+            )
+            segmentation = self.segmentation_node.GetSegmentation()
+            for value, segment_id in our_values(self.segmentation_node).items():
+                segmentation.GetSegment(segment_id).SetName(names.get(value, STRUCTURES[value].name))
+        for value in sorted(values - ours):
+            segment = slicer.vtkSegment()
+            segment.SetName(names.get(value, f"Segment {value}"))
+            segment.SetLabelValue(1)
+            labelmap = labelmap_from((labels.array == value).astype(np.uint8), labels.grid)
+            segment.AddRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(), labelmap)
+            segmentation.AddSegment(segment)
+        self._after_segments()
+
+    def _after_segments(self) -> None:
+        self._edit_segmentation()
+        self.show_surfaces(self.surfaces)
+        for view in self.app.view_manager.get_threed_views():
+            view.reset_view()
+
+    def show_surfaces(self, shown: bool) -> None:
+        """Makes or removes the surfaces of all segments."""
+        self.surfaces = shown
+        self.editor.show_3d(shown)
+
+    def labels(self) -> tuple[Volume, dict[int, str]]:
+        """The segments as one label map on the scan's grid, values as in exports, and value -> name of each."""
+        from SpineContextSegLib.mrml.segment_voxels import merge, name_of, read_segments
+
+        grid = self.volume().grid
+        segments, _ = read_segments(self.segmentation_node, self.volume_node, grid)
+        array, _ = merge(segments, grid)
+        return Volume(array, grid.affine), {item.value: name_of(item) for item in segments if item.count}
+
+    def go_to(self, segment_id: str) -> None:
+        """All slices move to the middle of a segment; nowhere where it has no voxels."""
+        center = self.segmentation_node.GetSegmentCenterRAS(segment_id)
+        if center is not None:
+            self.jump(center)
+
+    def jump(self, point) -> None:
+        """All slices move to a point (R, A, S) in mm."""
+        for view in self.app.view_manager.get_slice_views():
+            with view.trigger_modified_once():
+                view.get_view_node().JumpSliceByCentering(*point)
+
+    def go_to_spine(self) -> None:
+        """All slices move to the middle of the first segment that has voxels, mostly the vertebrae."""
+        for segment_id in self.editor.get_segment_ids():
+            center = self.segmentation_node.GetSegmentCenterRAS(segment_id)
+            if center is not None:
+                return self.jump(center)
+
+
+def _quiet() -> None:
+    """VTK's warnings say nothing to users; its errors still go to stderr, through its logger."""
+    vtk.vtkOutputWindow.GetInstance().SetDisplayModeToNever()
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_ERROR)
+
+
+def _pose_as_application(app: SlicerApp) -> None:
+    """`SpineContextSegLib.mrml` finds scene and module logics where desktop Slicer has them."""
+    slicer.mrmlScene = app.scene
+    logics = {"segmentations": app.segmentations_logic, "terminologies": app.terminologies_logic}
+    slicer.modules = SimpleNamespace(
+        **{name: SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()}
+    )
+
+
+def _image(array: np.ndarray):
+    """A vtkImageData with a copy of the voxels (k, j, i)."""
+    array = np.ascontiguousarray(array)
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(*array.shape[::-1])
+    kind = get_vtk_array_type(array.dtype)
+    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True, array_type=kind))
+    return image

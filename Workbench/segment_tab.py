@@ -1,0 +1,112 @@
+"""The panel's tab "Segments": what is there, and the tools that change it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+
+from .editing import SMOOTHINGS, Tool
+from .events import CLICK_ALONE
+
+if TYPE_CHECKING:
+    from .workbench import Workbench
+
+TOOLS = (
+    (Tool.PAINT, "mdi-brush", "Paint (P)"),
+    (Tool.ERASE, "mdi-eraser", "Erase (E)"),
+)
+
+
+_UNUSABLE = "!segments.length || running"
+_EYE = "item.visible ? 'mdi-eye-outline' : 'mdi-eye-off-outline'"
+
+
+def fill(bench: Workbench) -> None:
+    """The content of the tab."""
+    _list(bench)
+    v.VDivider(classes="my-3")
+    _tools(bench)
+    v.VDivider(classes="my-3")
+    _whole_segment(bench)
+    v.VDivider(classes="my-3")
+    _looks(bench)
+
+
+def _list(bench: Workbench) -> None:
+    with html.Div(classes="d-flex align-center mb-1"):
+        html.Div("{{ segments.length ? segments.length + ' segments' : 'No segments yet' }}", classes="text-caption")
+        v.VSpacer()
+        v.VBtn("Add", size="small", prepend_icon="mdi-plus", id="add-segment", disabled=("!scan_name || running",),
+               click=bench.attempt(bench.add_segment))  # fmt: skip
+    with v.VList(density="compact", classes="segments py-0", style="max-height: 228px; overflow-y: auto;",
+                 bg_color="transparent", v_if="segments.length"):  # fmt: skip
+        with v.VListItem(
+            v_for="item in segments", key="item.id", active=("item.id === active_segment",), color="primary",
+            click=(bench.attempt(bench.choose_segment), "[item.id]"), raw_attrs=[':data-segment="item.name"'],
+        ):  # fmt: skip
+            with v.Template(v_slot_prepend=True):
+                html.Div(classes="swatch", style=("{ background: item.color }",))
+            html.Div("{{ item.name }}", classes="text-body-2 text-truncate",
+                     style=("{ opacity: item.visible ? 1 : .45 }",))  # fmt: skip
+            with v.Template(v_slot_append=True):
+                for icon, title, act in (
+                    ("'mdi-pencil-outline'", "Name and color", bench.edit_segment),
+                    ("'mdi-crosshairs-gps'", "Go to (F)", bench.scene.go_to),
+                    (_EYE, "Hide or show (H)", bench.toggle_segment),
+                    ("'mdi-delete-outline'", "Remove", bench.remove_segment),
+                ):
+                    with v.VBtn(icon=True, size="x-small", title=title, click_stop=(bench.attempt(act), "[item.id]"),
+                                __events=[CLICK_ALONE],
+                                disabled=("running",) if act == bench.remove_segment else None):  # fmt: skip
+                        v.VIcon(icon=(icon,), size="small")
+
+
+def _tools(bench: Workbench) -> None:
+    with html.Div(classes="d-flex align-center mb-2"):
+        for tool, icon, title in TOOLS:
+            with v.VBtn(
+                icon=True, title=title, id=f"tool-{tool.value}", rounded="lg", classes="mr-1",
+                variant=(f"tool === '{tool.value}' ? 'flat' : 'tonal'",),
+                color=(f"tool === '{tool.value}' ? 'primary' : undefined",),
+                click=(bench.attempt(bench.choose_tool), f"['{tool.value}']"), disabled=(_UNUSABLE,),
+            ):  # fmt: skip
+                v.VIcon(icon)
+        v.VSpacer()
+        v.VSwitch(v_model=("sphere",), label="Ball", title="Paint into the slices beside, too",
+                  classes="flex-grow-0")  # fmt: skip
+    with html.Div(classes="d-flex align-center"):
+        html.Div("Brush", classes="text-caption", style="width: 52px;")
+        v.VSlider(v_model=("brush_mm",), min=1, max=60, step=1)
+        html.Div("{{ Math.round(brush_mm) }} mm", classes="text-caption text-right", style="width: 50px;")
+    v.VSwitch(v_model=("limited",), label="Only voxels with these HU", id="limited", classes="mt-1")
+    with html.Div(v_if="limited", classes="d-flex align-center"):
+        html.Div("{{ limits[0] }}", classes="text-caption", style="width: 40px;")
+        v.VRangeSlider(v_model=("limits",), min=-200, max=3000, step=10)
+        html.Div("{{ limits[1] }}", classes="text-caption text-right", style="width: 40px;")
+
+
+def _whole_segment(bench: Workbench) -> None:
+    unusable = "!active_segment || running"
+    with html.Div(classes="d-flex align-center mb-2"):
+        v.VBtn("Keep largest piece", size="small", variant="tonal", id="largest", disabled=(unusable,),
+               click=bench.attempt(bench.editing.keep_largest_island))  # fmt: skip
+    with html.Div(classes="d-flex align-center mb-2"):
+        v.VBtn("Remove pieces below", size="small", variant="tonal", disabled=(unusable,),
+               click=bench.attempt(bench.remove_small_islands))  # fmt: skip
+        v.VTextField(v_model_number=("island_voxels",), type="number", min=2, suffix="voxels", classes="ml-2")
+    with html.Div(classes="d-flex align-center"):
+        v.VSelect(v_model=("smoothing",), items=("smoothings", list(SMOOTHINGS)), style="width: 128px;")
+        v.VTextField(v_model_number=("smoothing_mm",), type="number", min=1, max=20, suffix="mm", classes="mx-2",
+                     style="width: 84px;")  # fmt: skip
+        v.VBtn("Smooth", size="small", variant="tonal", id="smooth", disabled=(unusable,),
+               click=bench.attempt(bench.smooth))  # fmt: skip
+
+
+def _looks(bench: Workbench) -> None:
+    with html.Div(classes="d-flex align-center"):
+        html.Div("Opacity", classes="text-caption", style="width: 52px;")
+        v.VSlider(v_model=("opacity",), min=0, max=1, step=0.05)
+        v.VSwitch(v_model=("show_3d",), label="3D", classes="ml-3 flex-grow-0")
+    v.VSwitch(v_model=("structures_all",), label="Discs and spinal canal, too", disabled=("running",))

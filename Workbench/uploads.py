@@ -1,0 +1,146 @@
+"""Scans that a browser sends: limited in size, kept in a private folder, refused whole or kept whole."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+from aiohttp import BodyPartReader, web
+
+from SpineContextSegLib.dicom import is_dicom_file
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.mrml.placing import safe_name
+
+FOLDER = "uploads"
+# Neither .nhdr nor .mhd: they only name the file that holds the voxels, which could be any file of this computer.
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+MAXIMUM_FILES = 20_000
+# More than a CT of a whole body has at 0.5 mm; what it unpacks to must fit into memory.
+MAXIMUM_VOXEL_BYTES = 6_000_000_000
+_CHUNK_BYTES = 1 << 20
+_HEADER_BYTES = 1 << 16
+_ELSEWHERE = re.compile(rb"^\s*(data\s?file\s*:|ElementDataFile\s*=(?![ \t]*LOCAL\s*$))", re.IGNORECASE | re.MULTILINE)
+
+
+class Uploads:
+    """The folder `uploads` in the data folder, readable by its owner only, with a folder per upload."""
+
+    def __init__(self, data_folder: Path, limit_bytes: int) -> None:
+        """
+        Args:
+            data_folder: exists.
+            limit_bytes: of all files of one upload together.
+        """
+        self._folder = data_folder / FOLDER
+        self._limit = limit_bytes
+
+    async def receive(self, request: web.Request) -> Path:
+        """Keeps the files of a form; one image, or the DICOM files of a series.
+
+        Returns:
+            The image file, or the folder of DICOM files.
+
+        Raises:
+            InputRefused: too large, too many, of another kind, or not what the name says; nothing is left of it.
+            OSError: disk full or not writable; nothing is left of it.
+        """
+        if (request.content_length or 0) > self._limit + _CHUNK_BYTES:
+            raise self._too_large()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="scan-", dir=self._folder))
+        try:
+            return await self._keep(request, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def discard(self, scan: Path) -> None:
+        """Removes what `receive` returned."""
+        shutil.rmtree(self._folder / scan.relative_to(self._folder).parts[0], ignore_errors=True)
+
+    async def _keep(self, request: web.Request, folder: Path) -> Path:
+        if not request.content_type.startswith("multipart/"):
+            raise InputRefused("Nothing was sent: choose a scan.")
+        left, kept = self._limit, []
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader) or not part.filename:
+                continue
+            if len(kept) == MAXIMUM_FILES:
+                raise InputRefused(f"More than {MAXIMUM_FILES} files were sent: choose the folder of one series.")
+            path = folder / _file_name(part.filename, len(kept))
+            with open(path, "xb") as file:
+                while chunk := await part.read_chunk(_CHUNK_BYTES):
+                    left -= len(chunk)
+                    if left < 0:
+                        raise self._too_large()
+                    file.write(chunk)
+            kept.append(path)
+        return _scan_among(kept, folder)
+
+    def _too_large(self) -> InputRefused:
+        return InputRefused(
+            f"The upload is larger than {self._limit / 1e9:.1f} GB: crop the scan, or put it into the data folder."
+        )
+
+
+def _file_name(name: str, number: int) -> str:
+    """Only a scan's last part of a name, cleaned, is kept, and no folder of it."""
+    last = re.split(r"[/\\]", name)[-1]
+    for ending in ENDINGS:
+        if last.lower().endswith(ending):
+            return safe_name(last[: -len(ending)], "scan") + ending
+    return f"{number:06d}.dcm"
+
+
+def _scan_among(paths: list[Path], folder: Path) -> Path:
+    if not paths:
+        raise InputRefused("Nothing was sent: choose a scan.")
+    images = [path for path in paths if path.name.lower().endswith(ENDINGS)]
+    if len(paths) == 1 and images:
+        check_header(images[0])
+        return images[0]
+    if images:
+        raise InputRefused("Several scans were sent at once: choose one file, or the DICOM files of one series.")
+    for path in paths:
+        if not is_dicom_file(path):
+            path.unlink()
+    if not any(folder.iterdir()):
+        raise InputRefused("This is no scan: choose NIfTI (.nii.gz), .nrrd, .mha, or DICOM files.")
+    return folder
+
+
+def check_header(path: Path) -> None:
+    """Refuses what would read other files of this computer, or unpack to more than memory holds.
+
+    Raises:
+        InputRefused: one sentence.
+    """
+    start = _unpacked_start(path) if path.name.lower().endswith(".gz") else path.open("rb").read(_HEADER_BYTES)
+    if path.name.lower().endswith((".nrrd", ".mha")):
+        if _ELSEWHERE.search(start.split(b"\n\n")[0]):
+            raise InputRefused(f"'{path.name}' holds no voxels but names another file: save the scan as one file.")
+        sizes = re.search(rb"^\s*(?:sizes\s*:|DimSize\s*=)\s*([\d ]+)", start, re.IGNORECASE | re.MULTILINE)
+        shape = [int(size) for size in sizes[1].split()] if sizes else []
+    else:
+        order = "<" if start[:4] == b"\x5c\x01\0\0" else ">"
+        shape = struct.unpack_from(f"{order}8h", start, 40)[1:4] if len(start) >= 348 else []
+    voxels = 1
+    for size in shape:
+        voxels *= max(size, 1)
+    if 2 * voxels > MAXIMUM_VOXEL_BYTES:
+        raise InputRefused(
+            f"'{path.name}' states {voxels / 1e9:.0f} billion voxels, more than a CT has: crop it, or export it again."
+        )
+
+
+def _unpacked_start(path: Path) -> bytes:
+    try:
+        with gzip.open(path) as file:
+            return file.read(_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputRefused(f"'{path.name}' is damaged: copy or export it again.") from error

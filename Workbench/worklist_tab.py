@@ -1,0 +1,82 @@
+"""The panel's tab "Worklist": which scans there are and how far each one is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trame.widgets import html
+from trame.widgets import vuetify3 as v
+
+from .events import CLICK_ALONE
+from .store.worklist import State
+
+if TYPE_CHECKING:
+    from .workbench import Workbench
+
+LOOKS = {
+    State.NEW: ("new", "#5b6b75"),
+    State.SEGMENTED: ("segmented", "#5a8fd8"),
+    State.IN_CORRECTION: ("in correction", "#f2b84b"),
+    State.DONE: ("done", "#7cc38a"),
+    State.REJECTED: ("rejected", "#ef6f6c"),
+}
+
+
+def fill(bench: Workbench) -> None:
+    """The content of the tab."""
+    _progress()
+    with html.Div(classes="d-flex align-center mb-2"):
+        v.VBtn("Previous", size="small", id="previous", disabled=("running || opening",),
+               click=bench.begin(bench.open_previous), prepend_icon="mdi-chevron-left")  # fmt: skip
+        v.VBtn("Next open", size="small", id="next", disabled=("running || opening",),
+               click=bench.begin(bench.open_next), append_icon="mdi-chevron-right")  # fmt: skip
+        v.VSpacer()
+        with v.VBtn(icon=True, size="small", title="Look for new scans in the data folder", id="look",
+                    click=bench.begin(bench.add_folder)):  # fmt: skip
+            v.VIcon("mdi-refresh")
+        with v.VBtn(icon=True, size="small", title="Export all that are done as a dataset", id="export-set",
+                    disabled=("exporting",), click=bench.begin(bench.export_set)):  # fmt: skip
+            v.VIcon("mdi-database-export-outline")
+    _entries(bench)
+    with html.Div(v_if="entry !== null"):
+        v.VDivider(classes="my-3")
+        v.VTextarea(v_model=("notes",), label="Notes on this scan", rows=3, id="notes",
+                    blur=bench.attempt(bench.keep_notes))  # fmt: skip
+        with html.Div(classes="d-flex mt-3"):
+            v.VBtn("Done, next", size="small", variant="flat", color="success", id="done", classes="mr-2",
+                   disabled=("running || opening",), click=bench.begin(bench.finish))  # fmt: skip
+            v.VBtn("Reject...", size="small", variant="tonal", color="error", id="reject", disabled=("running",),
+                   click="rejecting = true")  # fmt: skip
+
+
+def _progress() -> None:
+    html.Div("{{ cohort }}", classes="text-body-2 mb-1", id="cohort")
+    with html.Div(classes="d-flex mb-1", style="height: 8px; border-radius: 4px; overflow: hidden;"):
+        for state, (name, color) in LOOKS.items():
+            width = f"(cohort_share['{state.value}'] || 0) + '%'"
+            html.Div(style=(f"{{ width: {width}, background: '{color}' }}",), title=name)
+    with html.Div(classes="d-flex flex-wrap mb-2 text-caption"):
+        for name, color in LOOKS.values():
+            with html.Div(classes="d-flex align-center mr-3"):
+                html.Div(style=f"background: {color};", classes="dot mr-1")
+                html.Div(name)
+
+
+def _entries(bench: Workbench) -> None:
+    colors = {state.value: color for state, (_, color) in LOOKS.items()}
+    names = {state.value: name for state, (name, _) in LOOKS.items()}
+    with v.VList(density="compact", lines="two", classes="entries py-0", bg_color="transparent",
+                 style="max-height: 300px; overflow-y: auto;"):  # fmt: skip
+        with v.VListItem(v_for="item in entries", key="item.number", active=("item.number === entry",), color="primary",
+                         click=(bench.begin(bench.open_entry), "[item.number]"),
+                         raw_attrs=[':data-entry="item.number"']):  # fmt: skip
+            html.Div("{{ item.number }}  {{ item.name }}", classes="text-body-2 text-truncate")
+            with html.Div(classes="d-flex align-center text-caption"):
+                html.Div(classes="dot mr-2", style=(f"{{ background: {colors}[item.state] }}",))
+                html.Div(f"{{{{ {names}[item.state] + (item.reason ? ': ' + item.reason : '') }}}}", classes="mr-2")
+                html.Div("{{ item.changed }}, {{ item.by }}", style="color: #7f929d;")
+            with v.Template(v_slot_append=True):
+                with v.VBtn(icon=True, size="x-small", title="Open it again",
+                            v_if="item.state === 'done' || item.state === 'rejected'", __events=[CLICK_ALONE],
+                            click_stop=(bench.attempt(bench.reopen), "[item.number]")):  # fmt: skip
+                    v.VIcon("mdi-restore", size="small")
