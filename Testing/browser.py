@@ -136,6 +136,13 @@ class Page:
         self.driver.execute_script("window.workbench.choose(false)")
         self.until(lambda: self.find("choose-file")).send_keys(str(path))
 
+    def drop(self, path: Path) -> None:
+        """Drops a file or folder onto the middle of the page."""
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            event = {"type": kind, "x": WIDTH // 2, "y": HEIGHT // 2, "data": data}
+            self.driver.execute_cdp_cmd("Input.dispatchDragEvent", event)
+
     def downloaded(self, ending: str) -> Path:
         """The file with this ending, once it has arrived whole."""
         return self.until(lambda: next(self._downloads.glob(f"*{ending}"), None))

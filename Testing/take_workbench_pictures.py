@@ -89,12 +89,10 @@ def _take(page: Page) -> None:
     time.sleep(SETTLE_SECONDS)
     page.picture(PICTURES / "worklist.png")
     page.tab("Levels")
-    page.click("levels-down")
+    page.click("levels-up")
+    page.until(lambda: page.state("unsaved"))
     time.sleep(SETTLE_SECONDS)
     page.picture(PICTURES / "levels.png")
-    page.click("keys")
-    time.sleep(2)
-    page.picture(PICTURES / "keys.png")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.browser import Page, require_browser
+from Testing.dicom_series import SeriesWriter
 from Testing.workbench_server import WorkbenchServer
 
 pytest.importorskip("trame_slicer")
@@ -154,3 +155,13 @@ def test_uploads_are_opened_or_refused_in_the_page(page, data, tmp_path, sample_
     page.until(lambda: page.state("scan_name") == "sent ü.nii.gz" and not page.state("opening"))
     assert (data / "uploads").stat().st_mode & 0o077 == 0
     assert [entry["name"] for entry in page.state("entries")] == ["scan.nii.gz", "sent ü.nii.gz"]
+
+
+def test_a_dropped_folder_of_dicom_files_is_opened(page, data, tmp_path, sample_scan):
+    page.until(lambda: page.state("scan_name") and not page.state("opening"))
+    before = page.state("entry")
+    SeriesWriter(tmp_path / "series").write(sample_scan.volume)
+    page.drop(tmp_path / "series")
+    page.until(lambda: page.state("entry") != before and not page.state("opening"))
+    kept = data / "uploads" / page.state("scan_name")
+    assert len(list(kept.glob("*.dcm"))) == len(sample_scan.volume.array)

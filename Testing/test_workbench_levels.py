@@ -20,7 +20,7 @@ BLOCKS = {"L2 vertebra": 48, "L3 vertebra": 36, "L4 vertebra": 24}
 VALUES = {21: "L2 vertebra", 22: "L3 vertebra", 23: "L4 vertebra"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def data(tmp_path_factory, sample_scan):
     """A scan whose saved result tells three vertebrae apart."""
     folder = tmp_path_factory.mktemp("data")
@@ -111,6 +111,79 @@ def test_levels_tools_worklist_and_recovery(data, tiny_model, tmp_path, sample_s
         labels = worklist.versions(1).load(saved)
         for value, name in ((22, "L3 vertebra"), (23, "L4 vertebra"), (24, "L5 vertebra")):
             np.testing.assert_array_equal(labels.array == value, cut[name])
+        assert page.faults() == []
+    finally:
+        page.close()
+        server.end()
+
+
+def test_every_tool_and_repair_can_be_undone(data, tiny_model, tmp_path):
+    require_browser()
+    server = WorkbenchServer(data, tiny_model, data / "a.nii.gz")
+    page = Page(server.address, tmp_path)
+    body = page.driver.find_element("tag name", "body")
+
+    def undone() -> None:
+        page.click("undo")
+        page.until(lambda: page.scene().keys() == before.keys())
+        for name, mask in page.scene().items():
+            np.testing.assert_array_equal(mask, before[name])
+
+    try:
+        opened(page, "a.nii.gz")
+        before = page.scene()
+        page.press("[data-segment='L3 vertebra']")
+        page.until(lambda: page.state("active_segment") == page.state("segments")[1]["id"])
+        body.send_keys("f")
+        body.send_keys("e")
+        page.until(lambda: page.state("tool") == "erase")
+        page.drag("Axial", (0.45, 0.5), (0.55, 0.5))
+        page.until(lambda: page.state("can_undo"))
+        erased = page.scene()
+        assert erased["L3 vertebra"].sum() < before["L3 vertebra"].sum()
+        assert not (erased["L3 vertebra"] & ~before["L3 vertebra"]).any()
+        undone()
+        page.click("small-islands")
+        page.until(lambda: page.scene()["L3 vertebra"].sum() == before["L3 vertebra"].sum() - 4)
+        undone()
+        page.click("smooth")
+        page.until(lambda: (page.scene()["L3 vertebra"] != before["L3 vertebra"]).any())
+        undone()
+
+        page.tab("Levels")
+        page.press(".v-select:has(#level) .v-field")
+        choices = page.until(lambda: page.driver.find_elements("css selector", ".v-overlay--active .v-list-item"))
+        next(choice for choice in choices if choice.text == "L3").click()
+        page.until(lambda: page.state("level") == 22)
+        page.click("levels-swap")
+        page.until(lambda: (page.scene()["L3 vertebra"] == before["L2 vertebra"]).all())
+        np.testing.assert_array_equal(page.scene()["L2 vertebra"], before["L3 vertebra"])
+        undone()
+        page.click("levels-rename")
+        page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
+        undone()
+        page.tab("Segments")
+        page.press("[data-segment='L3 vertebra'] [title^='Go to']")
+        page.tab("Levels")
+        page.click("levels-split")
+        page.until(lambda: len(names_of(page)) == 4)
+        undone()
+
+        page.click("export")
+        page.click("export-stl")
+        assert page.downloaded(".zip").stat().st_size > 1000
+        body.send_keys("?")
+        page.until(lambda: page.state("show_shortcuts"))
+        body.send_keys("?")
+        page.until(lambda: not page.state("show_shortcuts"))
+
+        # A new run asks before it replaces what was done by hand.
+        page.click("levels-down")
+        page.until(lambda: page.state("unsaved"))
+        page.click("segment")
+        page.until(lambda: page.state("ask_replace"))
+        page.click("replace")
+        page.until(lambda: names_of(page) == ["Vertebrae"] and not page.state("running"))
         assert page.faults() == []
     finally:
         page.close()

@@ -93,7 +93,7 @@ def _whole_segment(bench: Workbench) -> None:
         v.VBtn("Keep largest piece", size="small", variant="tonal", id="largest", disabled=(unusable,),
                click=bench.attempt(bench.editing.keep_largest_island))  # fmt: skip
     with html.Div(classes="d-flex align-center mb-2"):
-        v.VBtn("Remove pieces below", size="small", variant="tonal", disabled=(unusable,),
+        v.VBtn("Remove pieces below", size="small", variant="tonal", id="small-islands", disabled=(unusable,),
                click=bench.attempt(bench.remove_small_islands))  # fmt: skip
         v.VTextField(v_model_number=("island_voxels",), type="number", min=2, suffix="voxels", classes="ml-2")
     with html.Div(classes="d-flex align-center"):
