@@ -112,10 +112,15 @@ def freeze_batch_norm(network: nn.Module) -> None:
             module.eval()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every training is told on the command line."""
+def add_arguments(parser: argparse.ArgumentParser, card: Path, real_share: float, batch: int) -> None:
+    """What every training is told on the command line; the last three are defaults."""
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder of the run: checkpoint, weights, log")
+    add("--card", type=Path, default=card, help="card of the network: spacing, intensities, classes, size")
+    add("--anatomies", type=Path, help="folder of stored bodies; without it they are generated on the device")
+    add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), VerSe labels beside them as *_labels.nii.gz")
+    add("--real-share", type=float, default=real_share, help="share of the examples that come from --real")
+    add("--batch", type=int, default=batch)
     add("--start-from", type=Path, help="weights (.safetensors) to start from, with frozen batch norm")
     add("--steps", type=int, required=True)
     add("--stop-after", type=int, help="step at which to stop this time; the learning rate still follows --steps")

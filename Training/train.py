@@ -134,15 +134,10 @@ def fill_pool(source: GeneratedPatches, arguments: argparse.Namespace, step: int
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m Training.train", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    loop.add_arguments(parser)
-    add("--card", type=Path, default=CARD, help="card of the network: spacing, intensities, classes, size")
-    add("--anatomies", type=Path, help="folder of stored bodies; without it they are generated on the device")
-    add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), VerSe labels beside them as *_labels.nii.gz")
-    add("--real-share", type=float, default=0.35, help="share of the patches that come from --real")
+    loop.add_arguments(parser, CARD, real_share=0.35, batch=2)
     add("--label-map", type=Path, help="SPL abdominal atlas (.nii.gz) to render as one more body")
     add("--label-map-spacing", type=float, nargs=3, default=(1.4, 1.4, 3.0), help="its true voxel size, mm")
     add("--label-map-share", type=float, default=0.1)
-    add("--batch", type=int, default=2)
     add("--patch", type=int, nargs="+", default=[64], help="edge, or size along R, A and S, in voxels, multiples of 8")
     return parser
 

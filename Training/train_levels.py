@@ -63,13 +63,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m Training.train_levels", description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    loop.add_arguments(parser)
-    add("--card", type=Path, default=CARD, help="card of the network: spacing, intensities, classes, size")
-    add("--anatomies", type=Path, help="folder of stored bodies; without it they are generated on the device")
-    add("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz), VerSe labels beside them as *_labels.nii.gz")
-    add("--real-share", type=float, default=0.2, help="share of the crops that come from --real")
-    add("--batch", type=int, default=16)
+    loop.add_arguments(parser, CARD, real_share=0.2, batch=16)
     return parser
 
 

@@ -62,7 +62,8 @@ def name_vertebrae(
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
     Pieces of the sacrum that were taken for vertebrae become sacrum, sacrum far above it vertebra, and skull or hips
-    background. None where no vertebra is among what was found, or a third of it looks like none: it stays as it is.
+    background. None where no single vertebra is among what was found; where a third of it looks like none, it stays as
+    it is.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
