@@ -21,7 +21,7 @@ from Training.loop import WEIGHTS_FILE, learning_rate
 from Training.losses import segmentation_loss
 from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
-from Training.sampling import Deformation, outside, patch_coordinates, sample
+from Training.sampling import Deformation, outside, patch_coordinates, points_by_level, sample
 from Training.train import CARD, _parser, train
 
 STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
@@ -78,6 +78,15 @@ def test_sampling_without_deformation_is_a_crop():
     assert torch.equal(to_array, torch.eye(3))
     beyond, _ = patch_coordinates(np.array([-2.0, 10.5, 11.5]), (8, 8, 8), STILL, np.random.default_rng(0))
     assert outside((20, 22, 24), beyond)[:5].all() and not outside((20, 22, 24), beyond)[6:].any()
+
+
+def test_small_levels_are_drawn_as_often_as_large_ones():
+    level = torch.zeros((40, 40, 40), dtype=torch.uint8)
+    level[:4, :30, :30], level[20:] = 3, 22
+    points = points_by_level(level)
+    drawn = level[tuple(points.T)]
+    assert set(drawn.tolist()) == {3, 22} and 0.4 < (drawn == 3).float().mean() < 0.6
+    assert points_by_level(torch.zeros_like(level)).shape == (0, 3)
 
 
 def test_generated_patch_shows_bone_where_its_target_says(generated):

@@ -15,13 +15,12 @@ from torch import Tensor
 from .anatomy.generate import Anatomy, generate
 from .centers import generated_centers, offsets
 from .classes import BACKGROUND, OTHER_BONE, RIB, SPINE
-from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, sample
+from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample, some_points
 from .scanner import draw_recipe, render_ct
 
 _ARRAYS = ("tissue", "label", "level", "bone", "cortex")
 # Where patches are centered. Bones that are not spine get their share, or skull and ribs are taken for arches.
 _CENTERS = {"spine": 0.66, "other_bone": 0.24, "anywhere": 0.10}
-_POINTS_KEPT = 4000
 _JITTER_MM = 36.0
 
 
@@ -33,10 +32,11 @@ class StoredAnatomy:
         self.arrays, self.body_centers = arrays, body_centers
         label = arrays["label"]
         spine = (label >= min(SPINE)) & (label <= max(SPINE))
+        level = torch.where(spine, arrays["level"], 0)
         self.centers = {
-            "spine": _some_points(spine),
-            "other_bone": _some_points((label == RIB) | (label == OTHER_BONE)),
-            "anywhere": _some_points(label == BACKGROUND),
+            "spine": points_by_level(level if level.any() else spine),
+            "other_bone": some_points((label == RIB) | (label == OTHER_BONE)),
+            "anywhere": some_points(label == BACKGROUND),
         }
 
     @classmethod
@@ -49,12 +49,6 @@ class StoredAnatomy:
         kind = rng.choice(list(_CENTERS), p=list(_CENTERS.values()))
         points = next(p for p in (self.centers[kind], self.centers["spine"], self.centers["anywhere"]) if len(p))
         return points[rng.integers(len(points))].astype(np.float64)
-
-
-def _some_points(mask: Tensor) -> np.ndarray:
-    points = torch.nonzero(mask)
-    step = max(1, len(points) // _POINTS_KEPT)
-    return points[::step].to(torch.int16).cpu().numpy()
 
 
 def anatomy_file(folder: Path, seed: int) -> Path:

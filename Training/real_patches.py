@@ -19,7 +19,7 @@ from SpineContextSegLib.volume import Grid, Volume, to_sitk
 from .centers import offsets, real_centers
 from .classes import BACKGROUND, BODY, DISC, IGNORED, SACRUM
 from .classes import CANAL as CANAL_CLASS
-from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, sample
+from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample
 from .smoothing import blur, noise
 
 _BEYOND = 254  # no class
@@ -37,7 +37,7 @@ class RealScan:
     label: Tensor
     level: Tensor
     body_centers: Tensor
-    spine_points: np.ndarray
+    spine_points: np.ndarray  # see `points_by_level`
 
 
 def target_classes(labels: np.ndarray) -> np.ndarray:
@@ -70,14 +70,13 @@ def load_real_scan(image: Path, spacing_mm: float) -> RealScan:
     only_levels = np.where(np.isin(reference.array, [*VERTEBRAE, SACRUM_VALUE]), reference.array, 0)
     level = _majority(Volume(only_levels, reference.affine), grid, among=np.unique(only_levels)[1:])
     centers = real_centers(np.where(label == CANAL_CLASS, CANAL, np.where(label == BODY, level, 0)))
-    points = np.argwhere(label == BODY)
     return RealScan(
         image.name.removesuffix(".nii.gz"),
         torch.from_numpy(hu.astype(np.int16)),
         torch.from_numpy(label),
         torch.from_numpy(level),
         centers,
-        points[:: max(1, len(points) // 4000)],
+        points_by_level(torch.from_numpy(np.where(label == BODY, level, 0))),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 AIR_HU = -1000.0  # what lies beyond an array
+_POINTS_KEPT = 4000
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,20 @@ def outside(shape_kji: tuple[int, ...], points_kji: Tensor) -> Tensor:
     """Bool (d, h, w): the point lies more than half a voxel outside an array of this shape."""
     last = torch.tensor(shape_kji, dtype=torch.float32) - 0.5
     return ((points_kji < -0.5) | (points_kji > last)).any(-1)
+
+
+def some_points(mask: Tensor, at_most: int = _POINTS_KEPT) -> np.ndarray:
+    """Voxel indices of a mask (k, j, i), int16 (n, 3), evenly thinned."""
+    points = torch.nonzero(mask)
+    step = -(-len(points) // at_most) or 1
+    return points[::step].to(torch.int16).cpu().numpy()
+
+
+def points_by_level(level: Tensor) -> np.ndarray:
+    """Voxel indices, int16 (n, 3), about as many of each level other than 0: necks count as much as lumbar spines."""
+    levels = torch.unique(level[level > 0])
+    each = [some_points(level == value, _POINTS_KEPT // len(levels)) for value in levels]
+    return np.concatenate(each) if each else np.empty((0, 3), np.int16)
 
 
 def _rotation(about_k: float, about_j: float, about_i: float) -> np.ndarray:
