@@ -24,7 +24,7 @@ from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, points_by_level, sample
 from Training.train import CARD, _parser, train
 
-STILL = Deformation(rotation_deg=0, log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
+STILL = Deformation(rotation_deg=(0, 0, 0), log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
 
 
 @pytest.fixture(scope="module")

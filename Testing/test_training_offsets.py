@@ -60,7 +60,7 @@ def test_offsets_of_a_turned_patch_meet_in_one_place(anatomy, mirror):
     centers = generated_centers(anatomy)
     levels = whole_levels(anatomy)
     middle = centers[levels[len(levels) // 2]].numpy()
-    still = Deformation(rotation_deg=15, elastic_voxels=0, mirror=mirror)
+    still = Deformation(rotation_deg=(15, 15, 15), elastic_voxels=0, mirror=mirror)
     points, to_array = patch_coordinates(middle, (40, 40, 40), still, np.random.default_rng(4))
     index = points.round().long()
     for axis, size in enumerate(anatomy.level.shape):

@@ -106,7 +106,7 @@ class RealPatches:
         weights = np.sqrt([len(torch.nonzero(s.label == BODY)) for s in scans])
         self.weights = weights / weights.sum()
         self.spacing_mm, self.size, self.device = spacing_mm, size_kji, device
-        self.deformation = Deformation(rotation_deg=10.0, log_scale=0.12, elastic_voxels=2.0)
+        self.deformation = Deformation(log_scale=0.12, elastic_voxels=2.0)
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """An augmented patch."""
