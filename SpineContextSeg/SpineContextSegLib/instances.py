@@ -1,7 +1,8 @@
-"""Single vertebrae: every voxel points to the middle of its own vertebra's body, and those that meet belong together.
+"""Single vertebrae: every voxel points to the middle of its own vertebra's body; where such votes crowd, there is one.
 
-Neighbors that touch, at a facet joint or across a bridged disc, point to different places; a spinous process that hangs
-beside the vertebra below points to its own. So nothing here depends on a gap between two vertebrae.
+The rest of it is what hangs on that body by the shortest way through bone on which votes change little: neighbors that
+touch, at a facet joint or across a bridged disc, point to different places. So nothing here depends on a gap between
+two vertebrae.
 """
 
 from __future__ import annotations
@@ -10,22 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .attachment import attached
+from .crowds import Crowds, along_column
 from .label_boxes import Box, label_boxes
 from .labels import VERTEBRA_LEVEL_UNKNOWN
 from .pieces import HALF, MOST_PIECES, components_of, dilated
 from .refine import OFFSET_STEP_MM, Spine
 from .volume import Grid
 
-# The line through the column: bends over less than this are those of single votes.
-_LINE_BLUR_MM = 15.0
 # Offsets are exact near the middle of a body and err by some mm at the tips of its processes: votes from near by say
-# how many vertebrae there are, and all say which of them a voxel belongs to.
+# how many vertebrae there are.
 _NEAR_MM = 20.0
-_CROWD_BLUR_MM = 1.5
-# Bodies in a child's neck lie 11 mm apart.
-_NEAREST_MM = 8.0
-# Two crowds with more votes than this between them, as a share of the smaller one, are one that errs.
-_VALLEY = 0.8
+# What lies this near to the middle of a body belongs to it.
+_HEART_MM = 10.0
+_HEART_REACH_MM = 4.0
 # Half of a C1, the smallest. Less is a crumb of a neighbor, unless the border cuts it.
 _LEAST_ML = 1.5
 _LEAST_AT_BORDER_ML = 0.3
@@ -58,8 +57,8 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
     ways = spine.offsets[:, inside].T * OFFSET_STEP_MM
     votes = spine.grid.world(indices[:, ::-1]) + ways
     near = np.linalg.norm(ways, axis=1) < _NEAR_MM
-    along = _along_column(votes)
-    crowds = _Crowds.of(along[near])
+    along = along_column(votes)
+    crowds = Crowds.of(along[near])
     faces = np.array([[0, size - 1] for size in inside.shape]).T[:, None]
     touching = (indices == faces) & np.array(spine.ends).T[:, None]
     border = touching.any((0, 2))
@@ -68,7 +67,10 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
     centers = _middles(votes, number, near, len(crowds.places))
     numbers = np.zeros(inside.shape, np.uint8)
     if len(centers):
-        numbers[inside] = number + 1
+        heart = _hearts(spine.grid.world(indices[:, ::-1]), number, centers)
+        bone = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN]
+        error = np.abs(along - crowds.places_mm()[number])
+        numbers[inside] = attached(inside, bone, along, error, heart, number, spine.grid.spacing_mm[::-1]) + 1
         _reattach_crumbs(numbers, _CRUMB_ML / (spine.grid.voxel_volume_mm3 / 1000))
     at_border = np.zeros(len(centers), bool)
     at_border[numbers[inside][border].astype(int) - 1] = len(centers) > 0
@@ -107,80 +109,6 @@ def _most_weight(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
     return best
 
 
-def _along_column(votes: np.ndarray) -> np.ndarray:
-    """How far down the column each vote, (n, 3) in mm, lies: (n,) mm along the line through the middle of all votes."""
-    if not len(votes):
-        return np.zeros(0)
-    top = votes[:, 2].max()
-    plane = np.rint(top - votes[:, 2]).astype(int)  # 1 mm apart
-    counts = _blurred(np.bincount(plane), _LINE_BLUR_MM)
-    line = [_blurred(np.bincount(plane, votes[:, axis]), _LINE_BLUR_MM) / counts for axis in (0, 1)]
-    line = np.stack([*line, top - np.arange(len(counts))], 1)
-    if len(line) < 2:
-        return top - votes[:, 2]
-    steps = np.gradient(line, axis=0)
-    length = np.linalg.norm(steps, axis=1)
-    down = np.concatenate([[0], np.cumsum((length[1:] + length[:-1]) / 2)])
-    aside = votes - line[plane]
-    return down[plane] + (aside * steps[plane]).sum(1) / length[plane]
-
-
-def _blurred(counts: np.ndarray, sigma: float) -> np.ndarray:
-    reach = int(4 * sigma)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return np.convolve(counts, kernel / kernel.sum())[reach:-reach]
-
-
-@dataclass(frozen=True, eq=False)
-class _Crowds:
-    """Places along the column where votes crowd together.
-
-    density: (mm,) votes per mm from `start` on. places: (n,) indices of the crowds in it, rising.
-    """
-
-    start: float
-    density: np.ndarray
-    places: np.ndarray
-
-    @classmethod
-    def of(cls, along: np.ndarray) -> _Crowds:
-        """From votes (n,), mm along the column."""
-        if not len(along):
-            return cls(0.0, np.zeros(1), np.zeros(0, int))
-        margin = 4 * _CROWD_BLUR_MM
-        start = float(along.min() - margin)
-        counts = np.bincount(np.rint(along - start).astype(int))
-        density = _blurred(np.pad(counts, (0, int(margin))), _CROWD_BLUR_MM)
-        inner = density[1:-1]
-        places = np.flatnonzero((inner > density[:-2]) & (inner >= density[2:]) & (inner > density.max() / 100)) + 1
-        crowds = cls(start, density, places)
-        while (worst := crowds._least_apart()) is not None:
-            crowds = crowds.only(np.arange(len(crowds.places)) != worst)
-        return crowds
-
-    def _least_apart(self) -> int | None:
-        """The smaller of the two neighbors that are least two, None when all are."""
-        heights, valleys = self.density[self.places], self.density[self._valleys()]
-        lower = np.minimum(heights[1:], heights[:-1])
-        share = np.where(np.diff(self.places) < _NEAREST_MM, 1.0, valleys / np.maximum(lower, 1e-9))
-        if not len(share) or share.max() <= _VALLEY:
-            return None
-        first = int(np.argmax(share))
-        return first if heights[first] < heights[first + 1] else first + 1
-
-    def _valleys(self) -> np.ndarray:
-        """(n - 1,) indices of the least density between neighbors."""
-        pairs = zip(self.places, self.places[1:])
-        return np.array([a + np.argmin(self.density[a:b]) for a, b in pairs], int)
-
-    def only(self, kept: np.ndarray) -> _Crowds:
-        return _Crowds(self.start, self.density, self.places[kept])
-
-    def number(self, along: np.ndarray) -> np.ndarray:
-        """(n,) which crowd each vote belongs to."""
-        return np.searchsorted(self._valleys() + self.start, along)
-
-
 def _middles(votes: np.ndarray, number: np.ndarray, near: np.ndarray, count: int) -> np.ndarray:
     """(count, 3) mean vote of each vertebra, of those from near by where there are any."""
     weight = np.where(near, 1.0, 1e-6)
@@ -188,6 +116,15 @@ def _middles(votes: np.ndarray, number: np.ndarray, near: np.ndarray, count: int
         return np.zeros((0, 3))
     total = np.bincount(number, weight, count)
     return np.stack([np.bincount(number, weight * votes[:, axis], count) / total for axis in range(3)], 1)
+
+
+def _hearts(places: np.ndarray, number: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """(n,) bool: voxels at `places` near the middle of the vertebra that they point to. C1 has nothing in its middle:
+    what lies nearest to it counts."""
+    distance = np.linalg.norm(places - centers[number], axis=1)
+    least = np.full(len(centers), np.inf)
+    np.minimum.at(least, number, distance)
+    return distance < np.maximum(_HEART_MM, least + _HEART_REACH_MM)[number]
 
 
 def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:

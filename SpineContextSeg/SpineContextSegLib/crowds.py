@@ -1,0 +1,93 @@
+"""Where along the column the votes of its voxels crowd together: one crowd for each vertebra."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# The line through the column: bends over less than this are those of single votes.
+_LINE_BLUR_MM = 15.0
+_CROWD_BLUR_MM = 1.5
+# Bodies in a child's neck lie 11 mm apart.
+_NEAREST_MM = 8.0
+# Two crowds with more votes than this between them, as a share of the smaller one, are one that errs.
+_VALLEY = 0.8
+
+
+def along_column(votes: np.ndarray) -> np.ndarray:
+    """How far down the column each vote, (n, 3) in mm, lies: (n,) mm along the line through the middle of all votes."""
+    if not len(votes):
+        return np.zeros(0)
+    top = votes[:, 2].max()
+    plane = np.rint(top - votes[:, 2]).astype(int)  # 1 mm apart
+    counts = _blurred(np.bincount(plane), _LINE_BLUR_MM)
+    line = [_blurred(np.bincount(plane, votes[:, axis]), _LINE_BLUR_MM) / counts for axis in (0, 1)]
+    line = np.stack([*line, top - np.arange(len(counts))], 1)
+    if len(line) < 2:
+        return top - votes[:, 2]
+    steps = np.gradient(line, axis=0)
+    length = np.linalg.norm(steps, axis=1)
+    down = np.concatenate([[0], np.cumsum((length[1:] + length[:-1]) / 2)])
+    aside = votes - line[plane]
+    return down[plane] + (aside * steps[plane]).sum(1) / length[plane]
+
+
+def _blurred(counts: np.ndarray, sigma: float) -> np.ndarray:
+    reach = int(4 * sigma)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.convolve(counts, kernel / kernel.sum())[reach:-reach]
+
+
+@dataclass(frozen=True, eq=False)
+class Crowds:
+    """Places along the column where votes crowd together.
+
+    density: (mm,) votes per mm from `start` on. places: (n,) indices of the crowds in it, rising.
+    """
+
+    start: float
+    density: np.ndarray
+    places: np.ndarray
+
+    @classmethod
+    def of(cls, along: np.ndarray) -> Crowds:
+        """From votes (n,), mm along the column."""
+        if not len(along):
+            return cls(0.0, np.zeros(1), np.zeros(0, int))
+        margin = 4 * _CROWD_BLUR_MM
+        start = float(along.min() - margin)
+        counts = np.bincount(np.rint(along - start).astype(int))
+        density = _blurred(np.pad(counts, (0, int(margin))), _CROWD_BLUR_MM)
+        inner = density[1:-1]
+        places = np.flatnonzero((inner > density[:-2]) & (inner >= density[2:]) & (inner > density.max() / 100)) + 1
+        crowds = cls(start, density, places)
+        while (worst := crowds._least_apart()) is not None:
+            crowds = crowds.only(np.arange(len(crowds.places)) != worst)
+        return crowds
+
+    def _least_apart(self) -> int | None:
+        """The smaller of the two neighbors that are least two, None when all are."""
+        heights, valleys = self.density[self.places], self.density[self._valleys()]
+        lower = np.minimum(heights[1:], heights[:-1])
+        share = np.where(np.diff(self.places) < _NEAREST_MM, 1.0, valleys / np.maximum(lower, 1e-9))
+        if not len(share) or share.max() <= _VALLEY:
+            return None
+        first = int(np.argmax(share))
+        return first if heights[first] < heights[first + 1] else first + 1
+
+    def _valleys(self) -> np.ndarray:
+        """(n - 1,) indices of the least density between neighbors."""
+        pairs = zip(self.places, self.places[1:])
+        return np.array([a + np.argmin(self.density[a:b]) for a, b in pairs], int)
+
+    def places_mm(self) -> np.ndarray:
+        """(n,) mm along the column."""
+        return self.start + self.places
+
+    def only(self, kept: np.ndarray) -> Crowds:
+        return Crowds(self.start, self.density, self.places[kept])
+
+    def number(self, along: np.ndarray) -> np.ndarray:
+        """(n,) which crowd each vote belongs to."""
+        return np.searchsorted(self._valleys() + self.start, along)
