@@ -76,6 +76,7 @@ def multi_frame(volume: Volume, path: Path) -> None:
     ds = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+    ds.FrameOfReferenceUID = generate_uid()
     ds.Modality, ds.ImageType = "CT", ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     ds.PatientName, ds.PatientID = "Test", "0"
     ds.NumberOfFrames, ds.Rows, ds.Columns = volume.array.shape

@@ -4,11 +4,12 @@ import os
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from SpineContextSegLib.reading import read_volume
-from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.volume import LPS_FROM_RAS, Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.browser import Page, require_browser
 from Testing.dicom_series import SeriesWriter
@@ -90,6 +91,7 @@ def test_segment_paint_undo_save_and_export(page, data, tmp_path, sample_scan):
 
     for form in ("seg-nrrd", "nii-gz"):
         page.click("export")
+        page.until(lambda: "disabled" in page.find("export-dcm").get_attribute("class"))
         page.click(f"export-{form}")
     read, _ = read_volume(page.downloaded(".seg.nrrd"))
     np.testing.assert_array_equal(read.array == 1, painted)
@@ -157,7 +159,7 @@ def test_uploads_are_opened_or_refused_in_the_page(page, data, tmp_path, sample_
     assert [entry["name"] for entry in page.state("entries")] == ["scan.nii.gz", "sent ü.nii.gz"]
 
 
-def test_a_dropped_folder_of_dicom_files_is_opened(page, data, tmp_path, sample_scan):
+def test_a_dropped_folder_of_dicom_files_is_opened_and_exported(page, data, tmp_path, sample_scan):
     page.until(lambda: page.state("scan_name") and not page.state("opening"))
     before = page.state("entry")
     SeriesWriter(tmp_path / "series").write(sample_scan.volume)
@@ -165,3 +167,31 @@ def test_a_dropped_folder_of_dicom_files_is_opened(page, data, tmp_path, sample_
     page.until(lambda: page.state("entry") != before and not page.state("opening"))
     kept = data / "uploads" / page.state("scan_name")
     assert len(list(kept.glob("*.dcm"))) == len(sample_scan.volume.array)
+
+    page.click("segment")
+    page.until(lambda: page.state("segments") and not page.state("running"))
+    page.press("[data-segment='Vertebrae']")
+    page.click("tool-paint")
+    page.until(lambda: page.state("tool") == "paint")
+    page.drag("Axial", *STROKE)
+    page.until(lambda: page.state("can_undo"))
+    page.click("add-segment")
+    page.until(lambda: len(page.state("segments")) == 2)
+    page.drag("Axial", *THROUGH_BONE)
+    drawn = page.until(lambda: len(shown := {n: mask for n, mask in page.scene().items() if mask.any()}) == 2 and shown)
+    page.click("export")
+    page.click("export-dcm")
+    file = pydicom.dcmread(page.downloaded(".dcm"))
+    assert [item.SegmentLabel for item in file.SegmentSequence] == list(drawn)
+    assert [item.SegmentAlgorithmType for item in file.SegmentSequence] == ["SEMIAUTOMATIC", "MANUAL"]
+    assert file.SegmentSequence[0].SegmentAlgorithmName == "tiny"
+    written = {name: np.zeros_like(mask) for name, mask in drawn.items()}
+    to_index = np.linalg.inv(LPS_FROM_RAS @ read_volume(kept)[0].affine)
+    for frame, pixels in zip(file.PerFrameFunctionalGroupsSequence, file.pixel_array, strict=True):
+        place = np.array([*frame.PlanePositionSequence[0].ImagePositionPatient, 1], float)
+        number = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        written[file.SegmentSequence[number - 1].SegmentLabel][round((to_index @ place)[2])] = pixels
+    for name, mask in drawn.items():
+        np.testing.assert_array_equal(written[name], mask)
+    page.click("save")
+    page.until(lambda: not page.state("unsaved"))

@@ -11,7 +11,7 @@ from trame.widgets import vuetify3 as v
 from trame_slicer.core import LayoutManager
 
 from . import dialogs, level_tab, segment_tab, shortcuts, worklist_tab
-from .saving import EXPORTS
+from .exports import DICOM_SEG, EXPORTS
 from .theme import VUETIFY
 from .views import LAYOUT
 
@@ -80,7 +80,8 @@ def _bar(bench: Workbench) -> None:
                        disabled=("!segments.length || running",))  # fmt: skip
             with v.VList(density="compact"):
                 for form, title in EXPORTS.items():
-                    v.VListItem(title, click=(bench.attempt(bench.export), f"['{form}']"),
+                    v.VListItem(title, click=(bench.begin(bench.export), f"['{form}']"),
+                                disabled=("!is_dicom",) if form == DICOM_SEG else None,
                                 id=f"export-{form.replace('.', '-')}")  # fmt: skip
         _icon("mdi-keyboard-outline", "Keyboard and mouse (?)", "keys", "show_shortcuts = true", "false")
 

@@ -1,26 +1,13 @@
-"""Nothing is lost: results and corrections as versions, autosaves in passing, recovery, and files to take away."""
+"""Nothing is lost: results and corrections as versions, autosaves in passing, and recovery."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-import uuid
-import zipfile
-from pathlib import Path
-
-from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.mrml.export import export_segmentation
 
 from .scene import Scene
 from .store.versions import Kind, Version, Versions
 
 AUTOSAVE_SECONDS = 60.0
-EXPORTS = {
-    "seg.nrrd": "Slicer segmentation (.seg.nrrd)",
-    "nii.gz": "NIfTI with VerSe values (.nii.gz)",
-    "stl": "Surfaces (.stl)",
-}
 
 
 class Saving:
@@ -55,6 +42,11 @@ class Saving:
         """The newest correction or result."""
         return self._versions.latest()
 
+    def model(self) -> str | None:
+        """Name and version of the network whose result these labels were at first; None where none is known."""
+        reports = (version.report for version in reversed(self._versions.list()))
+        return next((report["model"] for report in reports if report and "model" in report), None)
+
     def set_aside(self, version: Version) -> None:
         """That work isn't wanted."""
         self._versions.set_aside(version)
@@ -70,7 +62,7 @@ class Saving:
             InputRefused: its files are damaged.
         """
         labels = await asyncio.to_thread(self._versions.load, version)
-        self._scene.write_version(labels, version.names, (version.report or {}).get("model", "saved"))
+        self._scene.write_version(labels, version.names, self.model() or "saved")
         if version.kind == "autosave":
             self._scene.undo_stack.reset_clean()
         self._kept_changes = self._changes
@@ -98,46 +90,3 @@ class Saving:
         if not self.is_unsaved or self._changes == self._kept_changes:
             return None
         return await self.save("autosave")
-
-
-class Exports:
-    """Files that wait to be fetched by the browser, under names that nobody can guess; gone with the server."""
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="SpineContextSeg-exports-"))
-        self._files: dict[str, Path] = {}
-
-    def make(self, scene: Scene, form: str) -> tuple[str, list[str]]:
-        """Writes the segmentation as it is now, several files as one ZIP.
-
-        Args:
-            form: of `EXPORTS`.
-
-        Returns:
-            The key to fetch it with, and remarks for the user.
-
-        Raises:
-            InputRefused: there is nothing to export, or the form can't hold it.
-            OSError: disk full.
-        """
-        if form not in EXPORTS:
-            raise InputRefused("There is no such form of export: choose one from the list.")
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
-        exported = export_segmentation(scene.segmentation_node, scene.volume_node, folder, formats=[form])
-        path = exported.files[0]
-        if len(exported.files) > 1:
-            path = folder / f"{exported.files[0].name.split('.')[0]}.zip"
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                for file in exported.files:
-                    archive.write(file, file.name)
-        key = uuid.uuid4().hex
-        self._files[key] = path
-        return key, exported.remarks
-
-    def file(self, key: str) -> Path | None:
-        """The file behind a key, None where there is none."""
-        return self._files.get(key)
-
-    def remove(self) -> None:
-        """Removes all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)

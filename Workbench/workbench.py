@@ -8,6 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from trame.app import get_server
 from trame_slicer import module as trame_slicer_module
 
 from SpineContextSegLib.checks import NO_SPINE
+from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import Cancelled, InputRefused, NotHounsfield
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.labels import structure
@@ -28,10 +30,11 @@ from SpineContextSegLib.worker import Request
 
 from . import web
 from .editing import SMOOTHINGS, Editing, Tool
+from .exports import DICOM_SEG, EXPORTS, Exports
 from .guard import guard
 from .levels import LevelRepair
 from .page import build
-from .saving import AUTOSAVE_SECONDS, EXPORTS, Exports, Saving
+from .saving import AUTOSAVE_SECONDS, Saving
 from .scene import Scene
 from .segment_run import SegmentRun
 from .store.dataset import export_dataset
@@ -44,7 +47,8 @@ BRUSH_MM = (1.0, 60.0)
 # What a page shows before anything was done; the names that the page's parts use.
 STATE = {
     "trame__title": "SpineContextSeg workbench",
-    "scan_name": "", "entry": None, "opening": False, "sending": False, "status": "", "notice": "", "warnings": [],
+    "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
+    "status": "", "notice": "", "warnings": [],
     "running": False, "progress": None, "structures_all": False, "can_force": False, "ask_replace": False,
     "segments": [], "active_segment": "", "unsaved": False, "can_undo": False, "can_redo": False,
     "tool": Tool.NONE.value, "brush_mm": 8, "sphere": False, "limited": False, "limits": BONE_HU,
@@ -240,7 +244,8 @@ class Workbench:
             self.saving.begin(versions)
             self.state.update({
                 "scan_name": entry.name, "entry": entry.number, "notes": entry.notes, "can_force": False,
-                "status": f"Opened '{entry.name}'.", "tool": Tool.NONE.value, "recovery": None,
+                "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "tool": Tool.NONE.value,
+                "recovery": None,
             })  # fmt: skip
             latest, lost = self.saving.latest(), self.saving.recoverable()
             if latest is not None:
@@ -492,11 +497,17 @@ class Workbench:
             await asyncio.sleep(AUTOSAVE_SECONDS)
             await self._guarded(self._autosave())
 
-    def export(self, form: str) -> None:
+    async def export(self, form: str) -> None:
         """Hands the segmentation to the browser as a file."""
         if self.scene.volume_node is None:
             raise InputRefused("Open a scan first.")
-        key, remarks = self.exports.make(self.scene, form)
+        if form == DICOM_SEG:
+            locate = partial(self.worklist.locate, self.state.entry)
+            key, remarks = await self.exports.make_dicom_seg(
+                self.scene, locate, self.saving.model(), self._holds_corrections()
+            )
+        else:
+            key, remarks = self.exports.make(self.scene, form)
         self.state.warnings = remarks
         self.state.status = f"Exported: {EXPORTS[form]}."
         self.page.download.exec(f"export/{key}")

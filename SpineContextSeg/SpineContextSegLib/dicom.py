@@ -57,15 +57,48 @@ class Slice:
         return (self.series_uid, self.modality, self.size, tuple(frame), alone)
 
 
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The slices of one volume.
+
+    Attributes:
+        slices: in order along their normal, one per position.
+        along: (slices,) where they lie on that normal, mm from the first one, increasing.
+        even: (k,) where the slices of the volume lie, mm.
+        grid: of the volume.
+        notes: one sentence each on what was left out.
+    """
+
+    slices: list[Slice]
+    along: np.ndarray
+    even: np.ndarray
+    grid: Grid
+    notes: list[str]
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every slice of the volume is one of the series, none interpolated."""
+        return len(self.even) == len(self.along) and bool(
+            np.abs(self.along - self.even).max() <= UNEVEN_SHARE * np.median(np.diff(self.along))
+        )
+
+
 def read_dicom_folder(folder: Path) -> tuple[Volume, list[str]]:
     """Reads the largest CT series below `folder`; see `read_dicom_files`.
 
     Raises:
         InputRefused: no DICOM images below the folder, or as `read_dicom_files`.
     """
+    return read_dicom_files(dicom_files(folder), str(folder))
+
+
+def dicom_files(scan: Path) -> list[Path]:
+    """All DICOM files below a folder, sorted; a file is itself the only one."""
+    if not scan.is_dir():
+        return [scan]
     # A DICOMDIR is the table of contents of a medium.
-    paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name != "DICOMDIR"]
-    return read_dicom_files([path for path in sorted(paths) if is_dicom_file(path)], str(folder))
+    paths = [Path(parent, name) for parent, _, names in os.walk(scan) for name in names if name != "DICOMDIR"]
+    return [path for path in sorted(paths) if is_dicom_file(path)]
 
 
 def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
@@ -103,7 +136,25 @@ def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[
         The volume in HU (rescale applied), affine with shear kept, and notes, one sentence each.
 
     Raises:
-        InputRefused: no images, fewer than 3 slices, slices that do not form a straight stack, or unreadable pixels.
+        InputRefused: as `find_stack`, or unreadable pixels.
+    """
+    stack = find_stack(paths, source)
+    array, notes = _read_pixels(stack.slices), stack.notes
+    if not stack.is_even:
+        array = _onto_even_slices(array, stack.along, stack.even)
+        notes.append(
+            f"Slices are missing or unevenly spaced ({len(stack.slices)} slices, gaps up to "
+            f"{np.diff(stack.along).max():.3g} mm): the series was interpolated to {len(stack.even)} slices every "
+            f"{stack.even[1]:.3g} mm, so look at the result there with care."
+        )
+    return Volume(array, stack.grid.affine), notes
+
+
+def find_stack(paths: list[Path], source: str = "") -> Stack:
+    """The slices that `read_dicom_files` takes, without their pixels; arguments as there.
+
+    Raises:
+        InputRefused: no images, fewer than 3 slices, or slices that do not form a straight stack.
     """
     slices = [s for s in map(_read_slice, paths) if s is not None]
     if not slices:
@@ -137,16 +188,9 @@ def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[
     affine = lps_affine(
         positions[0], (*first.spacing, even[1]), np.column_stack([first.row, first.column, line])
     )
-    check_geometry(Grid((count, *first.size), affine))
-    array = _read_pixels(stack)
-    if count != len(stack) or np.abs(along - even).max() > UNEVEN_SHARE * step:
-        array = _onto_even_slices(array, along, even)
-        notes.append(
-            f"Slices are missing or unevenly spaced ({len(stack)} slices, gaps up to {np.diff(along).max():.3g} mm): "
-            f"the series was interpolated to {count} slices every {even[1]:.3g} mm, so look at the result there with "
-            "care."
-        )
-    return Volume(array, affine), notes
+    grid = Grid((count, *first.size), affine)
+    check_geometry(grid)
+    return Stack(stack, along, even, grid, notes)
 
 
 def _read_slice(path: Path) -> Slice | None:

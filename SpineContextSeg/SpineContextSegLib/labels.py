@@ -161,3 +161,15 @@ def levels_known(values: Iterable[int]) -> bool:
     """
     unknown = {VERTEBRA_LEVEL_UNKNOWN, DISC_LEVEL_UNKNOWN}
     return any(value in VERTEBRAE | DISCS and value not in unknown for value in values)
+
+
+def structures_of(values: Iterable[int]) -> list[Structure]:
+    """What the values of one file stand for, top to bottom; 0 is left out.
+
+    Raises:
+        KeyError: no structure has one of these values.
+    """
+    present = set(values) - {0}
+    known = levels_known(present)
+    order = {value: place for place, value in enumerate(STRUCTURES)}
+    return [structure(value, levels_known=known) for value in sorted(present, key=lambda value: order[value])]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from . import labels as label_table
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
+from .labels import structures_of
 from .volume import LPS_FROM_RAS, Grid, Volume, count_labels, to_sitk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
@@ -88,7 +88,7 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
         "ijkToLPS": LPS_FROM_RAS @ labels.affine,
         "encoding": "gzip",
         "containedRepresentationNames": ["Binary labelmap"],
-        "segments": _segments([value for value in present if value], labels.array.shape),
+        "segments": _segments(present, labels.array.shape),
     }
     _write_whole(
         path,
@@ -102,17 +102,13 @@ def _segments(values: Iterable[int], shape_kji: tuple[int, int, int]) -> list[di
     """slicerio's description of every value, in the order of the label table."""
     from slicerio.segmentation import terminology_entry_from_string
 
-    values = set(values)
-    levels_known = label_table.levels_known(values)
-    order = {value: place for place, value in enumerate(label_table.STRUCTURES)}
     segments = []
-    for value in sorted(values, key=lambda v: order[v]):
-        item = label_table.structure(value, levels_known=levels_known)
+    for item in structures_of(values):
         segments.append({
-            "id": f"SpineContextSeg_{value}",
+            "id": f"SpineContextSeg_{item.value}",
             "name": item.name,
             "color": [round(part, 6) for part in item.color],
-            "labelValue": value,
+            "labelValue": item.value,
             "layer": 0,
             # Slicer takes the extent of a layer from its first segment, so each states the whole image.
             "extent": [bound for n in shape_kji[::-1] for bound in (0, n - 1)],

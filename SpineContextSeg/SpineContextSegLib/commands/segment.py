@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,8 @@ from .progress import Bar
 
 if TYPE_CHECKING:
     from ..card import ModelCard
-    from ..volume import Volume
+    from ..pipeline import Result
+    from ..volume import Grid, Volume
 
 DEFAULT_MODEL = "spinecontext-ct"
 MOST_THREADS = 1024
@@ -29,12 +31,14 @@ Research use only: not for diagnosis or treatment."""
 EPILOG = """\
 INPUT is NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM files; the largest CT
 series in a folder is taken.
-OUTPUT is, by its ending, .seg.nrrd (a segmentation with names and colors, for 3D Slicer), .nii.gz, .nii, .nrrd or .mha.
+OUTPUT is, by its ending, .seg.nrrd (a segmentation with names and colors, for 3D Slicer), .nii.gz, .nii, .nrrd or .mha;
+of a DICOM series also .dcm (DICOM SEG).
 Label values: 1 vertebrae, 26 sacrum; with --structures all also 61 spinal canal and 200 discs.
 
 examples:
   spinecontextseg segment chest.nii.gz -o chest.seg.nrrd
   spinecontextseg segment dicom_folder -o spine.nii.gz --structures all --report report.json --preview preview.png
+  spinecontextseg segment dicom_folder -o spine.dcm
   spinecontextseg segment conebeam.nrrd -o spine.seg.nrrd --force"""
 
 
@@ -75,7 +79,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..pipeline import segment
     from ..runtime import choose_helpers, choose_runtime
     from ..stopwatch import Stopwatch
-    from ..writing import check_output, write_segmentation
     from .account import Account
 
     _check_paths(arguments)
@@ -86,7 +89,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     _check_measurable(arguments, model.card)
     with before.stage("read"):
         volume, notes = _read(arguments)
-    check_output(arguments.output, volume.grid)
+    write = _writer(arguments, volume.grid)
     with before.stage("load model"):
         choices = arguments.runtime, arguments.device, arguments.threads, arguments.precision
         runtime = choose_runtime(model, *choices)
@@ -98,7 +101,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         )  # fmt: skip
     with Outputs(interruption) as outputs:
         with after.stage("write"):
-            write_segmentation(result.labels, outputs.stage(arguments.output))
+            write(result, outputs.stage(arguments.output))
         if arguments.preview:
             with after.stage("preview"):
                 write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
@@ -140,6 +143,7 @@ def positive_number(text: str) -> int:
 
 def _check_paths(arguments: argparse.Namespace) -> None:
     """Everything that can be said about the paths before the scan is read."""
+    from ..dicom_seg import ENDING
     from ..writing import WRITABLE_ENDINGS
 
     named = {"input": arguments.input, "output": arguments.output,
@@ -149,10 +153,24 @@ def _check_paths(arguments: argparse.Namespace) -> None:
         raise InputRefused(f"'{arguments.input}' does not exist: check the path.")
     if not arguments.input.is_file() and not arguments.input.is_dir():
         raise InputRefused(f"'{arguments.input}' is neither a file nor a folder: give the file of a CT.")
-    for name, endings in (("output", WRITABLE_ENDINGS), ("report", (".json",)), ("preview", (".png",))):
+    for name, endings in (("output", (*WRITABLE_ENDINGS, ENDING)), ("report", (".json",)), ("preview", (".png",))):
         if name in paths:
             check_target(paths[name], endings)
     check_distinct(paths)
+
+
+def _writer(arguments: argparse.Namespace, grid: Grid) -> Callable[[Result, Path], None]:
+    """What writes the result in the form that was asked for, once it is known that it can."""
+    from ..dicom_seg import ENDING, find_images, network_segments, write_dicom_seg
+    from ..writing import check_output, write_segmentation
+
+    if not arguments.output.name.lower().endswith(ENDING):
+        check_output(arguments.output, grid)
+        return lambda result, path: write_segmentation(result.labels, path)
+    images = find_images(arguments.input, grid)
+    return lambda result, path: write_dicom_seg(
+        result.labels, images, network_segments(result.labels.array), result.model, path
+    )
 
 
 def _check_measurable(arguments: argparse.Namespace, card: ModelCard) -> None:

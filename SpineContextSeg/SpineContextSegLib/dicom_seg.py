@@ -1,0 +1,239 @@
+"""Labels as a DICOM SEG that refers to the series they were made on: every plane on the image that it was drawn on.
+
+Segmentation IOD: DICOM PS3.3 A.51, binary, without empty frames. highdicom writes it; Slicer's Python hasn't got it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from . import __version__
+from .dicom import Stack, dicom_files, find_stack, is_dicom_file
+from .errors import InputRefused
+from .labels import structures_of
+from .reading import quiet_itk
+from .volume import Grid, Volume, count_labels
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+ENDING = ".dcm"
+NAME = "SpineContextSeg"
+SERIES_DESCRIPTION = f"{NAME}, research use only"
+# Series of a scanner rarely get this far.
+SERIES_NUMBER = 1000
+# Header values lose this much on their way through text.
+_SAME_GRID_MM = 0.01
+_LONGEST_NAME = 64  # of a value of the kind LO
+# What the standard wants to be there, be it empty; files without a patient's name often leave them out.
+_MAY_BE_EMPTY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
+_SEXES = ("M", "F", "O", "")
+# What Slicer, too, says of a segment that has no code.
+_TISSUE = "SCT^85756007^Tissue"
+_CATEGORY, _TYPE = 1, 2
+
+MadeBy = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a DICOM SEG says about one label value.
+
+    Attributes:
+        value: in the label map.
+        name: for people.
+        color: red, green, blue in 0..1.
+        terminology_entry: as `labels.Structure.terminology_entry`; "" for a segment without a code.
+        made_by: a network, a network and then a hand, or a hand.
+    """
+
+    value: int
+    name: str
+    color: tuple[float, float, float]
+    terminology_entry: str
+    made_by: MadeBy
+
+
+def network_segments(labels: np.ndarray) -> list[Segment]:
+    """The structures in a network's label map (k, j, i), top to bottom."""
+    return [
+        Segment(item.value, item.name, item.color, item.terminology_entry, "AUTOMATIC")
+        for item in structures_of(count_labels(labels))
+    ]
+
+
+def is_dicom(scan: Path) -> bool:
+    """Whether a scan is a folder of DICOM files or one of them."""
+    return scan.is_dir() or is_dicom_file(scan)
+
+
+def find_images(scan: Path, grid: Grid) -> Stack:
+    """The images of a series that labels on `grid` belong to, plane k on image k.
+
+    Args:
+        scan: what `reading.read_volume` read.
+        grid: of the volume that it returned.
+
+    Raises:
+        InputRefused: highdicom is missing, the scan is no DICOM, slices are missing or unevenly spaced, the gantry was
+            tilted, or it is another scan by now.
+    """
+    _highdicom()
+    if not is_dicom(scan):
+        raise InputRefused(
+            f"DICOM SEG refers to the DICOM images that were segmented, and '{scan.name}' is none: write .seg.nrrd "
+            "instead, or segment the DICOM folder."
+        )
+    with quiet_itk():
+        stack = find_stack(dicom_files(scan), str(scan))
+    if not stack.is_even:
+        raise InputRefused(
+            "Slices of the series are missing or unevenly spaced, so that the labels are not on its images, as DICOM "
+            "SEG wants them: write .seg.nrrd instead."
+        )
+    if stack.grid.is_sheared:
+        raise InputRefused(
+            "The series was taken with a tilted gantry, which viewers of DICOM SEG don't expect: write .seg.nrrd "
+            "instead."
+        )
+    if not stack.grid.same_as(grid, _SAME_GRID_MM):
+        raise InputRefused(f"'{scan.name}' is not the series that the labels were made on: open or segment it again.")
+    return stack
+
+
+def write_dicom_seg(
+    labels: Volume, images: Stack, segments: Sequence[Segment], model: str | None, path: str | Path
+) -> None:
+    """Writes a binary DICOM SEG; an unfinished file is left to the caller to remove.
+
+    Args:
+        labels: values (k, j, i) from 0 to 65535, on the grid for which `find_images` returned `images`.
+        segments: one for each value in `labels`, numbered from 1 on in this order; such as have no voxels are left out.
+        model: name and version ("spinecontext-ct 0.4.0") of the network that made the segments; None where none did.
+        path: of the file.
+
+    Raises:
+        InputRefused: there are no voxels, or the headers of the images lack what a segmentation must repeat.
+        KeyError: a value in `labels` that isn't among `segments`.
+        OSError: disk full or not writable.
+    """
+    highdicom = _highdicom()
+    present = set(count_labels(labels.array)) - {0}
+    drawn = [segment for segment in segments if segment.value in present]
+    if not drawn:
+        raise InputRefused("There are no labels, so nothing to write as DICOM SEG: segment the scan first.")
+    numbers = {segment.value: number for number, segment in enumerate(drawn, start=1)}
+    table = np.zeros(max(present) + 1, np.uint8 if len(drawn) < 256 else np.uint16)
+    for value in present:
+        table[value] = numbers[value]
+    sources, planes = _on_images(images, table, labels.array)
+    try:
+        with warnings.catch_warnings():
+            # Of names that aren't in the standard's form, and the like; they are the series' own.
+            warnings.simplefilter("ignore")
+            file = highdicom.seg.Segmentation(
+                source_images=sources,
+                pixel_array=planes,
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=[_described(segment, numbers[segment.value], model) for segment in drawn],
+                series_instance_uid=highdicom.UID(),
+                series_number=SERIES_NUMBER,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer=f"{NAME} contributors",
+                manufacturer_model_name=NAME,
+                software_versions=__version__,
+                device_serial_number="none",
+                content_label="SPINE",
+                content_description=SERIES_DESCRIPTION,
+                series_description=SERIES_DESCRIPTION,
+                specific_character_set="ISO_IR 192",
+            )
+    except (AttributeError, TypeError, ValueError) as error:
+        text = str(error).rstrip(".")
+        raise InputRefused(
+            f"The headers of the series don't hold what DICOM SEG must repeat ({text}): write .seg.nrrd instead."
+        ) from error
+    # Of overlapping slices the thickness, which readers fall back on, is another one.
+    shared = file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    shared.SpacingBetweenSlices = round(float(images.grid.spacing_mm[2]), 6)
+    file.save_as(path)
+
+
+def _highdicom():
+    try:
+        import highdicom
+    except ImportError as error:
+        raise InputRefused(
+            "DICOM SEG needs the package highdicom, which isn't installed here: pip install highdicom"
+        ) from error
+    return highdicom
+
+
+def _on_images(images: Stack, table: np.ndarray, array: np.ndarray) -> tuple[list[Dataset], np.ndarray]:
+    """The headers of the images, and for each image (or frame of the only one) its plane of segment numbers."""
+    if images.slices[0].frames == 1:
+        headers = [_header(item.path) for item in images.slices]
+        for header in headers:
+            # `dicom` took them for one stack; highdicom stumbles over a last digit.
+            header.ImageOrientationPatient = headers[0].ImageOrientationPatient
+        return headers, table[array]
+    header = _header(images.slices[0].path)
+    planes = np.zeros((images.slices[0].frames, *array.shape[1:]), table.dtype)
+    for item, plane in zip(images.slices, array, strict=True):
+        planes[item.order[1]] = table[plane]
+    return [header], planes
+
+
+def _header(path: Path) -> Dataset:
+    """Everything but the pixels, with what the standard lets be empty."""
+    from pydicom import dcmread
+
+    dataset = dcmread(path, stop_before_pixels=True, force=True)
+    dataset.decode()
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+    if dataset.PatientSex not in _SEXES:
+        dataset.PatientSex = ""
+    return dataset
+
+
+def _described(segment: Segment, number: int, model: str | None):
+    """highdicom's description of a segment."""
+    highdicom = _highdicom()
+    parts = segment.terminology_entry.split("~") if segment.terminology_entry else []
+    return highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=segment.name.replace("\\", "/")[:_LONGEST_NAME],
+        segmented_property_category=_code(parts, _CATEGORY),
+        segmented_property_type=_code(parts, _TYPE),
+        algorithm_type=segment.made_by,
+        algorithm_identification=None if segment.made_by == "MANUAL" else _algorithm(model),
+        display_color=highdicom.color.CIELabColor.from_rgb(*(255 * part for part in segment.color)),
+    )
+
+
+def _code(parts: list[str], position: int):
+    """The code at a position of a terminology entry; "tissue" where there is none."""
+    text = parts[position] if len(parts) > position else ""
+    scheme, value, meaning = text.split("^") if text.count("^") == 2 and all(text.split("^")) else _TISSUE.split("^")
+    return _highdicom().sr.CodedConcept(value, scheme, meaning[:_LONGEST_NAME])
+
+
+def _algorithm(model: str | None):
+    from pydicom.sr.codedict import codes
+
+    name, _, version = (model or f"{NAME} {__version__}").rpartition(" ")
+    return _highdicom().AlgorithmIdentificationSequence(
+        name=name[:_LONGEST_NAME], family=codes.DCM.ArtificialIntelligence, version=version[:_LONGEST_NAME], source=NAME
+    )

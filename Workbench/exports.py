@@ -1,0 +1,124 @@
+"""Files to take away: the segmentation in the forms that other programs read."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import uuid
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from SpineContextSegLib import dicom_seg
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.mrml.export import export_segmentation
+from SpineContextSegLib.mrml.ours import tag
+from SpineContextSegLib.mrml.placing import safe_name
+from SpineContextSegLib.mrml.segment_voxels import FIRST_FOREIGN_VALUE, merge, name_of, read_segments
+from SpineContextSegLib.volume import Volume
+
+from .scene import Scene
+
+_TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
+DICOM_SEG = "dcm"
+EXPORTS = {
+    "seg.nrrd": "Slicer segmentation (.seg.nrrd)",
+    "nii.gz": "NIfTI with VerSe values (.nii.gz)",
+    "stl": "Surfaces (.stl)",
+    DICOM_SEG: "DICOM SEG, of a DICOM series (.dcm)",
+}
+
+
+class Exports:
+    """Files that wait to be fetched by the browser, under names that nobody can guess; gone with the server."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="SpineContextSeg-exports-"))
+        self._files: dict[str, Path] = {}
+
+    def make(self, scene: Scene, form: str) -> tuple[str, list[str]]:
+        """Writes the segmentation as it is now, several files as one ZIP.
+
+        Args:
+            form: of `EXPORTS`, but for DICOM SEG.
+
+        Returns:
+            The key to fetch it with, and remarks for the user.
+
+        Raises:
+            InputRefused: there is nothing to export, or the form can't hold it.
+            OSError: disk full.
+        """
+        if form not in EXPORTS:
+            raise InputRefused("There is no such form of export: choose one from the list.")
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        exported = export_segmentation(scene.segmentation_node, scene.volume_node, folder, formats=[form])
+        path = exported.files[0]
+        if len(exported.files) > 1:
+            path = folder / f"{exported.files[0].name.split('.')[0]}.zip"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in exported.files:
+                    archive.write(file, file.name)
+        return self._keep(path), exported.remarks
+
+    async def make_dicom_seg(
+        self, scene: Scene, locate: Callable[[], Path], model: str | None, corrected: bool
+    ) -> tuple[str, list[str]]:
+        """Writes the segmentation as it is now as a DICOM SEG; returns as `make`.
+
+        Args:
+            locate: returns the scan; called in another thread.
+            model: see `dicom_seg.write_dicom_seg`.
+            corrected: whether a hand was at the network's segments.
+
+        Raises:
+            InputRefused: as `dicom_seg.find_images` and `write_dicom_seg`, and what `locate` raises.
+            OSError: disk full.
+        """
+        labels, segments, remarks = _draw(scene, corrected)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        path = folder / f"{safe_name(scene.segmentation_node.GetName() or '', 'Segmentation')}{dicom_seg.ENDING}"
+
+        def write() -> None:
+            images = dicom_seg.find_images(locate(), labels.grid)
+            dicom_seg.write_dicom_seg(labels, images, segments, model, path)
+
+        await asyncio.to_thread(write)
+        return self._keep(path), remarks
+
+    def _keep(self, path: Path) -> str:
+        key = uuid.uuid4().hex
+        self._files[key] = path
+        return key
+
+    def file(self, key: str) -> Path | None:
+        """The file behind a key, None where there is none."""
+        return self._files.get(key)
+
+    def remove(self) -> None:
+        """Removes all of them."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment], list[str]]:
+    """The segments as one label map on the scan's grid, what a DICOM SEG says about each, and remarks for the user."""
+    grid = scene.volume().grid
+    items, remarks = read_segments(scene.segmentation_node, scene.volume_node, grid)
+    array, overlapping = merge(items, grid)
+    if overlapping:
+        remarks.append(
+            f"Segments overlap in {overlapping} voxels, of which the file has the one further down the list: .seg.nrrd "
+            "keeps them all."
+        )
+    by_network = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
+    segments = [
+        dicom_seg.Segment(
+            item.value, name_of(item), item.segment.GetColor(), tag(item.segment, _TERMINOLOGY_TAG),
+            by_network if item.value < FIRST_FOREIGN_VALUE else "MANUAL",
+        )
+        for item in items
+    ]  # fmt: skip
+    return Volume(array, grid.affine), segments, remarks
