@@ -22,7 +22,7 @@ from Training.losses import segmentation_loss
 from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, points_by_level, sample
-from Training.train import CARD, _parser, train
+from Training.train import CARD, build_parser, train
 
 STILL = Deformation(rotation_deg=(0, 0, 0), log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
 
@@ -144,10 +144,10 @@ def test_training_resumes_where_it_stopped(tmp_path):
     common = ["--batch", "1", "--patch", "16", "--device", "cpu", "--seed", "3"]
     common += ["--card", str(card), "--anatomies", str(folder)]
     once, twice = tmp_path / "once", tmp_path / "twice"
-    train(_parser().parse_args(["--output", str(once), "--steps", "6", *common]))
-    train(_parser().parse_args(["--output", str(twice), "--steps", "6", "--stop-after", "3", *common]))
+    train(build_parser().parse_args(["--output", str(once), "--steps", "6", *common]))
+    train(build_parser().parse_args(["--output", str(twice), "--steps", "6", "--stop-after", "3", *common]))
     assert (twice / checkpoint.CHECKPOINT_FILE).stat().st_size < 16 * 2**20
-    train(_parser().parse_args(["--output", str(twice), "--steps", "6", *common]))
+    train(build_parser().parse_args(["--output", str(twice), "--steps", "6", *common]))
     first, second = load_file(once / WEIGHTS_FILE), load_file(twice / WEIGHTS_FILE)
     assert first.keys() == SpineContextResUNet(1, len(CLASSES) + OFFSETS).state_dict().keys()
     fresh = torch.manual_seed(3) and SpineContextResUNet(1, len(CLASSES) + OFFSETS).state_dict()

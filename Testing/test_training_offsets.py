@@ -16,7 +16,7 @@ from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
 from Training.loop import WEIGHTS_FILE
 from Training.losses import offset_loss
 from Training.sampling import Deformation, patch_coordinates
-from Training.train import CARD, _parser, draw_batch, train
+from Training.train import CARD, build_parser, draw_batch, train
 
 SPACING_MM = 3.0
 # A body with its neck cut by the border, and its vertebrae on a curve.
@@ -133,10 +133,10 @@ def test_network_with_offsets_starts_from_one_without(tmp_path):
     without.write_text(json.dumps(content | {"offset_unit_mm": None}))
     common = ["--steps", "2", "--batch", "1", "--patch", "16", "16", "24", "--device", "cpu"]
     common += ["--anatomies", str(folder)]
-    train(_parser().parse_args(["--output", str(tmp_path / "a"), "--card", str(without), *common]))
+    train(build_parser().parse_args(["--output", str(tmp_path / "a"), "--card", str(without), *common]))
     first = tmp_path / "a" / WEIGHTS_FILE
     more = ["--output", str(tmp_path / "b"), "--card", str(with_offsets), "--start-from", str(first), *common]
-    train(_parser().parse_args([*more, "--learning-rate", "0"]))
+    train(build_parser().parse_args([*more, "--learning-rate", "0"]))
     begun, followed = load_file(first), load_file(tmp_path / "b" / WEIGHTS_FILE)
     assert followed.keys() == SpineContextResUNet(1, 11).state_dict().keys()
     assert torch.equal(followed["final.weight"][:8], begun["final.weight"]) and len(followed["final.weight"]) == 11

@@ -6,6 +6,8 @@ probabilities of the classes that the source doesn't separate, see `losses.py`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 
 CLASSES = (
@@ -26,9 +28,10 @@ SOURCES = {
 }
 
 
-def merge_matrix(source: str) -> torch.Tensor:
-    """(classes, classes) float32: row g sums the classes that targets of `source` call g."""
-    groups = torch.tensor(SOURCES[source])
+def merge_matrix(source: str, lacking: Collection[int] = ()) -> torch.Tensor:
+    """(classes, classes) float32: row g sums the classes that targets of `source` call g, or background those `lacking`
+    in them."""
+    groups = torch.tensor([BACKGROUND if group in lacking else group for group in SOURCES[source]])
     return torch.nn.functional.one_hot(groups, len(CLASSES)).T.float()
 
 

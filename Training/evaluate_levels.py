@@ -25,6 +25,7 @@ from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import Identification
 from SpineContextSegLib.labels import VERTEBRAE, levels_known
 from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import Result, segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
@@ -33,9 +34,9 @@ from SpineContextSegLib.volume import Volume, count_labels
 
 from .confusion_picture import draw_confusion
 from .generated_scans import generated_scan
+from .labelled_scans import labels_of
 from .level_scans import level_scan
 from .level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
-from .real_patches import labels_of
 
 # Training draws its bodies from seeds far below, evaluate_generated from others.
 FIRST_SEED = 9_200_000
@@ -132,7 +133,7 @@ def main() -> None:
         return scan and score(f"seed {seed}", scan.groups, lambda: segmented(scan.ct), scan.labels)
 
     def score_real(image: Path) -> ScoredScan:
-        name = image.name.removesuffix(".nii.gz")
+        name = stem(image)
         numbering = "totalsegmentator" if name in arguments.totalsegmentator else "verse"
         ct, truth = read_volume(image)[0], read_labels(labels_of(image))
         return score(name, {"scan": [name]}, lambda: segmented(ct), truth, numbering)

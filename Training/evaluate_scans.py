@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from SpineContextSegLib.evaluate import compare
+from SpineContextSegLib.evaluate import compare, identify_levels
 from SpineContextSegLib.model import load_model
+from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.preview import write_preview
 from SpineContextSegLib.reading import read_labels, read_volume
@@ -24,7 +25,7 @@ from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import Case, Evaluation
 from SpineContextSegLib.writing import write_segmentation
 
-from .real_patches import labels_of
+from .labelled_scans import labels_of
 
 
 def evaluate_scans(
@@ -42,15 +43,17 @@ def evaluate_scans(
     helpers = choose_helpers(model, threads=threads)
     cases, notes, reports = [], [], {}
     for image in tqdm(scans, unit="scan", disable=None):
-        name = image.name.removesuffix(".nii.gz")
+        name = stem(image)
         volume, _ = read_volume(image)
         result = segment(volume, model, runtime, **helpers, everywhere=everywhere, structures="all")
         written = output / f"{name}_segmentation.nii.gz"
         write_segmentation(result.labels, written)
         write_preview(volume, result.labels, output / f"{name}.png", title=name)
         numbering = "totalsegmentator" if name in totalsegmentator else "verse"
-        scores, case_notes = compare(result.labels, read_labels(labels_of(image)), reference_numbering=numbering)
-        cases.append(Case(name, written, labels_of(image), scores))
+        truth = read_labels(labels_of(image))
+        scores, case_notes = compare(result.labels, truth, reference_numbering=numbering)
+        levels = identify_levels(result.labels, truth, reference_numbering=numbering) if result.levels_known else None
+        cases.append(Case(name, written, labels_of(image), scores, levels))
         notes += [f"{name}: {note}" for note in case_notes]
         reports[name] = {**result.report(), "scores": {row: asdict(score) for row, score in scores.items()}}
     return Evaluation(cases, notes, "verse"), reports

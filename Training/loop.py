@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from . import checkpoint
 
@@ -57,7 +58,8 @@ def run(
     started, saved, history = time.monotonic() - seconds, time.monotonic(), []
     network.train()
     last = min(arguments.steps, arguments.stop_after or arguments.steps)
-    with ThreadPoolExecutor(1) as drawer:
+    bar = tqdm(initial=min(step, last), total=last, desc="training", unit="step", disable=None)
+    with ThreadPoolExecutor(1) as drawer, bar:
         coming = drawer.submit(draw, step)
         while step < last:
             if arguments.start_from or step >= _DECAY_FROM * arguments.steps:
@@ -73,6 +75,7 @@ def run(
             nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_CLIP)
             optimizer.step()
             step += 1
+            bar.update()
             history.append({name: float(value) for name, value in parts.items()})
             if step % LOG_EVERY == 0:
                 mean = {name: round(float(np.mean([entry[name] for entry in history])), 4) for name in parts}

@@ -27,6 +27,7 @@ from SpineContextSegLib.card import SEGMENTING, ModelCard
 from SpineContextSegLib.evaluate import compare
 from SpineContextSegLib.metrics import agreement, binary_spine
 from SpineContextSegLib.model import CARD_FILE, Model, load_model, write_model
+from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
@@ -36,7 +37,7 @@ from SpineContextSegLib.scores import BINARY
 from .calibration import draw_windows
 from .export import fold_constants
 from .generated_scans import generated_scan
-from .real_patches import labels_of
+from .labelled_scans import labels_of
 
 # Training draws its bodies from seeds far below, evaluation (evaluate_generated.FIRST_SEED) from above.
 FIRST_SEED = 8_000_000
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     comparisons: dict[str, Comparison] = {}
     segments = model.card.architecture == SEGMENTING
     for image in tqdm([*options.real, *options.test] if segments else [], unit="scan", disable=None):
-        name = image.name.removesuffix(".nii.gz")
+        name = stem(image)
         numbering = "totalsegmentator" if name in options.totalsegmentator else "verse"
         comparisons[name] = compare_precisions(quantized, image, numbering, options.threads)
         _record(comparisons, options.output / CARD_FILE)

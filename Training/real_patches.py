@@ -10,8 +10,9 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, VERTEBRAE
+from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, VERTEBRAE, levels_known
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
+from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume, to_sitk
@@ -19,18 +20,20 @@ from SpineContextSegLib.volume import Grid, Volume, to_sitk
 from .centers import offsets, real_centers
 from .classes import BACKGROUND, BODY, DISC, IGNORED, SACRUM
 from .classes import CANAL as CANAL_CLASS
+from .labelled_scans import labels_of
 from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample
 from .smoothing import blur, noise
 
 _BEYOND = 254  # no class
 _ON_SPINE = 0.7
 _JITTER_MM = 36.0
+_ABOVE_SACRUM = frozenset((23, 24, 25))  # L4 to L6
 
 
 @dataclass(frozen=True)
 class RealScan:
     """A labelled scan on the network's grid: HU int16, label (classes of anatomy) and level (VerSe values) uint8, all
-    (k, j, i); body_centers as in `centers.py`."""
+    (k, j, i); body_centers as in `centers.py`; lacking: classes that nobody labelled, wherever they are."""
 
     name: str
     hu: Tensor
@@ -38,6 +41,7 @@ class RealScan:
     level: Tensor
     body_centers: Tensor
     spine_points: np.ndarray  # see `points_by_level`
+    lacking: frozenset[int] = frozenset()
 
 
 def target_classes(labels: np.ndarray) -> np.ndarray:
@@ -51,33 +55,53 @@ def target_classes(labels: np.ndarray) -> np.ndarray:
     return target
 
 
-def labels_of(image: Path) -> Path:
-    """Where the labels of a scan lie: `name_labels.nii.gz` beside `name.nii.gz`."""
-    return image.with_name(image.name.replace(".nii.gz", "_labels.nii.gz"))
-
-
-def load_real_scan(image: Path, spacing_mm: float) -> RealScan:
+def load_real_scan(image: Path, spacing_mm: float, around_mm: float | None = None) -> RealScan:
     """Read a CT and its VerSe labels (see `labels_of`), both on a RAS-aligned grid, the CT as inference does it.
 
     A voxel of the coarser grid takes the label that weighs most around it, so thin arches survive.
+
+    Args:
+        around_mm: keep only what lies this near to the box around the labels, so that many scans fit into memory.
     """
     volume, _ = read_volume(image)
-    grid = ras_grid(volume.grid, spacing_mm)
-    hu = resample_intensity(volume, grid, AIR_HU)
     reference = read_labels(labels_of(image))
+    grid = ras_grid(volume.grid, spacing_mm)
+    if around_mm is not None:
+        grid = _around(reference, grid, around_mm)
+    hu = resample_intensity(volume, grid, AIR_HU)
     label = _majority(Volume(target_classes(reference.array), reference.affine), grid)
     # Which vertebra, wherever there is one: a facet that two share is bone, though neither has the larger part of it.
     only_levels = np.where(np.isin(reference.array, [*VERTEBRAE, SACRUM_VALUE]), reference.array, 0)
     level = _majority(Volume(only_levels, reference.affine), grid, among=np.unique(only_levels)[1:])
     centers = real_centers(np.where(label == CANAL_CLASS, CANAL, np.where(label == BODY, level, 0)))
     return RealScan(
-        image.name.removesuffix(".nii.gz"),
+        stem(image),
         torch.from_numpy(hu.astype(np.int16)),
         torch.from_numpy(label),
         torch.from_numpy(level),
         centers,
         points_by_level(torch.from_numpy(np.where(label == BODY, level, 0))),
+        _lacking(label, level),
     )
+
+
+def _lacking(label: np.ndarray, level: np.ndarray) -> frozenset[int]:
+    """Discs and canal where there are none; sacrum where there is none though what lies above it is labelled."""
+    present, vertebrae = set(np.unique(label)), VERTEBRAE.intersection(np.unique(level))
+    low = not levels_known(vertebrae) or vertebrae & _ABOVE_SACRUM
+    return frozenset({DISC, CANAL_CLASS, *([SACRUM] if low else [])} - present)
+
+
+def _around(labels: Volume, grid: Grid, margin_mm: float) -> Grid:
+    """The part of an upright grid that lies within `margin_mm` of the box around all labels."""
+    places = labels.grid.world(np.argwhere((labels.array > 0) & (labels.array != IGNORED))[:, ::-1])
+    if not len(places):
+        return grid
+    origin, spacing = grid.affine[:3, 3], grid.spacing_mm
+    low = np.floor((places.min(0) - margin_mm - origin) / spacing)
+    high = np.ceil((places.max(0) + margin_mm - origin) / spacing) + 1
+    sizes = grid.shape[::-1]
+    return grid.crop(tuple(slice(int(max(a, 0)), int(min(b, n))) for a, b, n in zip(low, high, sizes))[::-1])
 
 
 def _majority(labels: Volume, grid: Grid, among: np.ndarray | None = None) -> np.ndarray:
@@ -125,9 +149,8 @@ class RealPatches:
         # Beyond the scan there is nothing to find, as in the padding at inference.
         label, level = sample([scan.label, scan.level], points, "nearest").to(torch.uint8)
         label = torch.where(beyond, BACKGROUND, label)
-        return Patch(
-            self._rescan(hu, rng), label, level, offsets(points, to_array, label, level, scan.body_centers)
-        )
+        way = offsets(points, to_array, label, level, scan.body_centers)
+        return Patch(self._rescan(hu, rng), label, level, way, scan.lacking)
 
     def _rescan(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))

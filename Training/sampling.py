@@ -16,12 +16,13 @@ _POINTS_KEPT = 4000
 @dataclass(frozen=True)
 class Patch:
     """What a source draws, all (k, j, i): hu float32; label uint8 classes of anatomy, 255 = ignore; level uint8 VerSe
-    values; offsets float32 (3, k, j, i), see `centers.offsets`."""
+    values; offsets float32 (3, k, j, i), see `centers.offsets`; lacking: classes that the label calls background."""
 
     hu: Tensor
     label: Tensor
     level: Tensor
     offsets: Tensor
+    lacking: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def draw_batch(sources: dict[str, object], shares: dict[str, float], card: Model
     return Batch(
         network_input(image, card),
         target.transpose(1, 3).contiguous(),
-        torch.stack([merge_matrix(name) for name in names]).to(device),
+        torch.stack([merge_matrix(name, patch.lacking) for name, patch in zip(names, patches)]).to(device),
         offsets,
     )
 
@@ -79,7 +79,7 @@ def open_sources(arguments: argparse.Namespace, spacing_mm: float, size: tuple[i
     sources: dict[str, object] = {"generated": GeneratedPatches(spacing_mm, size, arguments.device)}
     shares = {"generated": 1.0}
     if arguments.real:
-        scans = [load_real_scan(path, spacing_mm) for path in arguments.real]
+        scans = [load_real_scan(path, spacing_mm, arguments.around_mm) for path in arguments.real]
         sources["vertebrae"] = RealPatches(scans, spacing_mm, size, arguments.device)
         shares["vertebrae"] = arguments.real_share
     if arguments.label_map:
@@ -131,10 +131,12 @@ def fill_pool(source: GeneratedPatches, arguments: argparse.Namespace, step: int
         source.generate(arguments.seed + 100_000 + step + len(source))
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; `train` takes what it parses."""
     parser = argparse.ArgumentParser(prog="python -m Training.train", description=__doc__.splitlines()[0])
     add = parser.add_argument
     loop.add_arguments(parser, CARD, real_share=0.35, batch=2)
+    add("--around-mm", type=float, help="of --real, keep only what lies this near to the labels: saves memory")
     add("--label-map", type=Path, help="SPL abdominal atlas (.nii.gz) to render as one more body")
     add("--label-map-spacing", type=float, nargs=3, default=(1.4, 1.4, 3.0), help="its true voxel size, mm")
     add("--label-map-share", type=float, default=0.1)
@@ -143,4 +145,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    train(_parser().parse_args())
+    train(build_parser().parse_args())

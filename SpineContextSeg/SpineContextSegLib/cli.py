@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import batch, evaluate, levels, measure, models, phantom, segment
+from .commands import batch, evaluate, finetune, levels, measure, models, phantom, segment
 from .commands.interruption import Interruption
 from .errors import Cancelled, Incomplete, InputRefused, NotHounsfield
 from .faults import describe, write_log
@@ -33,6 +33,7 @@ examples:
   spinecontextseg evaluate spine.nii.gz truth.nii.gz
   spinecontextseg levels spine.nii.gz --this L4=L5 --output corrected.nii.gz
   spinecontextseg measure chest.nii.gz chest.seg.nrrd --table vertebrae.csv
+  spinecontextseg finetune dataset --from spinecontext-ct --name our-scanner
   spinecontextseg phantom -o sample
 
 exit codes:
@@ -54,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EXAMPLES, formatter_class=formatter)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__} (research use only)")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (segment, batch, evaluate, measure, levels, models, phantom):
+    for command in (segment, batch, evaluate, measure, levels, finetune, models, phantom):
         command.add_parser(commands, formatter)
     return parser
 

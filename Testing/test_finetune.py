@@ -1,0 +1,186 @@
+"""Learning from corrected scans: the whole way in miniature, on parts of the sample, and who is called better."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load
+
+from SpineContextSegLib.cli import main
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.model import FOLDER_VARIABLE, load_model
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+from Training import finetune
+from Training.classes import CANAL, DISC, SACRUM
+from Training.export import export
+from Training.labelled_scans import find_labelled, labels_of
+from Training.real_patches import load_real_scan
+from Training.verdict import Judged, judge
+
+SAMPLE = Path(finetune.__file__).parents[1] / "SpineContextSeg" / "SpineContextSegLib" / "sample"
+SPACING_MM = 4.0
+SHYNESS = 7.0
+GOOD = Judged(0.90, 12, 12)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """Three pieces of the sample, in the layout that the workbench exports."""
+    folder = tmp_path_factory.mktemp("dataset")
+    ct, labels = read_volume(SAMPLE / "phantom_ct.nii.gz")[0], read_labels(SAMPLE / "phantom_labels.nii.gz")
+    for number, start in enumerate((0, 40, 80), start=1):
+        part = slice(start, start + 96), slice(None), slice(None)
+        subject = f"sub-{number:04d}"
+        for place in ("rawdata", "derivatives"):
+            (folder / place / subject).mkdir(parents=True)
+        affine = ct.grid.crop(part).affine
+        write_volume(Volume(ct.array[part], affine), folder / "rawdata" / subject / f"{subject}_ct.nii.gz")
+        masks = {"vert": np.where(labels.array[part] < 61, labels.array[part], 0), "spine": labels.array[part]}
+        for kind, mask in masks.items():
+            target = folder / "derivatives" / subject / f"{subject}_seg-{kind}_msk.nii.gz"
+            write_volume(Volume(mask.astype(np.uint8), affine), target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    """The shipped locator, at 4 mm, that was made shy: it calls much of the spine background."""
+    locator = load_model("spinecontext-ct").locator
+    state = load(locator.read("safetensors"))
+    state["final.bias"][0] += SHYNESS
+    folder = tmp_path_factory.mktemp("models") / "shy"
+    export(state, locator.card.to_dict() | {"name": "shy"}, folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "users models"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(finetune, "_BODIES", 1)
+    monkeypatch.setattr(finetune, "_PATCH", 32)
+    monkeypatch.setattr(finetune, "_LEARNING_RATE", 3e-3)
+
+
+def run(dataset, base, *more) -> int:
+    return main(["finetune", str(dataset), "--from", str(base), "--name", "ours", "--hold-out", "1", *more])
+
+
+def test_a_network_that_learns_is_added_with_what_it_did_on_scans_it_never_saw(dataset, base, tmp_path, capfd):
+    assert run(dataset, base, "--steps", "12") == 0
+    printed = capfd.readouterr().out
+    model = load_model("ours")
+    assert model.folder == tmp_path / "users models" / "ours" and str(model.folder) in printed
+    results = model.card.results["held_out"]
+    assert results["after"][0] > results["before"][0] + 0.02 and results["verdict"].startswith("Better")
+    assert model.card.training["scans"] == 2 and model.card.training["held_out"] == 1
+    # What is said of it is what it does.
+    held_out = finetune.split(find_labelled(dataset), 1)[0][0]
+    assert finetune._judge_scan(model, held_out, None).dice == pytest.approx(results["after"][0], abs=1e-4)
+    assert "sub-" not in (model.folder / "card.json").read_text()
+
+
+def test_a_network_that_learnt_nothing_is_not_added(dataset, base, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(finetune, "_LEARNING_RATE", 1e-12)
+    assert run(dataset, base, "--steps", "1") == 1
+    said = capfd.readouterr()
+    assert "Not better" in said.err and "shy" in said.err and "Held out" in said.out
+    assert not (tmp_path / "users models" / "ours").exists()
+
+
+def test_a_run_goes_on_only_with_the_scans_it_began_with(dataset, base, tmp_path):
+    model, scans = load_model(base), find_labelled(dataset)
+    for _ in range(2):
+        finetune._remember(tmp_path / "work", model, scans[:1], scans[1:])
+    with pytest.raises(InputRefused, match="other scans"):
+        finetune._remember(tmp_path / "work", model, scans[:1], scans[1:2])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["--hold-out", "3"], "can't be held out"),
+        (["--hold-out", "0"], "can't be held out"),
+        (["--steps", "0"], "at least 1"),
+        (["--name", "spinecontext-ct"], "is there already"),
+        (["--name", "../ours"], "name"),
+        (["--from", "nobody"], "no model nobody"),
+        (["--from", "spinecontext-ct/../x"], "no model"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(dataset, base, tmp_path, capfd, change, sentence):
+    assert run(dataset, base, *change) == 2
+    said = capfd.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_without_labelled_scans_are_refused(tmp_path, base, capfd):
+    (tmp_path / "empty").mkdir()
+    assert run(tmp_path / "empty", base) == 2 and run(tmp_path / "missing", base) == 2
+    assert capfd.readouterr().err.count("spinecontextseg: ") == 2
+
+
+def test_labels_are_found_beside_their_scan_and_in_verses_layout(tmp_path, dataset):
+    scans = find_labelled(dataset)
+    assert [path.name for path in scans] == [f"sub-000{n}_ct.nii.gz" for n in (1, 2, 3)]
+    # The mask that holds discs and canal, too.
+    assert labels_of(scans[0]).name == "sub-0001_seg-spine_msk.nii.gz"
+    for name in ("a.nii.gz", "a_labels.nii.gz", "b_ct.nrrd", "b_seg.nrrd", "c.nii.gz"):
+        (tmp_path / name).touch()
+    assert {path.name: labels_of(path).name for path in find_labelled(tmp_path)} == {
+        "a.nii.gz": "a_labels.nii.gz", "b_ct.nrrd": "b_seg.nrrd",
+    }  # fmt: skip
+
+
+def test_what_nobody_labelled_is_not_taught_as_background(tmp_path, dataset):
+    scan = find_labelled(dataset)[0]
+    full = load_real_scan(scan, SPACING_MM)
+    labels_of(scan).rename(labels_of(scan).with_suffix(".hidden"))
+    try:
+        bones = load_real_scan(scan, SPACING_MM)
+    finally:
+        hidden = next((dataset / "derivatives" / "sub-0001").glob("*.hidden"))
+        hidden.rename(hidden.with_suffix(".gz"))
+    assert full.lacking == frozenset()
+    assert bones.lacking >= {DISC, CANAL} and SACRUM not in bones.lacking
+
+
+def test_a_scan_is_kept_around_its_spine(dataset):
+    scan = find_labelled(dataset)[0]
+    whole, around = load_real_scan(scan, 2.0), load_real_scan(scan, 2.0, 20.0)
+    assert around.hu.numel() < whole.hu.numel()
+    assert (around.label > 0).sum() == (whole.label > 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("after", "guard", "better", "reason"),
+    [
+        ([0.92, 0.91], 0.93, True, "rose by 0.0150"),
+        ([0.9005, 0.9005], 0.93, False, "chance"),
+        ([0.96, 0.885], 0.93, False, "b lost 0.015"),
+        ([0.92, 0.91], 0.91, False, "another kind"),
+    ],
+)
+def test_only_the_better_one_is_called_better(after, guard, better, reason):
+    before = {"a": GOOD, "b": GOOD}
+    verdict = judge(before, {n: Judged(dice, 12, 12) for n, dice in zip("ab", after)}, Judged(0.93, 0, 0),
+                    Judged(guard, 0, 0))  # fmt: skip
+    assert verdict.better is better and reason in verdict.reason
+
+
+def test_a_lost_level_is_not_better():
+    verdict = judge({"a": GOOD}, {"a": Judged(0.95, 11, 12)}, GOOD, GOOD)
+    assert not verdict.better and "11 vertebrae" in verdict.reason
+
+
+def test_the_same_scans_are_held_out_in_any_order():
+    scans = [Path(f"/x/scan{n}.nii.gz") for n in range(10)]
+    held, taught = finetune.split(scans, None)
+    assert len(held) == 2 and sorted(held + taught) == scans
+    moved = [Path("/elsewhere") / path.name for path in reversed(scans)]
+    assert [path.name for path in finetune.split(moved, None)[0]] == [path.name for path in held]
+    with pytest.raises(InputRefused):
+        finetune.split(scans[:1], None)

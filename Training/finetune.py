@@ -1,0 +1,216 @@
+"""Train a model on, on scans of one's own, and keep it where it is better on others.
+
+`spinecontextseg finetune` is its command line. Everything it makes lies in one work folder, from which an interrupted
+run goes on; the model appears among the user's only when it is whole and better.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from SpineContextSegLib.errors import Incomplete, InputRefused
+from SpineContextSegLib.evaluate import compare, identify_levels
+from SpineContextSegLib.model import CARD_FILE, Model, list_models, load_model, user_models_folder
+from SpineContextSegLib.pairing import stem
+from SpineContextSegLib.pipeline import segment
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
+from SpineContextSegLib.scores import BINARY
+
+from .classes import CLASSES
+from .export import export
+from .generated_patches import anatomy_file, store
+from .labelled_scans import find_labelled, labels_of
+from .loop import WEIGHTS_FILE
+from .quantize import calibration_windows, quantize, with_int8
+from .train import build_parser, train
+from .verdict import Judged, Verdict, judge
+
+_HELD_OUT_SHARE = 0.2
+# Patches of generated bodies keep alive what the data set doesn't show: other regions, scanners, ages.
+_BODIES, _FIRST_BODY = 6, 90_000
+_REAL_SHARE = 0.6
+_LEARNING_RATE = 5e-4
+_PATCH = 64
+# Of what lies around the spine, as much as patches that are centered on it can reach.
+_AROUND_MM = 80.0
+_CALIBRATION_SCANS, _CALIBRATION_GENERATED = 6, 4
+_SAMPLE = "phantom_ct.nii.gz"
+
+
+def finetune(
+    dataset: Path, base: str, name: str, *, work: Path, hold_out: int | None, steps: int, threads: int | None
+) -> str:
+    """Train `base` on, on the labelled scans of a folder, and add it to the user's models as `name`.
+
+    Args:
+        dataset: see `labelled_scans.find_labelled`.
+        work: folder of the run; a run that was interrupted goes on in it.
+        hold_out: how many scans to judge by instead of learning from them; None for a fifth of them.
+        steps: of training, each on two patches.
+        threads: of the judging; None for all cores.
+
+    Returns a report. Raises:
+        InputRefused: before any work.
+        Incomplete: the new model isn't better; it stays in the work folder only.
+    """
+    model = load_model(base)
+    held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps)
+    _remember(work, model, held_out, taught)
+    weights = _trained(model, taught, work, steps)
+    new = _packed(model, name, load_file(weights), taught, held_out, work, steps)
+    judged = {side: _judged(side, which, held_out, threads) for side, which in (("before", model), ("after", new))}
+    sample = Path(str(importlib.resources.files("SpineContextSegLib") / "sample" / _SAMPLE))
+    guard = [_judge_scan(which, sample, threads) for which in (model, new)]
+    verdict = judge(judged["before"], judged["after"], *guard)
+    report = _report(judged["before"], judged["after"], guard, verdict)
+    if not verdict.better:
+        print(report)
+        raise Incomplete(f"{verdict.reason} {base} stays the better model; nothing was added to your models.")
+    _write_results(new, judged, verdict)
+    return f"{report}\nAdded the model {name} in {_add_to_users(new.folder, name)}"
+
+
+def split(scans: Sequence[Path], hold_out: int | None) -> tuple[list[Path], list[Path]]:
+    """Scans to judge by, and scans to learn from: by a hash of their names, so that order and place don't matter."""
+    count = max(1, round(_HELD_OUT_SHARE * len(scans))) if hold_out is None else hold_out
+    if not 1 <= count < len(scans):
+        raise InputRefused(
+            f"Of {len(scans)} labelled scans {count} can't be held out: at least one is needed to learn from and one "
+            "to judge by."
+        )
+    drawn = sorted(scans, key=lambda path: hashlib.sha256(stem(path).encode()).hexdigest())
+    return sorted(drawn[:count]), sorted(drawn[count:])
+
+
+def _checked(
+    model: Model, name: str, scans: list[Path], hold_out: int | None, steps: int
+) -> tuple[list[Path], list[Path]]:
+    if name in list_models():
+        raise InputRefused(f"A model named {name} is there already: choose another --name.")
+    if model.card.classes != CLASSES:
+        raise InputRefused(
+            f"The classes of {model.card.name} aren't those that are taught here ({', '.join(CLASSES)})."
+        )
+    if steps < 1:
+        raise InputRefused("--steps must be at least 1.")
+    model.card.from_dict(model.card.to_dict() | {"name": name})
+    names = [stem(path) for path in scans]
+    twice = sorted({each for each in names if names.count(each) > 1})
+    if twice:
+        raise InputRefused(f"Several scans are called {twice[0]}: give each its own name.")
+    for path in scans:
+        volume, truth = read_volume(path)[0], read_labels(labels_of(path))
+        if volume.grid.shape != truth.grid.shape:
+            raise InputRefused(f"'{labels_of(path)}' isn't on the grid of '{path}': export the data set again.")
+    return split(scans, hold_out)
+
+
+def _remember(work: Path, model: Model, held_out: list[Path], taught: list[Path]) -> None:
+    """Write down what the run is about; one that goes on must be about the same, or it would be judged by scans it
+    knows."""
+    content = {
+        "model": {kind: weight.sha256 for kind, weight in model.card.weights.items()},
+        "held_out": [str(path.resolve()) for path in held_out],
+        "taught": [str(path.resolve()) for path in taught],
+    }
+    file = work / "run.json"
+    if file.exists() and json.loads(file.read_text(encoding="utf-8")) != content:
+        raise InputRefused(f"'{work}' holds a run on other scans or of another model: choose another --work.")
+    work.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (work / CARD_FILE).write_text(json.dumps(model.card.to_dict()), encoding="utf-8")
+    (work / "start.safetensors").write_bytes(model.read("safetensors"))
+
+
+def _trained(model: Model, taught: list[Path], work: Path, steps: int) -> Path:
+    bodies = work / "bodies"
+    bodies.mkdir(exist_ok=True)
+    for seed in tqdm(range(_FIRST_BODY, _FIRST_BODY + _BODIES), desc="generated bodies", unit="body", disable=None):
+        if not anatomy_file(bodies, seed).exists():
+            store(bodies, seed, model.card.spacing_mm[0])
+    train(build_parser().parse_args([
+        "--output", str(work), "--card", str(work / CARD_FILE), "--start-from", str(work / "start.safetensors"),
+        "--anatomies", str(bodies), "--real", *map(str, taught), "--real-share", str(_REAL_SHARE),
+        "--around-mm", str(_AROUND_MM), "--patch", str(_PATCH), "--steps", str(steps),
+        "--learning-rate", str(_LEARNING_RATE),
+    ]))  # fmt: skip
+    return work / WEIGHTS_FILE
+
+
+def _packed(
+    base: Model, name: str, state: dict, taught: list[Path], held_out: list[Path], work: Path, steps: int
+) -> Model:
+    """The trained network as a model's folder, in 8 bits too where the base has them."""
+    card = base.card.to_dict() | {
+        "name": name,
+        "version": "1",
+        "description": f"{base.card.name} {base.card.version} trained on with {len(taught)} scans. Research use only.",
+        "training": {
+            "from": f"{base.card.name} {base.card.version}", "scans": len(taught), "held_out": len(held_out),
+            "steps": steps, "base": base.card.training,
+        },
+        "results": {},
+    }  # fmt: skip
+    for folder in ("exported", "model"):
+        shutil.rmtree(work / folder, ignore_errors=True)
+    helpers = {kind: Path(str(base.folder / kind)) for kind in ("locator", "namer") if getattr(base.card, kind)}
+    new = export(state, card, work / "exported", helpers)
+    if "openvino_int8.xml" not in base.card.weights:
+        return new
+    windows = calibration_windows(new.card, taught[:_CALIBRATION_SCANS], _CALIBRATION_GENERATED)
+    return with_int8(new, *quantize(new, windows), work / "model")
+
+
+def _judged(side: str, model: Model, scans: list[Path], threads: int | None) -> dict[str, Judged]:
+    bar = tqdm(scans, desc=f"judging {side}", unit="scan", disable=None)
+    return {stem(path): _judge_scan(model, path, threads) for path in bar}
+
+
+def _judge_scan(model: Model, image: Path, threads: int | None) -> Judged:
+    """As installed: located, in the precision that this processor runs best."""
+    volume, _ = read_volume(image)
+    truth = read_labels(labels_of(image))
+    helpers = choose_helpers(model, threads=threads)
+    labels = segment(volume, model, choose_runtime(model, threads=threads), **helpers, structures="all").labels
+    dice = compare(labels, truth)[0][BINARY].dice
+    levels = identify_levels(labels, truth)
+    whole = levels.whole if levels else None
+    return Judged(dice, whole.identified if whole else 0, len(whole.vertebrae) if whole else 0)
+
+
+def _report(before: dict[str, Judged], after: dict[str, Judged], guard: list[Judged], verdict: Verdict) -> str:
+    rows = {**{name: (before[name], after[name]) for name in before}, "(sample)": tuple(guard)}
+    width = max(map(len, rows))
+    lines = [f"{'Held out'.ljust(width)}  Dice before  after   levels before  after"]
+    for name, (first, second) in rows.items():
+        levels = [f"{each.identified}/{each.asked}" if each.asked else "-" for each in (first, second)]
+        lines.append(f"{name.ljust(width)}  {first.dice:11.4f}  {second.dice:.4f}  {levels[0]:>13}  {levels[1]:>5}")
+    return "\n".join([*lines, verdict.reason])
+
+
+def _write_results(model: Model, judged: dict[str, dict[str, Judged]], verdict: Verdict) -> None:
+    """Figures of the held-out scans into the card, without their names, which may be those of patients."""
+    file = model.folder / CARD_FILE
+    card = json.loads(file.read_text(encoding="utf-8"))
+    card["results"]["held_out"] = {
+        side: [round(scan.dice, 4) for scan in scans.values()] for side, scans in judged.items()
+    } | {"verdict": verdict.reason}
+    file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _add_to_users(folder: Path, name: str) -> Path:
+    destination = user_models_folder() / name
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{name}.") as temporary:
+        shutil.copytree(folder, Path(temporary) / name).rename(destination)
+    return destination

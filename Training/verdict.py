@@ -1,0 +1,55 @@
+"""Is one model better than another? Judged on scans that neither of them was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Less than this is what another choice of scans or 8 bits do by themselves.
+_LEAST_GAIN = 0.002
+_MOST_LOSS = 0.01  # of Dice, on any single scan
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a model did on a scan: binary Dice; of the vertebrae wholly in view, how many are `identified` of `asked`
+    (0 of 0 where nobody labelled levels)."""
+
+    dice: float
+    identified: int
+    asked: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`better`, and one sentence that says why (not)."""
+
+    better: bool
+    reason: str
+
+
+def judge(before: dict[str, Judged], after: dict[str, Judged], guard_before: Judged, guard_after: Judged) -> Verdict:
+    """Compare two models on the same scans.
+
+    Better is a higher mean Dice on the scans of the data set that were held out, no scan that gets clearly worse, no
+    vertebra fewer with its right level, and the same quality as before on a scan of another kind, the `guard`: a
+    network that learns a new scanner forgets others.
+    """
+    names = list(before)
+    gain = sum(after[name].dice - before[name].dice for name in names) / len(names)
+    losses = {name: before[name].dice - after[name].dice for name in names}
+    worst = max(names, key=losses.get)
+    levels = [sum(judged.identified for judged in side.values()) for side in (before, after)]
+    if losses[worst] > _MOST_LOSS:
+        return Verdict(False, f"Not better: {worst} lost {losses[worst]:.3f} of Dice.")
+    if levels[1] < levels[0]:
+        return Verdict(False, f"Not better: {levels[1]} vertebrae got their level instead of {levels[0]}.")
+    if guard_before.dice - guard_after.dice > _MOST_LOSS:
+        return Verdict(
+            False,
+            f"Not better: on the sample, a scan of another kind, Dice fell from {guard_before.dice:.3f} to "
+            f"{guard_after.dice:.3f}.",
+        )
+    if gain < _LEAST_GAIN:
+        return Verdict(False, f"Not better: the mean Dice changed by {gain:+.4f}, which chance does, too.")
+    few = " One scan is little to judge by." if len(names) == 1 else ""
+    return Verdict(True, f"Better: the mean Dice rose by {gain:.4f} on {len(names)} held-out scans.{few}")
