@@ -120,14 +120,13 @@ def test_evaluate_pairs_it_with_predictions(part, data, target, tmp_path):
     assert [case.structures[BINARY].dice == 1 for case in evaluation.cases] == [False, True, True]
 
 
-def test_training_reads_it(data, target, tmp_path):
-    from Training.real_patches import labels_of, load_real_scan
+def test_training_reads_it(data, target):
+    from Training.labelled_scans import find_labelled
+    from Training.real_patches import load_real_scan
 
     write_scan(data / "scan.nii.gz", 1, GRIDS["lps"])
     export_dataset(finish(data, data), target)
-    image = tmp_path / "sub-0001.nii.gz"
-    image.symlink_to(target / "rawdata/sub-0001/sub-0001_ct.nii.gz")
-    labels_of(image).symlink_to(target / "derivatives/sub-0001/sub-0001_seg-vert_msk.nii.gz")
+    [image] = find_labelled(target)
     scan = load_real_scan(image, 2.0)
     assert set(np.unique(scan.level)) == {0, 20, 21, 22}
 
