@@ -97,7 +97,7 @@ def _notices(bench: Workbench) -> None:
         with v.VAlert(v_if="notice", id="notice", type="error", density="compact", closable=True, classes="mb-2",
                       click_close="notice = ''"):  # fmt: skip
             html.Div("{{ notice }}")
-            v.VBtn("Segment anyway", v_if="can_force", size="small", variant="outlined", classes="mt-2",
+            v.VBtn("Segment anyway", v_if="can_force", id="force", size="small", variant="outlined", classes="mt-2",
                    click=(bench.begin(bench.segment), "[false, true]"))  # fmt: skip
         with v.VAlert(v_if="warnings.length", id="warnings", type="warning", variant="flat", density="compact",
                       closable=True, click_close="warnings = []"):  # fmt: skip

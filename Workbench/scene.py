@@ -15,7 +15,7 @@ from undo_stack import UndoStack
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 import SpineContextSegLib
-from SpineContextSegLib.labels import STRUCTURES, levels_known
+from SpineContextSegLib.labels import LEVEL_ORDER, STRUCTURES, VERTEBRAE, levels_known
 from SpineContextSegLib.volume import Volume
 
 TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
@@ -161,11 +161,15 @@ class Scene:
                 view.get_view_node().JumpSliceByCentering(*point)
 
     def go_to_spine(self) -> None:
-        """All slices move to the middle of the first segment that has voxels, mostly the vertebrae."""
-        for segment_id in self.editor.get_segment_ids():
-            center = self.segmentation_node.GetSegmentCenterRAS(segment_id)
-            if center is not None:
-                return self.jump(center)
+        """All slices move to the vertebra in the middle of the column; where there is none, to the middle segment."""
+        from SpineContextSegLib.mrml.ours import our_values
+
+        ours = our_values(self.segmentation_node)
+        vertebrae = [ours[value] for value in LEVEL_ORDER if value in ours and value in VERTEBRAE]
+        centers = [self.segmentation_node.GetSegmentCenterRAS(s) for s in vertebrae or self.editor.get_segment_ids()]
+        drawn = [center for center in centers if center is not None]
+        if drawn:
+            self.jump(drawn[len(drawn) // 2])
 
 
 def _quiet() -> None:

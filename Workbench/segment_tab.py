@@ -9,6 +9,7 @@ from trame.widgets import vuetify3 as v
 
 from .editing import SMOOTHINGS, Tool
 from .events import CLICK_ALONE
+from .numbers import BOUNDS
 
 if TYPE_CHECKING:
     from .workbench import Workbench
@@ -74,16 +75,16 @@ def _tools(bench: Workbench) -> None:
             ):  # fmt: skip
                 v.VIcon(icon)
         v.VSpacer()
-        v.VSwitch(v_model=("sphere",), label="Ball", title="Paint into the slices beside, too",
+        v.VSwitch(v_model=("sphere",), label="Ball", id="ball", title="Paint into the slices beside, too",
                   classes="flex-grow-0")  # fmt: skip
     with html.Div(classes="d-flex align-center"):
         html.Div("Brush", classes="text-caption", style="width: 52px;")
-        v.VSlider(v_model=("brush_mm",), min=1, max=60, step=1)
+        v.VSlider(v_model=("brush_mm",), **_within("brush_mm"), step=1)
         html.Div("{{ Math.round(brush_mm) }} mm", classes="text-caption text-right", style="width: 50px;")
     v.VSwitch(v_model=("limited",), label="Only voxels with these HU", id="limited", classes="mt-1")
     with html.Div(v_if="limited", classes="d-flex align-center"):
         html.Div("{{ limits[0] }}", classes="text-caption", style="width: 40px;")
-        v.VRangeSlider(v_model=("limits",), min=-200, max=3000, step=10)
+        v.VRangeSlider(v_model=("limits",), **_within("limits"), step=10)
         html.Div("{{ limits[1] }}", classes="text-caption text-right", style="width: 40px;")
 
 
@@ -95,11 +96,12 @@ def _whole_segment(bench: Workbench) -> None:
     with html.Div(classes="d-flex align-center mb-2"):
         v.VBtn("Remove pieces below", size="small", variant="tonal", id="small-islands", disabled=(unusable,),
                click=bench.attempt(bench.remove_small_islands))  # fmt: skip
-        v.VTextField(v_model_number=("island_voxels",), type="number", min=2, suffix="voxels", classes="ml-2")
+        v.VTextField(v_model_number=("island_voxels",), type="number", suffix="voxels", classes="ml-2",
+                     id="island-voxels", **_within("island_voxels"))  # fmt: skip
     with html.Div(classes="d-flex align-center"):
         v.VSelect(v_model=("smoothing",), items=("smoothings", list(SMOOTHINGS)), style="width: 128px;")
-        v.VTextField(v_model_number=("smoothing_mm",), type="number", min=1, max=20, suffix="mm", classes="mx-2",
-                     style="width: 84px;")  # fmt: skip
+        v.VTextField(v_model_number=("smoothing_mm",), type="number", suffix="mm", classes="mx-2", id="smoothing-mm",
+                     style="width: 84px;", **_within("smoothing_mm"))  # fmt: skip
         v.VBtn("Smooth", size="small", variant="tonal", id="smooth", disabled=(unusable,),
                click=bench.attempt(bench.smooth))  # fmt: skip
 
@@ -107,6 +109,12 @@ def _whole_segment(bench: Workbench) -> None:
 def _looks(bench: Workbench) -> None:
     with html.Div(classes="d-flex align-center"):
         html.Div("Opacity", classes="text-caption", style="width: 52px;")
-        v.VSlider(v_model=("opacity",), min=0, max=1, step=0.05)
-        v.VSwitch(v_model=("show_3d",), label="3D", classes="ml-3 flex-grow-0")
-    v.VSwitch(v_model=("structures_all",), label="Discs and spinal canal, too", disabled=("running",))
+        v.VSlider(v_model=("opacity",), **_within("opacity"), step=0.05, id="opacity")
+        v.VSwitch(v_model=("show_3d",), label="3D", id="show-3d", classes="ml-3 flex-grow-0")
+    v.VSwitch(v_model=("structures_all",), label="Discs and spinal canal, too", id="structures-all",
+              disabled=("running",))  # fmt: skip
+
+
+def _within(name: str) -> dict[str, float]:
+    least, greatest = BOUNDS[name]
+    return {"min": least, "max": greatest}

@@ -33,6 +33,7 @@ from .editing import SMOOTHINGS, Editing, Tool
 from .exports import DICOM_SEG, EXPORTS, Exports
 from .guard import guard
 from .levels import LevelRepair
+from .numbers import BOUNDS, bounded
 from .page import build
 from .saving import AUTOSAVE_SECONDS, Saving
 from .scene import Scene
@@ -43,7 +44,6 @@ from .uploads import Uploads
 from .views import make_layout
 
 BONE_HU = [200, 3000]
-BRUSH_MM = (1.0, 60.0)
 # What a page shows before anything was done; the names that the page's parts use.
 STATE = {
     "trame__title": "SpineContextSeg workbench",
@@ -247,6 +247,7 @@ class Workbench:
                 "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "tool": Tool.NONE.value,
                 "recovery": None,
             })  # fmt: skip
+            self.worklist.note_versions([entry.number])
             latest, lost = self.saving.latest(), self.saving.recoverable()
             if latest is not None:
                 await self.saving.show(latest)
@@ -400,7 +401,7 @@ class Workbench:
     def _set_opacity(self) -> None:
         display = self.scene.editor.active_segmentation_display
         if display is not None:
-            display.set_opacity_2d(float(self.state.opacity))
+            display.set_opacity_2d(bounded(self.state, "opacity"))
 
     # Tools
 
@@ -417,12 +418,13 @@ class Workbench:
     def _set_tools(self) -> None:
         """A scene that was emptied has forgotten the sizes."""
         state = self.state
-        self.editing.set_brush(float(state.brush_mm), bool(state.sphere))
-        self.editing.limit_to(*map(float, state.limits), bool(state.limited))
+        self.editing.set_brush(bounded(state, "brush_mm"), bool(state.sphere))
+        self.editing.limit_to(*bounded(state, "limits"), bool(state.limited))
 
     def press(self, name: str) -> None:
         """A key, by the name of what it does (`web/workbench.js`)."""
-        resize = lambda factor: min(max(round(float(self.state.brush_mm) * factor, 1), BRUSH_MM[0]), BRUSH_MM[1])
+        least, greatest = BOUNDS["brush_mm"]
+        resize = lambda factor: min(max(round(bounded(self.state, "brush_mm") * factor, 1), least), greatest)
         active = self.scene.editor.active_segment_id
         if name in ("save", "next", "previous"):
             return self.begin({"save": self.save, "next": self.open_next, "previous": self.open_previous}[name])()
@@ -441,11 +443,11 @@ class Workbench:
 
     def smooth(self) -> None:
         """The chosen segment, in the way and by the size that are set."""
-        self.editing.smooth(self.state.smoothing, float(self.state.smoothing_mm))
+        self.editing.smooth(self.state.smoothing, bounded(self.state, "smoothing_mm"))
 
     def remove_small_islands(self) -> None:
         """Of the chosen segment, those below the size that is set."""
-        self.editing.remove_small_islands(int(self.state.island_voxels))
+        self.editing.remove_small_islands(int(bounded(self.state, "island_voxels")))
 
     # Levels
 
@@ -454,11 +456,11 @@ class Workbench:
         names = [] if refusal else self.repair.names()
         self.state.levels_refusal = refusal
         if self.state.level_names != [{"title": name, "value": value} for value, name in names]:
+            before = [item["value"] for item in self.state.level_names]
             self.state.level_names = [{"title": name, "value": value} for value, name in names]
             if names:
                 self.state.thoracic, self.state.lumbar = self.repair.counts()
-                if self.state.which not in dict(names):
-                    self.state.which = names[0][0]
+                self.state.which = _same_vertebra(self.state.which, before, [value for value, _ in names])
             self._list_levels()
 
     def _list_levels(self) -> None:
@@ -471,9 +473,12 @@ class Workbench:
         state = self.state
         if state.running or self.repair.refusal:
             raise InputRefused(self.repair.refusal or "Wait until the run has ended, or cancel it.")
-        remarks = self.repair.do(repair, int(state.which), int(state.level), int(state.thoracic), int(state.lumbar))
+        level = int(state.level)
+        remarks = self.repair.do(repair, int(state.which), level, int(state.thoracic), int(state.lumbar))
         state.warnings = remarks
         self._show_undo()
+        if repair == "swap":
+            state.which = level
 
     # Saving
 
@@ -599,6 +604,13 @@ class Workbench:
         if self.state.entry is not None:
             self.worklist.set_notes(self.state.entry, str(self.state.notes)[:10_000])
             self._list_entries()
+
+
+def _same_vertebra(which: int | None, before: list[int], after: list[int]) -> int:
+    """What the chosen vertebra is called now, from all values top to bottom `before` and `after` a repair."""
+    if which in before and len(before) == len(after):
+        return after[before.index(which)]
+    return which if which in after else after[0]
 
 
 def default_folder() -> Path:

@@ -6,6 +6,7 @@ import getpass
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
@@ -131,8 +132,24 @@ class Worklist:
         with changing(self._path) as connection:
             for scan, identity in identities.items():
                 numbers[self._add(connection, scan, identity)] = None
+        self.note_versions(numbers)
         by_number = {entry.number: entry for entry in self.entries()}
         return [by_number[number] for number in numbers]
+
+    def note_versions(self, numbers: Iterable[int]) -> None:
+        """Of these entries, the new ones that have a saved result or correction, as from outside, become what they are.
+
+        Scans that can't be read stay as they are.
+        """
+        for number in numbers:
+            entry = self.entry(number)
+            if entry.state is State.NEW:
+                with suppress(InputRefused, OSError):
+                    latest = Versions(entry.scan, self._folder).latest()
+                    if latest is not None:
+                        self.set_state(
+                            number, State.IN_CORRECTION if latest.kind == "correction" else State.SEGMENTED
+                        )
 
     def entries(self) -> list[Entry]:
         """All, in the order of their numbers."""
