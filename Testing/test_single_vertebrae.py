@@ -1,5 +1,6 @@
 """Single vertebrae by the shipped model, from CT to levels: a whole trunk, pieces of it, and what can't be named."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.ndimage import distance_transform_edt
 
 import SpineContextSegLib
 from SpineContextSegLib.evaluate import identify_levels
+from SpineContextSegLib.identification import cut_vertebrae
 from SpineContextSegLib.labels import BINARY_SPINE, VERTEBRAE
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
@@ -16,7 +18,8 @@ from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.volume import Volume
 from Training.anatomy.generate import generate
 from Training.classes import RIB
-from Training.make_phantom import make_phantom
+from Training.make_phantom import calm, make_phantom
+from Training.scanner import draw_recipe
 
 SAMPLE = Path(SpineContextSegLib.__file__).parent / "sample"
 NAMES = "the result", "the truth"
@@ -88,6 +91,16 @@ def test_scan_whose_head_and_feet_are_exchanged_is_not_named_for_certain(segment
     said = " ".join(upside_down.warnings)
     assert "head and feet are exchanged" in said or "Levels are uncertain" in said
     assert upside_down.labels.array.any()
+
+
+def test_screws_and_rods_in_three_vertebrae(segmented):
+    recipe = replace(calm(draw_recipe(np.random.default_rng(1011))), metal="screws", streak_hu=150.0)
+    ct, truth = make_phantom(1011, "abdomen", 2.0, recipe)
+    assert np.count_nonzero(ct.array == ct.array.max()) > 500
+    result = segmented(ct)
+    assert right_or_unsure(result, truth)
+    found = {entry["value"] for entry in result.report()["levels"]["vertebrae"]}
+    assert len(found) >= len(VERTEBRAE.intersection(np.unique(truth.array)) - cut_vertebrae(truth))
 
 
 def test_ribs_are_left_out(segmented):
