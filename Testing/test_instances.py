@@ -53,8 +53,9 @@ def test_what_the_border_cuts_is_marked(anatomy):
     for number, marked in enumerate(vertebrae.at_border, start=1):
         own = vertebrae.numbers == number
         level = np.bincount(truth[own])[1:].argmax() + 1
-        faces = [np.moveaxis(truth == level, axis, 0)[end].any() for axis in range(3) for end in (0, -1)]
-        assert marked == any(faces)
+        faces = [np.moveaxis(truth == level, axis, 0)[end].sum() for axis in range(3) for end in (0, -1)]
+        # A voxel or two at the border are not worth a mark.
+        assert marked == (max(faces) > 0.01 * (truth == level).sum())
 
 
 def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
@@ -85,12 +86,12 @@ def test_neighbors_that_touch_over_a_whole_face_are_two():
 
 def test_a_process_beside_the_neighbor_belongs_to_its_own():
     """It hangs down behind the vertebra below and touches only that one, as where the lamina is too thin to be seen."""
-    upper, lower = (slice(20, 35), slice(30, 60), slice(5, 25)), (slice(5, 20), slice(5, 60), slice(5, 25))
-    spine = block_spine(upper, lower, shape=(40, 65, 30))
+    upper, lower = (slice(20, 35), slice(45, 75), slice(5, 25)), (slice(5, 20), slice(5, 75), slice(5, 25))
+    spine = block_spine(upper, lower, shape=(40, 80, 30))
     process = slice(8, 18), slice(0, 5), slice(8, 18)
     spine.probabilities[VERTEBRA_LEVEL_UNKNOWN][process] = 255
-    middle = np.array([27, 44.5, 14.5])
-    ways = (middle[:, None, None, None] - np.indices((40, 65, 30)))[::-1]
+    middle = np.array([27, 59.5, 14.5])
+    ways = (middle[:, None, None, None] - np.indices((40, 80, 30)))[::-1]
     spine.offsets[(slice(None), *process)] = np.rint(ways / OFFSET_STEP_MM)[(slice(None), *process)]
     assert (single_vertebrae(spine).numbers[process] == 1).all()
 

@@ -9,8 +9,8 @@ import numpy as np
 
 # A vote as exact as this stands against a way to another vertebra that is longer than this: where a lamina is too thin
 # to be seen, its spinous process touches nothing but the vertebra below.
-_EXACT_MM = 2.0
-_FAR_MM = 30.0
+_EXACT_MM = 3.0
+_FAR_MM = 35.0
 # A step through a voxel that is surely no bone, as in a joint, is longer by this factor on either end; found on real
 # and generated scans alike, between 1 and 4 nothing changes.
 _THIN_BONE = 2.0

@@ -30,6 +30,8 @@ _LEAST_ML = 1.5
 _LEAST_AT_BORDER_ML = 0.3
 # A loose part as large as this is a process whose root is too thin to be seen, and knows best where it belongs.
 _CRUMB_ML = 0.3
+# A vertebra with more of its voxels than this at the border is cut by it; a voxel or two may be a neighbor's.
+_CUT = 0.01
 # How far around a vertebra's voxels on the fine grid its number reaches, in voxels: interpolation goes half as far.
 _RIM_VOXELS = 2
 _POINTS_AT_ONCE = 500_000
@@ -72,8 +74,9 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
         error = np.abs(along - crowds.places_mm()[number])
         numbers[inside] = attached(inside, bone, along, error, heart, number, spine.grid.spacing_mm[::-1]) + 1
         _reattach_crumbs(numbers, _CRUMB_ML / (spine.grid.voxel_volume_mm3 / 1000))
-    at_border = np.zeros(len(centers), bool)
-    at_border[numbers[inside][border].astype(int) - 1] = len(centers) > 0
+    found = numbers[inside]
+    touching, all_of_it = (np.bincount(part, minlength=len(centers) + 1)[1:] for part in (found[border], found))
+    at_border = touching > _CUT * all_of_it
     return Vertebrae(_with_rim(numbers), spine.grid, centers, at_border)
 
 
