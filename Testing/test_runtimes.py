@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -332,7 +333,7 @@ print(json.dumps([pip_runs.constraints(("openvino",)), pip_runs.constraints(runt
 """
     for_openvino, for_torch = (set(text.split()) for text in python.run(code))
     everything = {"numpy==2.4.6", "vtk==9.6.0", "odd-name==1.0.post1", "torch==2.9.0+cpu", "nvidia-x==1"}
-    assert for_openvino - {f"spinecontextseg=={version('spinecontextseg')}"} == everything
+    assert for_openvino - {f"spinecontextseg=={metadata.version('spinecontextseg')}"} == everything
     assert everything - for_torch == {"torch==2.9.0+cpu", "nvidia-x==1"}
 
 
