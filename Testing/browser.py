@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import time
@@ -151,6 +152,19 @@ class Page:
         """Name -> mask (k, j, i) of every segment in the scene of the server."""
         with urllib.request.urlopen(f"{self._address}test/scene") as answer:
             return dict(np.load(io.BytesIO(answer.read())))
+
+    def look(self) -> dict:
+        """How the server's scene is shown, see `workbench_server`."""
+        with urllib.request.urlopen(f"{self._address}test/look") as answer:
+            return json.load(answer)
+
+    def view_picture(self, name: str) -> np.ndarray:
+        """What is seen in a view ("Axial"), as (rows, columns, 3) from 0 to 255."""
+        import matplotlib.image
+
+        left, top, width, height = (round(number) for number in self.view(name))
+        picture = matplotlib.image.imread(io.BytesIO(self.driver.get_screenshot_as_png()))
+        return np.rint(255 * picture[top : top + height, left : left + width, :3]).astype(int)
 
     def faults(self) -> list[str]:
         """What went wrong in the page; trame asks for a launcher that isn't there, which is none."""

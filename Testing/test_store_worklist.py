@@ -18,6 +18,7 @@ from Testing.dicom_series import SeriesWriter
 from Testing.mounts import needs_mounts, run_with_mounts
 from Testing.store_use import NAMES, SMALL, finished, let_go, some_labels, start, write_scan
 from Workbench.store import database
+from Workbench.store.versions import Versions
 from Workbench.store.worklist import DATABASE, Entry, State, Worklist
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither this signal nor this limit")
@@ -59,6 +60,20 @@ def test_a_folder_becomes_a_worklist_that_is_there_again(folder):
     )  # fmt: skip
     again.set_state(3, State.NEW)
     assert again.entry(3).reason is None
+
+
+def test_results_and_corrections_from_outside_are_noticed(folder):
+    """Of the program's other users, or of a data folder whose worklist is gone."""
+    for n, kind in enumerate(("model", "correction", "autosave")):
+        Versions(folder / f"scan{n}.nii.gz", folder).save(some_labels(n), NAMES, kind=kind, by="ben")
+    worklist = Worklist.open(folder, "anna")
+    states = [State.SEGMENTED, State.IN_CORRECTION, State.NEW]
+    assert [entry.state for entry in worklist.add([folder])] == states
+    Versions(folder / "scan2.nii.gz", folder).save(some_labels(2), NAMES, kind="model", by="ben")
+    worklist.set_state(1, State.REJECTED, "moved")
+    (folder / "scan1.nii.gz").unlink()
+    worklist.note_versions([1, 2, 3])
+    assert [entry.state for entry in worklist.entries()] == [State.REJECTED, State.IN_CORRECTION, State.SEGMENTED]
 
 
 def test_next_previous_and_progress(worklist):
@@ -223,6 +238,7 @@ def test_two_processes_make_and_change_one_worklist_at_once(folder):
 DIE_WHILE_MIGRATING = """
 import os, signal, sys
 from Workbench.store import database
+from Workbench.store.versions import Versions
 from Workbench.store.worklist import Worklist
 def dying():
     yield "ALTER TABLE entry ADD COLUMN extra TEXT"

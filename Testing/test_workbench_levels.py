@@ -54,10 +54,25 @@ def test_levels_tools_worklist_and_recovery(data, tiny_model, tmp_path, sample_s
         opened(page, "a.nii.gz")
         assert names_of(page) == list(VALUES.values())
         before = page.scene()
+        # Found beside the scan, saved from outside.
+        assert page.state("entries")[0]["state"] == "segmented"
+        # The slices show the vertebra in the middle.
+        place = np.argwhere(before["L3 vertebra"] & sample_scan.bone)[:, ::-1].mean(axis=0)
+        middles = np.mean(page.look()["middles"], axis=0)
+        assert np.abs(middles - sample_scan.volume.grid.world(place))[2] < 15
 
         page.tab("Levels")
+        assert page.state("which") == 21
+        page.driver.execute_script("trame.state.set('which', 22)")
         page.click("levels-down")
         page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
+        # The same vertebra is still chosen.
+        page.until(lambda: (page.state("which"), page.state("level")) == (23, 23))
+        page.click("levels-up")
+        page.until(lambda: names_of(page) == list(VALUES.values()) and page.state("which") == 22)
+        page.click("undo")
+        page.until(lambda: page.state("which") == 23)
+        page.driver.execute_script("trame.state.set('which', 22)")
         after = page.scene()
         for old, new in zip(before, after):
             np.testing.assert_array_equal(before[old], after[new])
@@ -163,7 +178,7 @@ def test_every_tool_and_repair_can_be_undone(data, tiny_model, tmp_path):
         page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
         undone()
         page.tab("Segments")
-        page.press("[data-segment='L3 vertebra'] [title^='Go to']")
+        page.press("[data-segment='L2 vertebra'] [title^='Go to']")
         page.tab("Levels")
         page.click("levels-split")
         page.until(lambda: len(names_of(page)) == 4)

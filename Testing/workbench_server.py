@@ -6,6 +6,7 @@ python -m Testing.workbench_server DATA MODEL [SCAN]
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -20,11 +21,17 @@ START_SECONDS = 300.0
 class WorkbenchServer:
     """A running workbench; `address` ends with a slash."""
 
-    def __init__(self, data_folder: Path, model: str | Path, scan: Path | None = None) -> None:
+    def __init__(
+        self, data_folder: Path, model: str | Path, scan: Path | None = None, temporary: Path | None = None
+    ) -> None:
+        """
+        Args:
+            temporary: where it and its runs keep what they exchange; the system's own place by default.
+        """
         command = [sys.executable, "-m", "Testing.workbench_server", data_folder, model, *([scan] if scan else [])]
         self.process = subprocess.Popen(
             list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[1], env={**os.environ, **({"TMPDIR": str(temporary)} if temporary else {})},
         )  # fmt: skip
         self._errors: list[str] = []
         threading.Thread(target=lambda: self._errors.extend(self.process.stderr), daemon=True).start()
@@ -81,7 +88,22 @@ def main() -> None:
         np.savez_compressed(file, **masks)
         return web.Response(body=file.getvalue())
 
-    workbench.server.controller.on_server_bind.add(lambda server: server.app.router.add_get("/test/scene", scene))
+    async def look(_: web.Request) -> web.Response:
+        """What the scene shows and how: middle of the slice views (R, A, S in mm), opacity, surfaces."""
+        node = workbench.scene.segmentation_node
+        views = workbench.scene.app.view_manager.get_slice_views()
+        shown = {
+            "middles": [[view.get_view_node().GetSliceToRAS().GetElement(n, 3) for n in range(3)] for view in views],
+            "opacity": node.GetDisplayNode().GetOpacity2DFill(),
+            "surfaces": node.GetSegmentation().ContainsRepresentation("Closed surface"),
+        }
+        return web.json_response(shown)
+
+    def add_windows(server) -> None:
+        server.app.router.add_get("/test/scene", scene)
+        server.app.router.add_get("/test/look", look)
+
+    workbench.server.controller.on_server_bind.add(add_windows)
     serve(workbench, "127.0.0.1", 0, None)
 
 

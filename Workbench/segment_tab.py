@@ -96,11 +96,11 @@ def _whole_segment(bench: Workbench) -> None:
     with html.Div(classes="d-flex align-center mb-2"):
         v.VBtn("Remove pieces below", size="small", variant="tonal", id="small-islands", disabled=(unusable,),
                click=bench.attempt(bench.remove_small_islands))  # fmt: skip
-        v.VTextField(v_model_number=("island_voxels",), type="number", suffix="voxels", classes="ml-2",
+        v.VTextField(v_model=("island_voxels",), type="number", suffix="voxels", classes="ml-2",
                      id="island-voxels", **_within("island_voxels"))  # fmt: skip
     with html.Div(classes="d-flex align-center"):
         v.VSelect(v_model=("smoothing",), items=("smoothings", list(SMOOTHINGS)), style="width: 128px;")
-        v.VTextField(v_model_number=("smoothing_mm",), type="number", suffix="mm", classes="mx-2", id="smoothing-mm",
+        v.VTextField(v_model=("smoothing_mm",), type="number", label="mm", classes="mx-2", id="smoothing-mm",
                      style="width: 84px;", **_within("smoothing_mm"))  # fmt: skip
         v.VBtn("Smooth", size="small", variant="tonal", id="smooth", disabled=(unusable,),
                click=bench.attempt(bench.smooth))  # fmt: skip

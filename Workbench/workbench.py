@@ -473,12 +473,9 @@ class Workbench:
         state = self.state
         if state.running or self.repair.refusal:
             raise InputRefused(self.repair.refusal or "Wait until the run has ended, or cancel it.")
-        level = int(state.level)
-        remarks = self.repair.do(repair, int(state.which), level, int(state.thoracic), int(state.lumbar))
+        remarks = self.repair.do(repair, int(state.which), int(state.level), int(state.thoracic), int(state.lumbar))
         state.warnings = remarks
         self._show_undo()
-        if repair == "swap":
-            state.which = level
 
     # Saving
 
