@@ -15,7 +15,7 @@ from undo_stack import UndoStack
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 import SpineContextSegLib
-from SpineContextSegLib.labels import LEVEL_ORDER, STRUCTURES, VERTEBRAE, levels_known
+from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
 from SpineContextSegLib.volume import Volume
 
 TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
@@ -161,15 +161,15 @@ class Scene:
                 view.get_view_node().JumpSliceByCentering(*point)
 
     def go_to_spine(self) -> None:
-        """All slices move to the vertebra in the middle of the column; where there is none, to the middle segment."""
-        from SpineContextSegLib.mrml.ours import our_values
-
-        ours = our_values(self.segmentation_node)
-        vertebrae = [ours[value] for value in LEVEL_ORDER if value in ours and value in VERTEBRAE]
-        centers = [self.segmentation_node.GetSegmentCenterRAS(s) for s in vertebrae or self.editor.get_segment_ids()]
-        drawn = [center for center in centers if center is not None]
-        if drawn:
-            self.jump(drawn[len(drawn) // 2])
+        """All slices move to the middle of the column, half of which lies above; of all segments without vertebrae."""
+        labels, _ = self.labels()
+        drawn = np.isin(labels.array, list(VERTEBRAE))
+        if not drawn.any():
+            drawn = labels.array != 0
+        places = labels.grid.world(np.argwhere(drawn)[:, ::-1])
+        if len(places):
+            height = np.median(places[:, 2])
+            self.jump(places[np.abs(places[:, 2] - height) <= max(labels.grid.spacing_mm)].mean(axis=0))
 
 
 def _quiet() -> None:

@@ -596,11 +596,10 @@ class Workbench:
         self.worklist.set_state(int(number), State.IN_CORRECTION)
         self._list_entries()
 
-    def keep_notes(self) -> None:
-        """Saves the notes that were typed."""
-        if self.state.entry is not None:
-            self.worklist.set_notes(self.state.entry, str(self.state.notes)[:10_000])
-            self._list_entries()
+    def keep_notes(self, number: int, text: str) -> None:
+        """Saves the notes that were typed; another scan may be opened by now."""
+        self.worklist.set_notes(int(number), str(text)[:10_000])
+        self._list_entries()
 
 
 def _same_vertebra(which: int | None, before: list[int], after: list[int]) -> int:

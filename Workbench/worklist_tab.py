@@ -41,7 +41,7 @@ def fill(bench: Workbench) -> None:
     with html.Div(v_if="entry !== null"):
         v.VDivider(classes="my-3")
         v.VTextarea(v_model=("notes",), label="Notes on this scan", rows=3, id="notes",
-                    blur=bench.attempt(bench.keep_notes))  # fmt: skip
+                    blur=(bench.attempt(bench.keep_notes), "[entry, notes]"))  # fmt: skip
         with html.Div(classes="d-flex mt-3"):
             v.VBtn("Done, next", size="small", variant="flat", color="success", id="done", classes="mr-2",
                    disabled=("running || opening",), click=bench.begin(bench.finish))  # fmt: skip
