@@ -23,6 +23,7 @@ NAME, VALUE = "L3 vertebra", 22
 BODY, DISC = 1, 4
 # Across the column.
 STROKE = ((0.40, 0.45), (0.60, 0.45))
+LEFT_HALF = ((0.5, 0.05), (0.5, 0.3), (0.5, 0.6), (0.5, 0.9), (0.2, 0.9), (0.1, 0.5), (0.1, 0.05), (0.4, 0.05))
 
 
 @pytest.fixture
@@ -174,6 +175,38 @@ def test_switches_change_what_is_seen(data, tiny_model, sample_scan, open_page):
     page.until(lambda: page.state("sphere"))
     # 8 mm in slices of 2.5 mm.
     assert painted() in (3, 4)
+    assert page.faults() == []
+
+
+def test_a_lasso_erases_what_is_inside_in_all_slices(data, tiny_model, sample_scan, open_page):
+    page = open_page(data, tiny_model)
+    discard(page)
+    page.press(f"[data-segment='{NAME}']")
+    before = page.scene()[NAME]
+    # The left of a view is where i is low (the patient's right), or j (the front).
+    for view, axis in (("Axial", 2), ("Sagittal", 1), ("Coronal", 2)):
+        page.click("tool-scissors")
+        page.until(lambda: page.state("tool") == "scissors")
+        page.drag(view, *LEFT_HALF)
+        page.until(lambda: page.state("can_undo"))
+        after = page.scene()[NAME]
+        erased = before & ~after
+        assert not (after & ~before).any() and 0.3 < erased.sum() / before.sum() < 0.7
+        assert np.nonzero(erased)[axis].max() < np.nonzero(after)[axis].min()
+        np.testing.assert_array_equal(erased.any(axis=(1, 2)), before.any(axis=(1, 2)))
+        page.click("undo")
+        page.until(lambda: not page.state("can_undo"))
+        np.testing.assert_array_equal(page.scene()[NAME], before)
+        page.click("tool-scissors")
+        page.until(lambda: page.state("tool") == "none")
+    # Held to what is denser than this bone, it erases nothing.
+    page.driver.execute_script("trame.state.set('limits', [1000, 3000])")
+    page.switch("limited")
+    page.click("tool-scissors")
+    page.until(lambda: page.state("limited") and page.state("tool") == "scissors")
+    page.drag("Axial", *LEFT_HALF)
+    time.sleep(2)
+    np.testing.assert_array_equal(page.scene()[NAME], before)
     assert page.faults() == []
 
 

@@ -10,6 +10,7 @@ from trame_slicer.segmentation import (
     SegmentationEffectIslands,
     SegmentationEffectNoTool,
     SegmentationEffectPaint,
+    SegmentationEffectScissors,
     SegmentationEffectSmoothing,
 )
 from trame_slicer.segmentation.paint_effect_parameters import BrushDiameterMode
@@ -26,12 +27,15 @@ class Tool(str, Enum):
     NONE = "none"
     PAINT = "paint"
     ERASE = "erase"
+    SCISSORS = "scissors"
 
 
 EFFECTS = {
     Tool.NONE: SegmentationEffectNoTool,
     Tool.PAINT: SegmentationEffectPaint,
     Tool.ERASE: SegmentationEffectErase,
+    # Erases what lies inside of the lasso, in all slices.
+    Tool.SCISSORS: SegmentationEffectScissors,
 }
 SMOOTHINGS = ("median", "fill gaps", "remove spikes")
 _NO_SEGMENT = "No segment is chosen: click one in the list, or add one."

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TOOLS = (
     (Tool.PAINT, "mdi-brush", "Paint (P)"),
     (Tool.ERASE, "mdi-eraser", "Erase (E)"),
+    (Tool.SCISSORS, "mdi-content-cut", "Erase inside a lasso, in all slices (X)"),
 )
 
 

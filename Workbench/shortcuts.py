@@ -8,6 +8,7 @@ from trame.widgets import vuetify3 as v
 SHORTCUTS = (
     ("P", "paint"),
     ("E", "erase"),
+    ("X", "erase inside a lasso, in all slices"),
     ("Esc", "no tool: move, zoom, window"),
     ("+  -", "brush larger, smaller"),
     ("Shift + wheel", "brush larger, smaller, under the mouse"),

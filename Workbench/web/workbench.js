@@ -1,7 +1,7 @@
 // What a page must do by itself: send files, ask before it is left with unsaved work, pass keys on.
 (function () {
   const KEYS = {
-    p: "paint", e: "erase", Escape: "none", "+": "larger", "-": "smaller", f: "go_to", h: "hide",
+    p: "paint", e: "erase", x: "scissors", Escape: "none", "+": "larger", "-": "smaller", f: "go_to", h: "hide",
     n: "next", b: "previous", "?": "shortcuts", "ctrl+z": "undo", "ctrl+y": "redo", "ctrl+shift+z": "redo",
     "ctrl+s": "save",
   };
