@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import bone_threshold_state, model_card
 
+from SpineContextSegLib.model import FOLDER_VARIABLE
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.browser import Page, require_browser
@@ -227,6 +228,26 @@ def test_discs_are_segmented_when_asked_for(tmp_path, sample_scan, open_page):
             page.switch("structures-all")
             page.until(lambda: page.state("structures_all"))
     assert page.faults() == []
+
+
+def test_a_model_of_the_users_is_listed_and_used(data, tiny_model, tmp_path, monkeypatch, open_page):
+    """It finds nothing: another one than the first would find the bone."""
+    card = model_card("ours", 4, (32, 32, 32), 2.0)
+    state = bone_threshold_state(4)
+    state["final.bias"][0] += 6e4
+    export(state, card, tmp_path / "models" / "ours")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "models"))
+    page = open_page(data, tiny_model)
+    discard(page)
+    before = page.scene()
+    assert page.state("models")[0] == str(tiny_model) and {"ours", "spinecontext-ct"} <= set(page.state("models"))
+    for name, said in (("ours", "Nothing was found"), ("/etc", "no such model")):
+        page.driver.execute_script("trame.state.set('model', arguments[0])", name)
+        page.click("segment")
+        page.until(lambda said=said: said in str(page.said()))
+        page.until(lambda: not page.state("running"))
+        unchanged = page.scene()
+        assert unchanged.keys() == before.keys() and all((unchanged[key] == before[key]).all() for key in before)
 
 
 def test_numbers_are_held_to_their_bounds(data, tiny_model, open_page):

@@ -112,6 +112,8 @@ def _looks(bench: Workbench) -> None:
         html.Div("Opacity", classes="text-caption", style="width: 52px;")
         v.VSlider(v_model=("opacity",), **_within("opacity"), step=0.05, id="opacity")
         v.VSwitch(v_model=("show_3d",), label="3D", id="show-3d", classes="ml-3 flex-grow-0")
+    v.VSelect(v_model=("model",), items=("models",), label="Network", id="model", v_if="models.length > 1",
+              disabled=("running",), hide_details=True)  # fmt: skip
     v.VSwitch(v_model=("structures_all",), label="Discs and spinal canal, too", id="structures-all",
               disabled=("running",))  # fmt: skip
 

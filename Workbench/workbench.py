@@ -21,6 +21,7 @@ from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import Cancelled, InputRefused, NotHounsfield
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.labels import structure
+from SpineContextSegLib.model import list_models
 from SpineContextSegLib.mrml.edits import is_edited
 from SpineContextSegLib.panel.words import TimeLeft, done_text, progress_text, stage_text
 from SpineContextSegLib.reading import read_volume
@@ -49,7 +50,8 @@ STATE = {
     "trame__title": "SpineContextSeg workbench",
     "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
     "status": "", "notice": "", "warnings": [],
-    "running": False, "progress": None, "structures_all": False, "can_force": False, "ask_replace": False,
+    "models": [], "model": "", "structures_all": False,
+    "running": False, "progress": None, "can_force": False, "ask_replace": False,
     "segments": [], "active_segment": "", "unsaved": False, "can_undo": False, "can_redo": False,
     "tool": Tool.NONE.value, "brush_mm": 8, "sphere": False, "limited": False, "limits": BONE_HU,
     "smoothing": SMOOTHINGS[0], "smoothing_mm": 4, "island_voxels": 100,
@@ -72,14 +74,16 @@ class Workbench:
             by: the name that saved versions and changes of the worklist carry.
             token: see `guard`.
             upload_bytes: see `uploads.Uploads`.
-            model, threads: of the runs, see `worker.Request`.
+            model: the one that is chosen at first, see `worker.Request`; the page lists the others that are known.
+            threads: of the runs.
         """
         self.server = get_server("SpineContextSegWorkbench", client_type="vue3")
         self.state = self.server.state
         self.state.update(STATE)
         self.server.enable_module(trame_slicer_module)
         self.server.enable_module(web)
-        self._model, self._threads = model, threads
+        self._models, self._threads = list(dict.fromkeys((str(model), *list_models()))), threads
+        self.state.update({"models": self._models, "model": self._models[0]})
         self.scene = Scene()
         self.editing = Editing(self.scene)
         self.repair = LevelRepair(self.scene)
@@ -294,7 +298,10 @@ class Workbench:
         self.state.flush()
         try:
             structures = "all" if self.state.structures_all else "spine"
-            request = Request(self._model, "auto", "auto", self._threads, structures, force)
+            # A page may send anything, and a model may be a path, too.
+            if self.state.model not in self._models:
+                raise InputRefused("There is no such model: choose one of the list.")
+            request = Request(self.state.model, "auto", "auto", self._threads, structures, force)
             result = await self._run.segment(self.scene.volume(), request)
             if not result.report["structures"]:
                 self.state.warnings = result.report["warnings"] or [NO_SPINE]
