@@ -15,7 +15,7 @@ from SpineContextSegLib.writing import write_volume
 from Training import checkpoint
 from Training.anatomy.tissues import Tissue
 from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM, merge_matrix
-from Training.generated_patches import GeneratedPatches, store
+from Training.generated_patches import GeneratedPatches, even_over_levels, store
 from Training.label_maps import load_atlas
 from Training.loop import WEIGHTS_FILE, learning_rate
 from Training.losses import segmentation_loss
@@ -87,6 +87,12 @@ def test_small_levels_are_drawn_as_often_as_large_ones():
     drawn = level[tuple(points.T)]
     assert set(drawn.tolist()) == {3, 22} and 0.4 < (drawn == 3).float().mean() < 0.6
     assert points_by_level(torch.zeros_like(level)).shape == (0, 3)
+
+
+def test_bodies_with_rare_levels_are_drawn_more_often():
+    neck, chest = frozenset({1, 2, 3}), frozenset({8, 9, 10})
+    shares = even_over_levels([neck, chest, chest, chest, frozenset()])
+    assert shares.sum() == pytest.approx(1) and shares[0] == pytest.approx(3 * shares[1]) and shares[4] > 0
 
 
 def test_generated_patch_shows_bone_where_its_target_says(generated):

@@ -6,6 +6,8 @@ Anatomy (slow to make) is kept in a pool; turning, scaling, bending and scanning
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,8 @@ class StoredAnatomy:
             "other_bone": some_points((label == RIB) | (label == OTHER_BONE)),
             "anywhere": some_points(label == BACKGROUND),
         }
+        points = torch.from_numpy(self.centers["spine"].astype(np.int64))
+        self.levels = frozenset(level[tuple(points.T)].unique().tolist())
 
     @classmethod
     def of(cls, anatomy: Anatomy) -> "StoredAnatomy":
@@ -66,6 +70,13 @@ def store(folder: Path, seed: int, spacing_mm: float, device: str = "cpu") -> Pa
     return target
 
 
+def even_over_levels(levels: Sequence[frozenset[int]]) -> np.ndarray:
+    """How often to draw each body, (n,) with a sum of 1, given the levels that it shows: often where these are rare."""
+    count = Counter(level for body in levels for level in body)
+    weights = np.array([sum(1 / count[level] for level in body) or 1.0 for body in levels])
+    return weights / weights.sum()
+
+
 class GeneratedPatches:
     """Draws (image, target) patches from a pool of bodies."""
 
@@ -73,6 +84,7 @@ class GeneratedPatches:
         self.spacing_mm, self.size, self.device = spacing_mm, size_kji, device
         self.deformation = Deformation()
         self._pool: dict[str, StoredAnatomy] = {}
+        self._shares = np.ones(0)
 
     def __len__(self) -> int:
         return len(self._pool)
@@ -84,6 +96,7 @@ class GeneratedPatches:
     def add(self, name: str, anatomy: StoredAnatomy) -> None:
         """Put a body, its arrays on this source's device, into the pool."""
         self._pool[name] = anatomy
+        self._shares = even_over_levels([body.levels for body in self.bodies()])
 
     def take_up(self, folder: Path) -> int:
         """Load the bodies that have been stored in `folder` since the last call; returns how many were new."""
@@ -98,7 +111,7 @@ class GeneratedPatches:
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """A rendered patch."""
-        body = self.bodies()[rng.integers(len(self))]
+        body = self.bodies()[rng.choice(len(self), p=self._shares)]
         return self.render(body, body.draw_center(rng) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
 
     def bodies(self) -> list[StoredAnatomy]:
