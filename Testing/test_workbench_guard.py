@@ -210,6 +210,7 @@ def test_a_length_that_lies_is_found_out(server):
     ("name", "data"),
     [("letter.txt", b"no scan"), ("program.exe", b"MZ" + bytes(500)), ("archive.zip", b"PK\3\4" + bytes(500)),
      ("packed.nii.gz", b"no gzip"), ("cut.nii.gz", gzip.compress(os.urandom(5000))[:100])],
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_what_is_no_scan_is_refused(server, name, data):
     sentence_about(server, (name, data))
