@@ -103,7 +103,7 @@ if os.getuid() == 0:  # who may read everything
 cohort = find_scans(Path(sys.argv[1]))
 print([scan.key for scan in cohort.scans], cohort.unreadable)
 """
-    for folder in (tree, *tree.parents[:3]):
+    for folder in (tree, *tree.parents[:4]):
         folder.chmod(0o755)
     (tree / "locked").chmod(0)
     found = subprocess.run([sys.executable, "-c", code, tree], capture_output=True, text=True)
