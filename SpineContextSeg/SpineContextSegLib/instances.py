@@ -86,25 +86,36 @@ def numbers_at(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
     result = np.zeros(len(points), np.uint8)
     if not len(vertebrae.centers):
         return result
+    grid = vertebrae.grid
+    agreed, last = _agreed(vertebrae.numbers), np.array(grid.shape) - 1
     for start in range(0, len(points), _POINTS_AT_ONCE):
         part = slice(start, start + _POINTS_AT_ONCE)
-        result[part] = _most_weight(vertebrae, points[part])
-        lost = np.flatnonzero(result[part] == 0) + start
-        result[lost] = _nearest(points[lost], vertebrae.centers) + 1
+        indices = ((points[part] - grid.affine[:3, 3]) / grid.spacing_mm)[:, ::-1]
+        first = np.floor(indices).astype(np.int32)
+        found = agreed[tuple(np.clip(first, 0, last).T)]
+        divided = found == 0
+        found[divided] = _most_weight(vertebrae.numbers, first[divided], indices[divided] - first[divided])
+        lost = found == 0
+        found[lost] = _nearest(points[part][lost], vertebrae.centers) + 1
+        result[part] = found
     return result
 
 
-def _most_weight(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
-    grid = vertebrae.grid
-    indices = ((points - grid.affine[:3, 3]) / grid.spacing_mm)[:, ::-1]
-    first = np.floor(indices).astype(int)
-    share = (indices - first).astype(np.float32)
-    last = np.array(grid.shape) - 1
+def _agreed(numbers: np.ndarray) -> np.ndarray:
+    """Of each voxel (k, j, i) and the seven that follow it: their number where it is the same, else 0."""
+    padded = np.pad(numbers, (0, 1), mode="edge")
+    followers = [padded[k : k - 1 or None, j : j - 1 or None, i : i - 1 or None] for k, j, i in np.ndindex(2, 2, 2)]
+    return np.where(np.logical_and.reduce([follower == numbers for follower in followers]), numbers, 0)
+
+
+def _most_weight(all_numbers: np.ndarray, first: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Of points between eight voxels, the first of which is `first` (n, 3), at a `share` (n, 3) of the way on."""
+    last, share = np.array(all_numbers.shape) - 1, share.astype(np.float32)
     numbers, weights = [], []
     for corner in np.ndindex(2, 2, 2):
-        numbers.append(vertebrae.numbers[tuple(np.clip(first + corner, 0, last).T)])
+        numbers.append(all_numbers[tuple(np.clip(first + corner, 0, last).T)])
         weights.append(np.where(corner, share, 1 - share).prod(1))
-    best, best_weight = np.zeros(len(points), np.uint8), np.zeros(len(points), np.float32)
+    best, best_weight = np.zeros(len(first), np.uint8), np.zeros(len(first), np.float32)
     for number in numbers:
         weight = sum((other == number) * w for other, w in zip(numbers, weights)) * (number > 0)
         np.putmask(best, weight > best_weight, number)
