@@ -51,5 +51,5 @@ def judge(before: dict[str, Judged], after: dict[str, Judged], guard_before: Jud
         )
     if gain < _LEAST_GAIN:
         return Verdict(False, f"Not better: the mean Dice changed by {gain:+.4f}, which chance does, too.")
-    few = " One scan is little to judge by." if len(names) == 1 else ""
-    return Verdict(True, f"Better: the mean Dice rose by {gain:.4f} on {len(names)} held-out scans.{few}")
+    on = f"{len(names)} held-out scans." if len(names) > 1 else "one held-out scan, which is little to judge by."
+    return Verdict(True, f"Better: the mean Dice rose by {gain:.4f} on {on}")
