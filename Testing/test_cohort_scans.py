@@ -133,7 +133,7 @@ def test_every_ct_series_is_a_scan(tree, ct):
     assert {len(scan.files) for scan in cohort.scans} == {5} and all(scan.is_series for scan in cohort.scans)
     assert len(set(keys(cohort))) == 3
     assert cohort.notes == [
-        "Left out, DICOM series that are no CT: 1 MR.",
+        "Left out, DICOM series of other modalities: 1 MR.",
         "Left out, DICOM series of fewer than 3 slices or of localizers: 2.",
     ]
     stems = [place.stem for place in place_scans(cohort.scans, tree / "out", ".seg.nrrd")]

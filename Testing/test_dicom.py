@@ -93,12 +93,13 @@ def test_largest_ct_series_is_taken_and_said(tmp_path):
     assert len(notes) == 1 and "3 series" in notes[0] and '"Bone"' in notes[0] and "30 slices" in notes[0]
 
 
-def test_other_modality_is_read_with_a_note(tmp_path):
+@pytest.mark.parametrize(("modality", "said"), [("MR", []), ("PT", ["The series is PT, neither CT nor MR."])])
+def test_other_modality_is_read(tmp_path, modality, said):
     volume = scan()
-    SeriesWriter(tmp_path, modality="MR").write(volume)
+    SeriesWriter(tmp_path, modality=modality).write(volume)
     read, notes = read_volume(tmp_path)
     assert_same_voxels_in_space(read, volume)
-    assert notes == ["The series is MR, not CT."]
+    assert notes == said
 
 
 def test_localizers_are_left_out(tmp_path):

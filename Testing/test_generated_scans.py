@@ -15,12 +15,12 @@ from Training.scanner import draw_recipe
 
 def test_a_scan_and_its_labels_lie_on_one_grid_and_bone_is_dense():
     scan = generated_scan(9_000_003)
-    assert scan.ct.grid.same_as(scan.labels.grid)
-    assert scan.slices == "2 to 4 mm" and scan.ct.grid.spacing_mm[2] == pytest.approx(3.0)
+    assert scan.image.grid.same_as(scan.labels.grid)
+    assert scan.slices == "2 to 4 mm" and scan.image.grid.spacing_mm[2] == pytest.approx(3.0)
     values = set(np.unique(scan.labels.array).tolist())
     assert CANAL in values and values & VERTEBRAE
     vertebrae = np.isin(scan.labels.array, list(VERTEBRAE))
-    assert np.median(scan.ct.array[vertebrae]) > np.median(scan.ct.array[scan.labels.array == CANAL]) + 50
+    assert np.median(scan.image.array[vertebrae]) > np.median(scan.image.array[scan.labels.array == CANAL]) + 50
 
 
 def test_nothing_is_labelled_where_the_scan_shows_nothing():

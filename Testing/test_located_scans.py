@@ -49,7 +49,7 @@ def check_both_searches(volume, truth, model, runtimes, numbering="verse"):
 @pytest.mark.parametrize("seed", GENERATED)
 def test_generated_scan(seed, model, runtimes):
     scan = generated_scan(seed)
-    check_both_searches(scan.ct, scan.labels, model, runtimes)
+    check_both_searches(scan.image, scan.labels, model, runtimes)
 
 
 @needs_scans

@@ -25,7 +25,7 @@ from SpineContextSegLib.volume import Volume, to_sitk
 # T6 is biconcave.
 STRAIGHT, CURVED, BICONCAVE = 8001, 8037, 8014
 L1, L2, L3 = 20, 21, 22
-MARROW_HU, CORTEX_HU, OUTSIDE_HU = 150, 700, 40
+MARROW_HU, CORTEX_HU, OUTSIDE_HU = 150, 700, -80
 
 
 def heights(row):
@@ -386,7 +386,7 @@ def test_a_whole_column_in_a_large_scan_takes_a_second():
     grid = centered_grid((0.7, 0.7, 1.06), (358.4, 358.4, 636.0), LPS, labels.grid.corners().mean(0))
     assert grid.shape == (600, 512, 512)
     large = Volume(sample_labels(labels, grid), grid.affine)
-    hu = Volume(large.array.astype(np.int16), grid.affine)
+    hu = Volume(large.array.astype(np.int16) - 80, grid.affine)
     before = time.process_time()
     rows = vertebra_rows(hu, large)
     seconds = time.process_time() - before

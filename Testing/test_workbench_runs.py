@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from SpineContextSegLib.errors import Cancelled, InputRefused, NotHounsfield
+from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.worker import Request
 from Testing.processes import kill_workers, working_on
@@ -44,7 +44,7 @@ def test_labels_stages_and_progress_arrive(tiny_model, sample_scan):
 def test_refusals_arrive_in_their_words(tiny_model, sample_scan):
     run = SegmentRun(lambda name: None, lambda *counts: None)
     strange = Volume(sample_scan.volume.array.clip(0) * 40, sample_scan.volume.affine)
-    with pytest.raises(NotHounsfield, match="Hounsfield"):
+    with pytest.raises(UnlikelyValues, match="Hounsfield"):
         asyncio.run(run.segment(strange, request(tiny_model)))
     run = SegmentRun(lambda name: None, lambda *counts: None)
     with pytest.raises(InputRefused):

@@ -9,6 +9,7 @@ import numpy as np
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.locate import BODY_HU
+from SpineContextSegLib.mr import in_units_of
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume
 
@@ -20,15 +21,14 @@ _JITTER = 0.25
 
 
 def draw_windows(
-    ct: Volume, labels: Volume, card: ModelCard, count: int, rng: np.random.Generator
+    scan: Volume, labels: Volume, card: ModelCard, count: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """`count` windows (1, 1, *roi_size) float32 of a scan, resampled, normalized and padded as inference does it.
 
-    ct, labels: HU and VerSe values (k, j, i); a scan without spine gives windows of the rest of the body.
+    scan, labels: HU or signal, and VerSe values, (k, j, i); a scan without spine gives windows of the rest of the body.
     """
-    grid = ras_grid(ct.grid, card.spacing_ras_mm)
-    hu = resample_intensity(ct, grid, AIR_HU)
-    image = card.to_network_axes(hu)
+    grid = ras_grid(scan.grid, card.spacing_ras_mm)
+    image = card.to_network_axes(resample_intensity(in_units_of(card.modality[0], scan), grid, AIR_HU))
     body = np.argwhere(image > BODY_HU)
     spine = np.argwhere(card.to_network_axes(_spine_on(grid, labels)))
     roi = np.array(card.roi_size)

@@ -34,15 +34,15 @@ _LEAST_SPINE_ML = 5.0
 _ROWS = (BINARY, VERTEBRAE, SACRUM, DISCS, CANAL)
 
 
-def evaluate_seed(seed: int, segmented: Callable[[Volume], Result]) -> dict | None:
+def evaluate_seed(seed: int, segmented: Callable[[Volume], Result], modality: str = "CT") -> dict | None:
     """Scores of the scan of a seed, a JSON object; None where it hardly shows spine."""
-    scan = generated_scan(seed)
+    scan = generated_scan(seed, modality)
     spine = np.isin(scan.labels.array, list(BINARY_SPINE)).sum() * scan.labels.grid.voxel_volume_mm3 / 1000
     if spine < _LEAST_SPINE_ML:
         return None
     entry = {"seed": seed, "region": scan.region, "slices": scan.slices, "traits": scan.traits}
     try:
-        result = segmented(scan.ct)
+        result = segmented(scan.image)
     except InputRefused as refusal:
         return {**entry, "refused": str(refusal), "dice": {BINARY: 0.0}}
     scores, _ = compare(result.labels, scan.labels)
@@ -97,13 +97,13 @@ def main() -> None:
     runtime = choose_runtime(model, threads=arguments.threads)
     helpers = choose_helpers(model, threads=arguments.threads)
 
-    def segmented(ct: Volume) -> Result:
-        return segment(ct, model, runtime, **helpers, everywhere=arguments.everywhere, structures="all")
+    def segmented(image: Volume) -> Result:
+        return segment(image, model, runtime, **helpers, everywhere=arguments.everywhere, structures="all")
 
     with file.open("a", encoding="utf-8") as log:
         for seed in tqdm(range(FIRST_SEED, FIRST_SEED + arguments.count), unit="scan"):
             if seed not in done:
-                done[seed] = evaluate_seed(seed, segmented) or {"seed": seed, "dice": None}
+                done[seed] = evaluate_seed(seed, segmented, model.card.modality[0]) or {"seed": seed, "dice": None}
                 log.write(json.dumps(done[seed]) + "\n")
                 log.flush()
     print(table([done[seed] for seed in sorted(done) if done[seed]["dice"]]))

@@ -3,7 +3,7 @@
     python -m Training.evaluate_scans --model spinecontext-ct --output runs/evaluation SCAN.nii.gz ...
 
 The labels lie beside each scan as *_labels.nii.gz, in VerSe's numbering or, for scans named by --totalsegmentator, in
-that of TotalSegmentator.
+that of TotalSegmentator; for scans named by --subregions as *_subregions.nii.gz, in that of TPTBox.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from SpineContextSegLib.scores import Case, Evaluation
 from SpineContextSegLib.writing import write_segmentation
 
 from .labelled_scans import labels_of
+from .subregions import from_subregions
 
 
 def evaluate_scans(
     model_name: str, scans: list[Path], output: Path, totalsegmentator: frozenset[str] = frozenset(),
-    threads: int | None = None, everywhere: bool = False,
+    threads: int | None = None, everywhere: bool = False, subregions: frozenset[str] = frozenset(),
 ) -> tuple[Evaluation, dict[str, dict]]:  # fmt: skip
     """Segment `scans`, write labels and pictures to `output`; returns the scores and each scan's report.
 
     totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
     everywhere: look closely at the whole body and not only where the spine was located.
+    subregions: names of the scans whose labels are parts of vertebrae without levels.
     """
     output.mkdir(parents=True, exist_ok=True)
     model = load_model(model_name)
@@ -50,10 +52,11 @@ def evaluate_scans(
         write_segmentation(result.labels, written)
         write_preview(volume, result.labels, output / f"{name}.png", title=name)
         numbering = "totalsegmentator" if name in totalsegmentator else "verse"
-        truth = read_labels(labels_of(image))
+        reference = image.with_name(f"{name}_subregions.nii.gz") if name in subregions else labels_of(image)
+        truth = from_subregions(read_labels(reference)) if name in subregions else read_labels(reference)
         scores, case_notes = compare(result.labels, truth, reference_numbering=numbering)
         levels = identify_levels(result.labels, truth, reference_numbering=numbering) if result.levels_known else None
-        cases.append(Case(name, written, labels_of(image), scores, levels))
+        cases.append(Case(name, written, reference, scores, levels))
         notes += [f"{name}: {note}" for note in case_notes]
         reports[name] = {**result.report(), "scores": {row: asdict(score) for row, score in scores.items()}}
     return Evaluation(cases, notes, "verse"), reports
@@ -61,16 +64,17 @@ def evaluate_scans(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m Training.evaluate_scans", description=__doc__.splitlines()[0])
-    parser.add_argument("scans", type=Path, nargs="+", help="CTs (.nii.gz)")
+    parser.add_argument("scans", type=Path, nargs="+", help="scans (.nii.gz)")
     parser.add_argument("--model", required=True, help="name or folder")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
+    parser.add_argument("--subregions", nargs="*", default=[], help="names of scans labelled by parts of vertebrae")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--everywhere", action="store_true", help="don't locate the spine first")
     arguments = parser.parse_args()
     evaluation, reports = evaluate_scans(
         arguments.model, arguments.scans, arguments.output, frozenset(arguments.totalsegmentator), arguments.threads,
-        arguments.everywhere,
+        arguments.everywhere, frozenset(arguments.subregions),
     )
     (arguments.output / "scores.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     print(evaluation.table())

@@ -17,13 +17,19 @@ from torch import Tensor
 from .anatomy.generate import Anatomy, generate
 from .centers import generated_centers, offsets
 from .classes import BACKGROUND, OTHER_BONE, RIB, SPINE
+from .mr_scanner import draw_mr_recipe, render_mr
 from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample, some_points
 from .scanner import draw_recipe, render_ct
 
 _ARRAYS = ("tissue", "label", "level", "bone", "cortex")
-# Where patches are centered. Bones that are not spine get their share, or skull and ribs are taken for arches.
-_CENTERS = {"spine": 0.66, "other_bone": 0.24, "anywhere": 0.10}
+# Where patches are centered. In CT, bones that are not spine get their share, or skull and ribs are taken for arches;
+# an MR of the spine shows little else.
+_CENTERS = {
+    "CT": {"spine": 0.66, "other_bone": 0.24, "anywhere": 0.10},
+    "MR": {"spine": 0.86, "other_bone": 0.08, "anywhere": 0.06},
+}
 _JITTER_MM = 36.0
+_SCANNERS = {"CT": (draw_recipe, render_ct), "MR": (draw_mr_recipe, render_mr)}
 
 
 class StoredAnatomy:
@@ -48,9 +54,10 @@ class StoredAnatomy:
         """Keep what rendering needs of a freshly generated body."""
         return cls({name: getattr(anatomy, name) for name in _ARRAYS}, generated_centers(anatomy))
 
-    def draw_center(self, rng: np.random.Generator) -> np.ndarray:
+    def draw_center(self, rng: np.random.Generator, modality: str = "CT") -> np.ndarray:
         """A voxel index (k, j, i) of a kind drawn by `_CENTERS`; a kind that this body lacks falls back to the next."""
-        kind = rng.choice(list(_CENTERS), p=list(_CENTERS.values()))
+        shares = _CENTERS[modality]
+        kind = rng.choice(list(shares), p=list(shares.values()))
         points = next(p for p in (self.centers[kind], self.centers["spine"], self.centers["anywhere"]) if len(p))
         return points[rng.integers(len(points))].astype(np.float64)
 
@@ -80,8 +87,12 @@ def even_over_levels(levels: Sequence[frozenset[int]]) -> np.ndarray:
 class GeneratedPatches:
     """Draws (image, target) patches from a pool of bodies."""
 
-    def __init__(self, spacing_mm: float, size_kji: tuple[int, int, int], device: str = "cpu"):
+    def __init__(
+        self, spacing_mm: float, size_kji: tuple[int, int, int], device: str = "cpu", modality: str = "CT"
+    ):  # fmt: skip
+        """modality: "CT" or "MR", what the bodies are scanned with."""
         self.spacing_mm, self.size, self.device = spacing_mm, size_kji, device
+        self.modality = modality
         self.deformation = Deformation()
         self._pool: dict[str, StoredAnatomy] = {}
         self._shares = np.ones(0)
@@ -112,7 +123,7 @@ class GeneratedPatches:
     def draw(self, rng: np.random.Generator) -> Patch:
         """A rendered patch."""
         body = self.bodies()[rng.choice(len(self), p=self._shares)]
-        return self.render(body, body.draw_center(rng) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
+        return self.render(body, body.draw_center(rng, self.modality) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
 
     def bodies(self) -> list[StoredAnatomy]:
         """The pool."""
@@ -126,10 +137,11 @@ class GeneratedPatches:
         tissue, label, level = sample([body.arrays[name] for name in names], points, "nearest").to(torch.uint8)
         bone, cortex = sample([body.arrays["bone"], body.arrays["cortex"]], points, "bilinear") / 255
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
-        hu, valid = render_ct(tissue, bone, cortex, label, self.spacing_mm, draw_recipe(rng), generator)
+        draw, scan = _SCANNERS[self.modality]
+        image, valid = scan(tissue, bone, cortex, label, self.spacing_mm, draw(rng), generator)
         # Where the scanner saw nothing there is nothing to find, as in the padding at inference.
         valid &= ~beyond
         label = torch.where(valid, label, BACKGROUND)
         return Patch(
-            torch.where(beyond, AIR_HU, hu), label, level, offsets(points, to_array, label, level, body.body_centers)
+            torch.where(beyond, AIR_HU, image), label, level, offsets(points, to_array, label, level, body.body_centers)
         )

@@ -9,6 +9,7 @@ import numpy as np
 from SpineContextSegLib.volume import Volume
 
 from .anatomy.plan import BodyPlan, draw_plan
+from .generated_mr import generated_mr
 from .make_phantom import make_phantom
 from .scanner import Recipe, draw_recipe
 
@@ -22,26 +23,34 @@ _LOW_DOSE_HU = 30.0
 
 @dataclass(frozen=True)
 class GeneratedScan:
-    """`ct` int16 HU and `labels` uint8 VerSe, both (k, j, i) on one grid; `traits` are words to group scans by."""
+    """`image` int16 (HU of a CT, signal of an MR) and `labels` uint8 VerSe, both (k, j, i) on one grid; `traits` are
+    words to group scans by."""
 
     seed: int
     region: str
     slices: str
     traits: tuple[str, ...]
-    ct: Volume
+    image: Volume
     labels: Volume
 
 
-def generated_scan(seed: int) -> GeneratedScan:
+def generated_scan(seed: int, modality: str = "CT") -> GeneratedScan:
     """The scan of a seed: body, scanned region, contrast, noise, slices and findings are all drawn from it."""
     plan = draw_plan(seed)
+    if modality == "MR":
+        recipe, signal, labels = generated_mr(seed, plan.region, IN_PLANE_MM)
+        thickness = _thickness(signal.grid.spacing_mm.max())
+        return GeneratedScan(seed, plan.region, thickness, (recipe.signals.sequence,), signal, labels)
     recipe = draw_recipe(np.random.default_rng([seed, 9]))
     ct, labels = make_phantom(seed, plan.region, IN_PLANE_MM, recipe)
     step = _planes_per_slice(recipe)
     ct, labels = (_every(volume, step) for volume in (ct, labels))
-    slice_mm = step * IN_PLANE_MM
-    slices = "up to 2 mm" if slice_mm <= 2 else "2 to 4 mm" if slice_mm <= 4 else "over 4 mm"
+    slices = _thickness(step * IN_PLANE_MM)
     return GeneratedScan(seed, plan.region, slices, _traits(plan, recipe, labels), ct, labels)
+
+
+def _thickness(slice_mm: float) -> str:
+    return "up to 2 mm" if slice_mm <= 2 else "2 to 4 mm" if slice_mm <= 4 else "over 4 mm"
 
 
 def _planes_per_slice(recipe: Recipe) -> int:

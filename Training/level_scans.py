@@ -41,7 +41,7 @@ class LevelScan:
 
 def level_scan(scan: GeneratedScan) -> LevelScan | None:
     """A generated scan, often only a short piece of it; None where it shows no whole vertebra but C1."""
-    ct, labels = seen_part(scan.ct, scan.labels)
+    ct, labels = seen_part(scan.image, scan.labels)
     rng = np.random.default_rng([scan.seed, 21])
     is_short = rng.random() < _SHORT_SHARE
     if is_short:

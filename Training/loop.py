@@ -62,7 +62,8 @@ def run(
     with ThreadPoolExecutor(1) as drawer, bar:
         coming = drawer.submit(draw, step)
         while step < last:
-            if arguments.start_from or step >= _DECAY_FROM * arguments.steps:
+            starts_frozen = arguments.start_from and not arguments.new_intensities
+            if starts_frozen or step >= _DECAY_FROM * arguments.steps:
                 freeze_batch_norm(network)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, arguments.steps, arguments.learning_rate)
@@ -125,6 +126,8 @@ def add_arguments(parser: argparse.ArgumentParser, card: Path, real_share: float
     add("--real-share", type=float, default=real_share, help="share of the examples that come from --real")
     add("--batch", type=int, default=batch)
     add("--start-from", type=Path, help="weights (.safetensors) to start from, with frozen batch norm")
+    add("--new-intensities", action="store_true",
+        help="what --start-from saw looked otherwise (CT instead of MR): batch norm is frozen late, as without it")
     add("--steps", type=int, required=True)
     add("--stop-after", type=int, help="step at which to stop this time; the learning rate still follows --steps")
     add("--learning-rate", type=float, default=2e-3)

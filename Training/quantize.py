@@ -64,9 +64,9 @@ def calibration_windows(card: ModelCard, real: Iterable[Path], generated: int) -
         rng = np.random.default_rng([FIRST_SEED, number])
         yield from draw_windows(volume, read_labels(labels_of(image)), card, _WINDOWS_OF_REAL, rng)
     for seed in range(FIRST_SEED, FIRST_SEED + generated):
-        scan = generated_scan(seed)
+        scan = generated_scan(seed, card.modality[0])
         rng = np.random.default_rng(seed)
-        yield from draw_windows(scan.ct, scan.labels, card, _WINDOWS_OF_GENERATED, rng)
+        yield from draw_windows(scan.image, scan.labels, card, _WINDOWS_OF_GENERATED, rng)
 
 
 def quantize(model: Model, windows: Iterable[np.ndarray]) -> tuple[bytes, bytes]:

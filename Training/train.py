@@ -74,9 +74,10 @@ def network_input(hu: Tensor, card: ModelCard) -> Tensor:
     return image.transpose(1, 3)[:, None].contiguous(memory_format=torch.channels_last_3d)
 
 
-def open_sources(arguments: argparse.Namespace, spacing_mm: float, size: tuple[int, int, int]):
+def open_sources(arguments: argparse.Namespace, card: ModelCard, size: tuple[int, int, int]):
     """The sources of patches that the command line names, by what their labels separate, and the share of each."""
-    sources: dict[str, object] = {"generated": GeneratedPatches(spacing_mm, size, arguments.device)}
+    spacing_mm, (modality, *_) = card.spacing_mm[0], card.modality
+    sources: dict[str, object] = {"generated": GeneratedPatches(spacing_mm, size, arguments.device, modality)}
     shares = {"generated": 1.0}
     if arguments.real:
         scans = [load_real_scan(path, spacing_mm, arguments.around_mm) for path in arguments.real]
@@ -99,7 +100,7 @@ def train(arguments: argparse.Namespace) -> None:
     size = tuple(arguments.patch[::-1] if len(arguments.patch) == 3 else arguments.patch * 3)
     if card.classes != CLASSES:
         raise SystemExit(f"Nothing here teaches the classes of {card.name}: {', '.join(card.classes)}.")
-    sources, shares = open_sources(arguments, card.spacing_mm[0], size)
+    sources, shares = open_sources(arguments, card, size)
     network = SpineContextResUNet(1, card.out_channels, card.base_filters)
     if arguments.start_from:
         loop.start_from(network, load_file(arguments.start_from))

@@ -16,11 +16,10 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 import SpineContextSegLib
 from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
+from SpineContextSegLib.views import display_range
 from SpineContextSegLib.volume import Volume
 
 TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
-# The usual CT window for bone, in HU.
-BONE_WINDOW, BONE_LEVEL = 1800.0, 400.0
 # A step back is a copy of all segments before and one after it.
 UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
 
@@ -52,7 +51,7 @@ class Scene:
         """Takes the place of whatever was there; the segmentation is empty.
 
         Args:
-            volume: HU (k, j, i); copied.
+            volume: HU of a CT or signal of an MR (k, j, i); copied.
         """
         self.close()
         scene = self.app.scene
@@ -61,7 +60,7 @@ class Scene:
         node.SetAndObserveImageData(_image(volume.array))
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(False)
-        node.GetDisplayNode().SetWindowLevel(BONE_WINDOW, BONE_LEVEL)
+        node.GetDisplayNode().SetWindowLevelMinMax(*display_range(volume.array))
         segmentation = self.editor.create_empty_segmentation_node()
         segmentation.SetName(f"{name} spine")
         self.volume_node, self.segmentation_node = node, segmentation

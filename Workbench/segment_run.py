@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from SpineContextSegLib.errors import Cancelled, InputRefused, NotHounsfield
+from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.worker import Request, WorkerResult, read_result, worker_arguments, write_request
 
@@ -45,7 +45,7 @@ class SegmentRun:
             volume: HU (k, j, i); must stay as it is meanwhile.
 
         Raises:
-            InputRefused, NotHounsfield: the scan can't be segmented.
+            InputRefused, UnlikelyValues: the scan can't be segmented.
             Cancelled: by `cancel`.
             RuntimeError: the process failed; one sentence.
             OSError: disk full or not writable.
@@ -105,5 +105,5 @@ class SegmentRun:
 
 def _fault(last: dict) -> Exception:
     if last.get("event") == "refused":
-        return (NotHounsfield if last["forcible"] else InputRefused)(last["message"])
+        return (UnlikelyValues if last["forcible"] else InputRefused)(last["message"])
     return RuntimeError(last["message"] if last.get("event") == "failed" else _ENDED)

@@ -18,7 +18,7 @@ from trame_slicer import module as trame_slicer_module
 
 from SpineContextSegLib.checks import NO_SPINE
 from SpineContextSegLib.dicom_seg import is_dicom
-from SpineContextSegLib.errors import Cancelled, InputRefused, NotHounsfield
+from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.labels import structure
 from SpineContextSegLib.model import list_models
@@ -315,7 +315,7 @@ class Workbench:
             await self.saving.save("model", result.report)
             if self.worklist.entry(self.state.entry).state is State.NEW:
                 self.worklist.set_state(self.state.entry, State.SEGMENTED)
-        except NotHounsfield as refusal:
+        except UnlikelyValues as refusal:
             self.state.update({"notice": str(refusal), "can_force": True, "status": ""})
         except InputRefused:
             self.state.status = ""

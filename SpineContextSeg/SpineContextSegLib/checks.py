@@ -1,10 +1,11 @@
-"""Is this a CT of a body, and is the result believable? Refusals and warnings in words a clinician understands."""
+"""Is this a scan of a body of the kind that a model was made for, and is the result believable? Refusals and warnings in words a clinician understands."""
 
 from pathlib import Path
 
 import numpy as np
 
-from .errors import InputRefused, NotHounsfield
+from .errors import InputRefused, UnlikelyValues
+from .mr import MR_MODEL, has_hounsfield_units
 from .volume import Grid, Volume
 
 SPACING_LIMITS_MM = (0.05, 20.0)
@@ -36,7 +37,10 @@ CLEAR_SOFT_TISSUE_FRACTION = 0.6
 # Share of all voxels; a body fills more even in a scan of a whole room.
 BODY_FRACTION = 0.001
 
-NO_SPINE = "No spine was found: check that the scan shows the spine and is a CT in Hounsfield units."
+NO_SPINE = (
+    "No spine was found: check that the scan shows the spine and is what the model was made for, a CT in Hounsfield units"
+    " or an MR."
+)
 SPINE_VOLUME_ML = (1.0, 2500.0)
 SIDES = {(0, -1): "left", (0, 1): "right", (1, -1): "back", (1, 1): "front", (2, -1): "lower end", (2, 1): "upper end"}
 
@@ -82,19 +86,19 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
 
     Args:
         volume: (k, j, i), HU for a CT.
-        modality: what the model was made for; the likeness to HU is asked of "CT" only.
-        force: pass values that are not HU-like, with a warning (cone-beam CT).
+        modality: what the model was made for: values of a "CT" must look like HU, those of any other must not.
+        force: pass values that look like those of another modality, with a warning (cone-beam CT).
 
     Returns:
         Warnings, one sentence each.
 
     Raises:
         InputRefused: not 3D, fewer than 3 slices, absurd voxel size, more than 1 % NaN or infinite, constant.
-        NotHounsfield: not HU-like or nothing but air, unless forced.
+        UnlikelyValues: not of the modality or nothing but air, unless forced.
     """
     if volume.array.ndim != 3:
         raise InputRefused(
-            f"The image has {volume.array.ndim} dimensions: give one three-dimensional CT volume in gray values."
+            f"The image has {volume.array.ndim} dimensions: give one three-dimensional volume in gray values."
         )
     check_geometry(volume.grid)
     warnings = _coverage_warnings(volume.grid)
@@ -108,12 +112,12 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
         sample = sample[finite]
     if sample.min() == sample.max() and _is_constant(volume.array):
         raise InputRefused(f"All voxels have the value {sample[0]:g}, the image is empty: export the scan again.")
+    doubt = _doubt_about_hu(sample) if modality == "CT" else _doubt_about_signal(sample, modality)
+    if doubt and not force:
+        raise UnlikelyValues(doubt)
+    if doubt:
+        warnings.append(f"Continued against this check, so look at the result with care: {doubt}")
     if modality == "CT":
-        doubt = _doubt_about_hu(sample)
-        if doubt and not force:
-            raise NotHounsfield(doubt)
-        if doubt:
-            warnings.append(f"Continued against this check, so look at the result with care: {doubt}")
         cut = _cut_sides(volume)
         if cut:
             warnings.append(f"The field of view cuts the body at its {_listed(cut)}; normal for a cropped scan.")
@@ -187,8 +191,15 @@ def _doubt_about_hu(sample: np.ndarray) -> str | None:
         return "No body is in view, the image shows nothing but air: give a CT that shows the spine."
     return (
         f"The values ({sample.min():.4g} to {sample.max():.4g}) are not the Hounsfield units of a CT, as in an MR or "
-        "a rescaled picture: give the original CT."
+        f"a rescaled picture: give the original CT; for an MR, choose the model {MR_MODEL}."
     )
+
+
+def _doubt_about_signal(sample: np.ndarray, modality: str) -> str | None:
+    """One sentence on why the values are no signal of another modality than CT, or None."""
+    if has_hounsfield_units(sample) and _looks_like_hu(sample):
+        return f"The values look like the Hounsfield units of a CT: choose a model made for CT and not for {modality}."
+    return None
 
 
 def _faces(grid: Grid, array: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -15,7 +15,7 @@ from typing import NoReturn
 from . import __version__
 from .commands import batch, evaluate, finetune, levels, measure, models, phantom, segment
 from .commands.interruption import Interruption
-from .errors import Cancelled, Incomplete, InputRefused, NotHounsfield
+from .errors import Cancelled, Incomplete, InputRefused, UnlikelyValues
 from .faults import describe, write_log
 
 PROGRAM = "spinecontextseg"
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed.run(parsed, interruption)
             sys.stdout.flush()
             return DONE
-        except NotHounsfield as error:
+        except UnlikelyValues as error:
             _say(f"{error} For a cone-beam CT, use --force.")
             return REFUSED
         except InputRefused as error:

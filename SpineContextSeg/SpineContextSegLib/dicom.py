@@ -1,4 +1,4 @@
-"""A folder of DICOM files to one CT volume, with geometry taken from the position of every slice.
+"""A folder of DICOM files to one volume of a CT or MR, with geometry taken from the position of every slice.
 
 Positions: DICOM PS3.3 C.7.6.2, Image Position and Image Orientation (Patient). A tilted gantry shows as positions that
 don't run along the slice normal; the affine keeps that shear.
@@ -244,8 +244,8 @@ def _choose_stack(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
     for item in ct or wanted:
         stacks[item.stack_key].append(item)
     stack = max(stacks.values(), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
-    if not ct:
-        notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, not CT.")
+    if stack[0].modality not in ("CT", "MR"):
+        notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, neither CT nor MR.")
     series = len({s.series_uid for s in wanted})
     name = f" \"{stack[0].description}\"" if stack[0].description else ""
     if series > 1:

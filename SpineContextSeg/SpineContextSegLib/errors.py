@@ -5,7 +5,7 @@ class InputRefused(ValueError):
     """The input can't be segmented; the message is one sentence that says what is wrong and what to do."""
 
 
-class NotHounsfield(InputRefused):
+class UnlikelyValues(InputRefused):
     """The values don't look like Hounsfield units; `force=True` would let them pass, as for a cone-beam CT."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from .errors import InputRefused
 from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
 from .metrics import NAN
+from .mr import has_hounsfield_units
 from .seen_vertebrae import C2, SeenVertebra, body_frames, seen_vertebrae
 from .vertebral_body import SHELL_MM, Body, mean_hu, measure_body
 from .vertebral_frame import BodyFrame
@@ -68,7 +69,7 @@ def vertebra_rows(ct: Volume | None, labels: Volume) -> list[VertebraRow]:
     """All vertebrae C1 to L6 of a segmentation, from top to bottom by their place; without the sacrum.
 
     Args:
-        ct: HU on the same grid; None leaves the density out.
+        ct: HU on the same grid; None, or the signal of an MR, leaves the density out.
         labels: VerSe values (k, j, i) on the grid of the whole scan (its border says what is partial).
 
     Raises:
@@ -76,6 +77,8 @@ def vertebra_rows(ct: Volume | None, labels: Volume) -> list[VertebraRow]:
     """
     if ct is not None and not ct.grid.same_as(labels.grid):
         raise InputRefused("CT and labels don't lie on the same grid: save both on the scan's own grid.")
+    if ct is not None and not has_hounsfield_units(ct.array):
+        ct = None
     seen, canal = seen_vertebrae(labels)
     if [one.value for one in seen] == [VERTEBRA_LEVEL_UNKNOWN] and not levels_known(count_labels(labels.array)):
         raise InputRefused(

@@ -1,9 +1,10 @@
-"""The way of the data: a CT in, labels of the spine on the CT's own grid out. Readable in one screen."""
+"""The way of the data: a CT or MR in, labels of the spine on its own grid out. Readable in one screen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from .checks import check_input, check_result
@@ -11,11 +12,13 @@ from .column import UNNAMED, Column, name_vertebrae
 from .labels import BINARY_SPINE, VERTEBRA_LEVEL_UNKNOWN, structure
 from .locate import OVERVIEW_MM, overview, spine_points
 from .model import Model
+from .mr import in_units_of
 from .naming import looks_of
 from .pieces import LEAST_PIECE_ML, keep_column
 from .refine import CloseLook
 from .resampling import labels_on_grid, ras_grid
 from .runtime import Runtime
+from .spacing import looks_by_spacing
 from .stopwatch import Stopwatch
 from .volume import Volume, count_labels
 
@@ -76,18 +79,18 @@ def segment(
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Result:
-    """Segment the spine in a CT.
+    """Segment the spine in a scan of the modality that the model was made for.
 
     Args:
-        volume: HU on any grid: flipped, oblique, anisotropic or sheared.
+        volume: HU of a CT or signal of an MR, on any grid: flipped, oblique, anisotropic or sheared.
         model: card and weights; the card's spacing, intensities, window and classes are used.
         runtime: what runs the network, see `runtime.choose_runtime`.
         locator: what runs `model.locator`, which says where the spine is; None to look everywhere.
-        namer: what runs `model.namer`, which says which vertebra is which; None to leave that open. For both see
-            `runtime.choose_helpers`.
+        namer: what runs `model.namer`, which says which vertebra is which; None leaves that open where the model has
+            one. For both see `runtime.choose_helpers`.
         everywhere: look closely at the whole body, slowly, even with a locator.
         structures: "spine" writes vertebrae and sacrum, "all" every structure of the card.
-        force: turn the refusal of a volume that doesn't look like a CT into a warning.
+        force: turn the refusal of a volume that doesn't look like the model's modality into a warning.
         progress: called with (windows done, windows in total); the total may grow.
         cancelled: asked between windows.
 
@@ -98,12 +101,13 @@ def segment(
     card, clock = model.card, Stopwatch()
     with clock.stage("check"):
         warnings = check_input(volume, modality=card.modality[0], force=force)
+        values = in_units_of(card.modality[0], volume)
     grid = ras_grid(volume.grid, card.spacing_ras_mm)
-    look = CloseLook(volume, grid, model, runtime, clock, progress, cancelled)
+    look = CloseLook(values, grid, model, runtime, clock, progress, cancelled)
     with clock.stage("locate"):
         coarse, naming = model.locator if locator else None, model.namer if namer else None
         helper = coarse or naming
-        body = overview(volume, helper.card.spacing_ras_mm if helper else OVERVIEW_MM)
+        body = overview(values, helper.card.spacing_ras_mm if helper else OVERVIEW_MM)
         if naming:
             namer.prepare(naming.card.roi_size)
         points = spine_points(body, coarse.card, locator, cancelled) if coarse and not everywhere else ()
@@ -116,10 +120,11 @@ def segment(
     with clock.stage("map back"):
         written = BINARY_SPINE if structures == "spine" else None
         labels = Volume(labels_on_grid(seen.probabilities, seen.grid, volume.grid, written), volume.affine)
-    column = None
-    if naming:
+    column, single = None, naming or (card.offset_unit_mm and not card.namer)
+    if single:
         with clock.stage("levels"):
-            column = name_vertebrae(labels, seen, lambda centers: looks_of(centers, body, naming.card, namer))
+            likeness = partial(looks_of, seen=body, card=naming.card, runtime=namer) if naming else looks_by_spacing
+            column = name_vertebrae(labels, seen, likeness)
         if column and not column.levels.certain:
             warnings.append(column.levels.reason)
     with clock.stage("check result"):
@@ -127,7 +132,7 @@ def segment(
             warnings += helper.warnings
         warnings += runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
-        if naming and not column and VERTEBRA_LEVEL_UNKNOWN in volumes:
+        if single and not column and VERTEBRA_LEVEL_UNKNOWN in volumes:
             warnings.append(UNNAMED)
     who = f"{card.name} {card.version}", runtime.name, runtime.device, runtime.precision
     return Result(labels, column, volumes, warnings, clock.seconds, *who, look.windows)

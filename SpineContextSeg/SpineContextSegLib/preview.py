@@ -14,11 +14,9 @@ from . import __version__
 from .labels import STRUCTURES, Structure, levels_known, structure
 from .metrics import bounding_box
 from .shading import render
-from .views import View, spine_views
+from .views import View, display_range, spine_views
 from .volume import Volume, count_labels
 
-# The bone window of radiology: level 400, width 1800 HU.
-WINDOW_HU = (-500.0, 1300.0)
 FOOTER = "Research use only. Not for diagnosis or treatment."
 
 _DPI = 100
@@ -34,10 +32,10 @@ _STROKE = [withStroke(linewidth=2.5, foreground="black")]
 
 
 def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str = "") -> None:
-    """Write a PNG of a CT and its segmentation.
+    """Write a PNG of a scan and its segmentation.
 
     Args:
-        volume: HU (k, j, i) on any grid.
+        volume: HU of a CT or signal of an MR (k, j, i) on any grid.
         labels: values of `labels.py` (k, j, i) on the same grid.
         path: ends with .png; an earlier file is overwritten.
         title: stands at the top, such as the name of the scan.
@@ -52,6 +50,7 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     known = levels_known(present)
     found = [structure(value, levels_known=known) for value in STRUCTURES if value in present]
     sagittal, coronal, axial = spine_views(volume, labels)
+    window = display_range(volume.array)
 
     aspects = [view.hu.shape[1] / view.hu.shape[0] for view in (sagittal, coronal)]
     height = round(float(np.clip(_WIDEST / sum(aspects), *_HEIGHTS)))
@@ -63,12 +62,12 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     top, left = _HEAD + _CAPTION, _MARGIN
     for view, width in zip((sagittal, coronal), widths):
         axes = page.panel(left, top, width, height, view.title)
-        _draw(axes, view, found)
+        _draw(axes, view, window, found)
         left += width + _GAP
     if known:
         _name_levels(axes, coronal, found)
     upper = (height - _CAPTION - _GAP) // 2
-    _draw(page.panel(left, top, _SIDE, upper, axial.title), axial, found)
+    _draw(page.panel(left, top, _SIDE, upper, axial.title), axial, window, found)
     shapes = render(labels, {item.value: item.color for item in found}) if found else (None, None)
     top, width = top + upper + _GAP + _CAPTION, (_SIDE - _GAP) // 2
     for caption, picture in zip(("3D from the front", "3D from the left"), shapes):
@@ -111,9 +110,9 @@ class _Page:
         return axes
 
 
-def _draw(axes: Axes, view: View, found: list[Structure]) -> None:
+def _draw(axes: Axes, view: View, window: tuple[float, float], found: list[Structure]) -> None:
     rows, columns = view.hu.shape
-    low, high = WINDOW_HU
+    low, high = window
     axes.imshow(view.hu, cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
     fill = np.zeros((rows, columns, 4), np.float32)
     for item in found:

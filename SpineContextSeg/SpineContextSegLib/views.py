@@ -8,10 +8,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from .labels import BINARY_SPINE
+from .mr import has_hounsfield_units
 from .resampling import ras_grid, resample_intensity
 from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 
 AIR_HU = -1000.0
+# The bone window of radiology: level 400, width 1800 HU.
+WINDOW_HU = (-500.0, 1300.0)
+# Of an MR, the darkest and the brightest percent don't count.
+_PERCENTILES, _SAMPLE_VOXELS = (1.0, 99.0), 500_000
 Marks = tuple[str, str, str, str]
 # Finer pixels than these aren't seen in a picture, coarser ones are.
 _FINEST_MM, _COARSEST_MM, _MOST_PIXELS = 0.5, 1.5, 700
@@ -42,6 +47,14 @@ class View:
     labels: np.ndarray
     pixel_mm: float
     marks: Marks
+
+
+def display_range(array: np.ndarray) -> tuple[float, float]:
+    """What to show as black and as white, given all voxels of a scan: HU of a CT, or signal of an MR."""
+    if has_hounsfield_units(array):
+        return WINDOW_HU
+    low, high = np.nanpercentile(array.ravel()[:: max(1, array.size // _SAMPLE_VOXELS)], _PERCENTILES)
+    return float(low), float(max(high, low + 1e-3))
 
 
 def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:

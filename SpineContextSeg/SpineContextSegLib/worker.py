@@ -31,7 +31,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn
 
-from .errors import InputRefused, NotHounsfield
+from .errors import InputRefused, UnlikelyValues
 from .faults import describe
 from .threads import limit_threads
 
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> int:
         caller.tell("done")
         return DONE
     except InputRefused as refusal:
-        caller.tell("refused", message=str(refusal), forcible=isinstance(refusal, NotHounsfield))
+        caller.tell("refused", message=str(refusal), forcible=isinstance(refusal, UnlikelyValues))
         return REFUSED
     except Exception as error:  # noqa: BLE001, the last place that can turn a fault into words
         caller.tell("failed", message=describe(error), log="".join(traceback.format_exception(error)))

@@ -329,7 +329,7 @@ def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
         problem(f"'{path}' does not exist: check the path.")
         return []
     try:
-        cohort = find_scans(path)
+        cohort = find_scans(path, modalities=("CT", "MR"))
     except InputRefused as refusal:
         problem(str(refusal))
         return []

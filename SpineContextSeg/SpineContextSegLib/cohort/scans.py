@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,33 +61,34 @@ class Cohort:
     notes: list[str] = field(default_factory=list)
 
 
-def find_scans(source: Path, left_out: Path | None = None) -> Cohort:
+def find_scans(source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)) -> Cohort:
     """All scans in a file or below a folder.
 
-    Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series that are no
-    CT or have fewer than 3 slices are left out, and the notes say so. Links to folders are followed, each folder is
-    searched once. One scan is one series in one folder: copies of a series elsewhere are scans of their own, and what
+    Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series of other
+    modalities or with fewer than 3 slices are left out, and the notes say so. Links to folders are followed, each
+    folder is searched once. One scan is one series in one folder: copies of a series elsewhere are scans of their own, and what
     lies scattered over folders isn't put together, since broken anonymization gives two patients the same UID.
 
     Args:
         source: exists.
         left_out: a folder that isn't searched, such as the one for results.
+        modalities: of DICOM series, those that are wanted; other files don't tell.
 
     Raises:
         InputRefused: there is nothing to segment.
     """
     cohort, others = Cohort(), Counter()
     if source.is_file():
-        _add(cohort, others, source.parent, Path(), [source], {})
+        _add(cohort, others, source.parent, Path(), [source], {}, modalities)
     else:
         for folder, files, labels in _folders(source, left_out, cohort):
             others["segmentation"] += len(labels)
-            _add(cohort, others, source, folder.relative_to(source), files, cohort.unreadable)
+            _add(cohort, others, source, folder.relative_to(source), files, cohort.unreadable, modalities)
     cohort.scans.sort(key=lambda scan: (scan.folder.parts, scan.stem, scan.key))
     cohort.notes += _notes(others)
     if not cohort.scans and not cohort.unreadable:
         raise InputRefused(
-            " ".join([f"'{source}' holds no scan: give CTs as NIfTI, NRRD, MetaImage or DICOM.", *cohort.notes])
+            " ".join([f"'{source}' holds no scan: give scans as NIfTI, NRRD, MetaImage or DICOM.", *cohort.notes])
         )
     return cohort
 
@@ -151,8 +152,9 @@ def _is_image(path: Path) -> bool:
 
 
 def _add(
-    cohort: Cohort, others: Counter, root: Path, folder: Path, files: list[Path], unreadable: dict[str, str]
-) -> None:
+    cohort: Cohort, others: Counter, root: Path, folder: Path, files: list[Path], unreadable: dict[str, str],
+    modalities: Collection[str],
+) -> None:  # fmt: skip
     """Adds the scans among the files of one folder; counts the series that are left out, by reason."""
     images = [path for path in files if _is_image(path)]
     for path in images:
@@ -168,7 +170,7 @@ def _add(
     with quiet_itk():
         series = list_series([path for path in rest if path.name != "DICOMDIR"])
     for uid, slices in sorted(series.items()):
-        reason = _why_left_out(slices)
+        reason = _why_left_out(slices, modalities)
         if reason:
             others[reason] += 1
             continue
@@ -178,9 +180,9 @@ def _add(
         cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, is_series=True))
 
 
-def _why_left_out(slices: list[Slice]) -> str | None:
+def _why_left_out(slices: list[Slice], modalities: Collection[str]) -> str | None:
     modality = slices[0].modality
-    if modality != "CT":
+    if modality not in modalities:
         return modality or "of unknown modality"
     seen = sum(item.frames for item in slices if not item.localizer)
     return None if seen >= MINIMUM_SLICES else "short"
@@ -197,6 +199,6 @@ def _notes(others: Counter) -> Iterable[str]:
     modalities = {reason: count for reason, count in others.items() if reason not in ("segmentation", "short")}
     if modalities:
         named = ", ".join(f"{count} {reason}" for reason, count in sorted(modalities.items()))
-        yield f"Left out, DICOM series that are no CT: {named}."
+        yield f"Left out, DICOM series of other modalities: {named}."
     if others["short"]:
         yield f"Left out, DICOM series of fewer than {MINIMUM_SLICES} slices or of localizers: {others['short']}."

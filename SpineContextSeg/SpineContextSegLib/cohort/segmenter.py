@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 from ..commands.account import Account
-from ..errors import InputRefused, NotHounsfield
+from ..errors import InputRefused, UnlikelyValues
 from ..faults import describe
 from ..memory import peak_memory_mb
 from ..model import load_model
@@ -50,7 +50,7 @@ class Segmenter:
             self._load(job)
             return self._draw(job) if job.work == "preview" else self._segment(job)
         except InputRefused as refusal:
-            hint = " For a cone-beam CT, use --force." if isinstance(refusal, NotHounsfield) else ""
+            hint = " For a cone-beam CT, use --force." if isinstance(refusal, UnlikelyValues) else ""
             return leave_record(job, "refused", f"{refusal}{hint}")
         except Exception as error:  # noqa: BLE001, one scan's fault must not stop the others
             log = "".join(traceback.format_exception(error)).splitlines()

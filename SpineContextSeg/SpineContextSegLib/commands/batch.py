@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     options = Options(name, model_digest(model), arguments.structures, arguments.force, arguments.preview)
     with ExitStack() as stack:
         client = stack.enter_context(closing(connect(arguments.scheduler))) if arguments.scheduler else None
-        cohort = find_scans(source, output)
+        cohort = find_scans(source, output, model.card.modality)
         staging = stack.enter_context(only_batch(output))
         places = place_scans(cohort.scans, output, f".{arguments.format}")
         plan = make_plan(cohort.scans, places, options, staging)

@@ -1,0 +1,49 @@
+"""MR series have no unit; networks for MR see the values that this module makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .volume import Volume
+
+MR_MODEL = "spinecontext-mr"
+"""The embedded model for MR."""
+BRIGHT = 1000.0
+"""The standardized value of what is brighter than all but one percent of the image."""
+_BRIGHT_PERCENTILE = 99.0
+# Fat under a surface coil is far brighter than the spine: a percentile of some hundred thousand voxels is enough.
+_SAMPLE_VOXELS = 500_000
+
+
+def standardized(volume: Volume) -> Volume:
+    """An MR series in values that mean about the same in every series: BRIGHT times the square root of the signal's
+    part of the 99th percentile.
+
+    The root lifts the spine, which lies deep below the coil and so in the lowest quarter of the range. Voxels without
+    a finite or positive value become 0.
+
+    Args:
+        volume: (k, j, i), any number type.
+
+    Returns:
+        float32 (k, j, i) on the same grid.
+    """
+    signal = np.nan_to_num(volume.array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    np.maximum(signal, 0.0, out=signal)
+    seen = signal.ravel()[:: max(1, signal.size // _SAMPLE_VOXELS)]
+    seen = seen[seen > 0]
+    bright = np.percentile(seen, _BRIGHT_PERCENTILE) if len(seen) else 1.0
+    signal /= np.float32(bright)
+    np.sqrt(signal, out=signal)
+    signal *= np.float32(BRIGHT)
+    return Volume(signal, volume.affine)
+
+
+def in_units_of(modality: str, volume: Volume) -> Volume:
+    """What networks for a modality see: HU as they are, signals standardized."""
+    return volume if modality == "CT" else standardized(volume)
+
+
+def has_hounsfield_units(array: np.ndarray) -> bool:
+    """Whether values can be those of a CT: air and fat lie below zero, and no signal of an MR does."""
+    return bool(array.min() < 0)

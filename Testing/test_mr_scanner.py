@@ -1,0 +1,95 @@
+"""The simulated MR scanner: contrasts of the sequences, coil, slices, and scans with their labels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from SpineContextSegLib.mr import BRIGHT
+from Testing.test_scanner import SPACING_MM, scene
+from Training.anatomy.tissues import Tissue
+from Training.generated_scans import generated_scan
+from Training.mr_scanner import draw_mr_recipe, render_mr
+from Training.mr_signal import SEQUENCES, draw_signals
+
+
+def signals_of(sequence):
+    return [s for s in (draw_signals(np.random.default_rng(seed)) for seed in range(300)) if s.sequence == sequence]
+
+
+def mean_of(sequence, tissue):
+    return np.mean([signals.tissue[tissue] for signals in signals_of(sequence)])
+
+
+def test_contrasts_are_those_of_radiology():
+    """T1: fat bright, fluid dark; T2: fluid bright, muscle dark; fat saturation: fat dark, fluid bright."""
+    assert set(SEQUENCES) == {s.sequence for s in (draw_signals(np.random.default_rng(n)) for n in range(300))}
+    assert mean_of("t1", Tissue.FAT) > 2 * mean_of("t1", Tissue.MUSCLE) > 2 * mean_of("t1", Tissue.CSF)
+    assert mean_of("t2", Tissue.CSF) > mean_of("t2", Tissue.FAT) > 2 * mean_of("t2", Tissue.MUSCLE)
+    for suppressed in ("stir", "t2_fat_saturated"):
+        assert mean_of(suppressed, Tissue.CSF) > 4 * mean_of(suppressed, Tissue.FAT)
+    for sequence in SEQUENCES:
+        assert mean_of(sequence, Tissue.GAS) == 0
+        assert np.mean([s.cortical for s in signals_of(sequence)]) < np.mean([s.marrow for s in signals_of(sequence)])
+
+
+def rendered(recipe, seed=0):
+    tissue, bone, cortex, label = scene()
+    generator = torch.Generator().manual_seed(seed)
+    return render_mr(tissue, bone / 255, cortex / 255, label, SPACING_MM, recipe, generator)
+
+
+def quiet_recipe(seed=1, **changes):
+    """A recipe that shows the drawn signals as they are."""
+    recipe = draw_mr_recipe(np.random.default_rng(seed))
+    plain = dict(
+        texture=0.0, marrow_texture=(0.0, 0.0), endplate=0.0, blur_mm=0.0, chemical_shift_mm=0.0, noise=0.0,
+        slice_thickness_mm=0.0, slice_spacing_mm=0.0, coil_mm=0.0, shading=0.0, saturated_mm=0.0, brightness=1.0,
+        slab_mm=0.0,
+    )  # fmt: skip
+    return replace(recipe, **(plain | changes))
+
+
+def test_voxels_show_the_drawn_signals():
+    recipe = quiet_recipe()
+    image, valid = rendered(recipe)
+    shown = (image / BRIGHT).square()  # what inference lifts by a root
+    assert valid.all()
+    assert shown[35, 5, 40] == pytest.approx(float(recipe.signals.tissue[Tissue.FAT]), rel=1e-3)
+    assert shown[20, 22, 35] == pytest.approx(recipe.signals.marrow, rel=1e-3)
+    assert shown[20, 22, 24] == pytest.approx(recipe.signals.cortical, rel=0.05, abs=0.01)
+
+
+def test_same_seed_same_series_and_any_recipe_is_finite():
+    for seed in range(30):
+        recipe = draw_mr_recipe(np.random.default_rng(seed))
+        image, valid = rendered(recipe, seed)
+        again, _ = rendered(recipe, seed)
+        assert torch.equal(image, again) and torch.isfinite(image).all() and (image >= 0).all()
+        assert image.dtype == torch.float32 and valid.shape == image.shape
+        assert not image[~valid].any() and valid.float().mean() > 0.3
+
+
+def test_coil_slab_and_saturation_darken_where_they_should():
+    even, _ = rendered(quiet_recipe())
+    coil, _ = rendered(quiet_recipe(coil_mm=60.0))
+    fat = (35, slice(2, 40), 44)
+    assert (torch.diff(coil[fat] / even[fat]) < 0).all(), "less signal to the front"
+    front_of_bodies = 33
+    saturated, _ = rendered(quiet_recipe(saturated_mm=4.0))
+    assert torch.allclose(saturated[:, :20], even[:, :20], rtol=0.03)
+    assert (saturated[35, front_of_bodies + 8 :, 44] < 0.5 * even[35, front_of_bodies + 8 :, 44]).all()
+    image, valid = rendered(quiet_recipe(slab_mm=50.0, slice_axis=2))
+    assert valid.any(0).any(0).sum() == 25 and not image[~valid].any()
+
+
+def test_generated_series_fits_its_labels():
+    """Signal and labels on one grid: in each, marrow is brighter than the dense bone around discs and bodies."""
+    scan = generated_scan(9_000_001, "MR")
+    assert scan.image.grid.same_as(scan.labels.grid) and scan.image.array.dtype == np.int16
+    assert scan.traits[0] in SEQUENCES and scan.image.array.min() >= 0
+    found = set(np.unique(scan.labels.array).tolist())
+    assert {22, 23, 61, 122} <= found
+    again = generated_scan(9_000_001, "MR")
+    assert np.array_equal(again.image.array, scan.image.array)
