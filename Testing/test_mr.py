@@ -7,11 +7,11 @@ from SpineContextSegLib.checks import check_input
 from SpineContextSegLib.errors import UnlikelyValues
 from SpineContextSegLib.levels import read_levels
 from SpineContextSegLib.mr import BRIGHT, has_hounsfield_units, standardized
+from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.spacing import looks_by_spacing
 from SpineContextSegLib.views import WINDOW_HU, display_range
 from SpineContextSegLib.volume import Volume
 from Testing.scans import MRS, ct, mr, needs_scans
-from SpineContextSegLib.reading import read_volume
 
 AFFINE = np.diag([0.8, 0.8, 4.0, 1.0])
 

@@ -123,7 +123,8 @@ class GeneratedPatches:
     def draw(self, rng: np.random.Generator) -> Patch:
         """A rendered patch."""
         body = self.bodies()[rng.choice(len(self), p=self._shares)]
-        return self.render(body, body.draw_center(rng, self.modality) + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
+        center = body.draw_center(rng, self.modality)
+        return self.render(body, center + rng.uniform(-1, 1, 3) * _JITTER_MM / self.spacing_mm, rng)
 
     def bodies(self) -> list[StoredAnatomy]:
         """The pool."""

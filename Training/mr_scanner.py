@@ -97,8 +97,8 @@ def render_mr(
         generator: of what is drawn per voxel, on the device of the tensors.
 
     Returns:
-        Values as after `SpineContextSegLib.mr.standardized`, float32 (k, j, i), and a boolean mask, False where no slice
-        lies; there the value is 0.
+        Values as after `SpineContextSegLib.mr.standardized`, float32 (k, j, i), and a boolean mask, False where no
+        slice lies; there the value is 0.
     """
     signal = _soft_tissue(tissue, label, spacing_mm, recipe, generator)
     marrow = _marrow(label, spacing_mm, recipe, generator)

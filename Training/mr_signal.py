@@ -1,8 +1,8 @@
 """The MR signal of each tissue in one series, from relaxation times and the timing of the sequence.
 
 Relaxation times and proton densities follow the values commonly given for 1.5 T (Bojorquez et al., Magnetic Resonance
-Imaging 2017; Stanisz et al., Magnetic Resonance in Medicine 2005), widened so that a network trained on them leans on no
-scanner. Signal of a spin echo: PD (1 - exp(-TR/T1)) exp(-TE/T2); with an inversion: PD |1 - 2 exp(-TI/T1) +
+Imaging 2017; Stanisz et al., Magnetic Resonance in Medicine 2005), widened so that a network trained on them leans on
+no scanner. Signal of a spin echo: PD (1 - exp(-TR/T1)) exp(-TE/T2); with an inversion: PD |1 - 2 exp(-TI/T1) +
 exp(-TR/T1)| exp(-TE/T2).
 """
 

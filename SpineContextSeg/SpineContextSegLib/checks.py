@@ -1,4 +1,5 @@
-"""Is this a scan of a body of the kind that a model was made for, and is the result believable? Refusals and warnings in words a clinician understands."""
+"""Is this a scan of the kind that a model was made for, and is the result believable? Refusals and warnings in words a
+clinician understands."""
 
 from pathlib import Path
 
@@ -38,8 +39,8 @@ CLEAR_SOFT_TISSUE_FRACTION = 0.6
 BODY_FRACTION = 0.001
 
 NO_SPINE = (
-    "No spine was found: check that the scan shows the spine and is what the model was made for, a CT in Hounsfield units"
-    " or an MR."
+    "No spine was found: check that the scan shows the spine and is what the model was made for, a CT in Hounsfield"
+    " units or an MR."
 )
 SPINE_VOLUME_ML = (1.0, 2500.0)
 SIDES = {(0, -1): "left", (0, 1): "right", (1, -1): "back", (1, 1): "front", (2, -1): "lower end", (2, 1): "upper end"}

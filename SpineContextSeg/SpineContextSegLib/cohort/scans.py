@@ -61,7 +61,9 @@ class Cohort:
     notes: list[str] = field(default_factory=list)
 
 
-def find_scans(source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)) -> Cohort:
+def find_scans(
+    source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)
+) -> Cohort:  # fmt: skip
     """All scans in a file or below a folder.
 
     Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series of other
