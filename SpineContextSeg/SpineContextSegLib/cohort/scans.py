@@ -68,8 +68,8 @@ def find_scans(
 
     Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series of other
     modalities or with fewer than 3 slices are left out, and the notes say so. Links to folders are followed, each
-    folder is searched once. One scan is one series in one folder: copies of a series elsewhere are scans of their own, and what
-    lies scattered over folders isn't put together, since broken anonymization gives two patients the same UID.
+    folder is searched once. One scan is one series in one folder: copies of a series elsewhere are scans of their own,
+    and what lies scattered over folders isn't put together, since broken anonymization gives two patients the same UID.
 
     Args:
         source: exists.
