@@ -77,8 +77,9 @@ def test_a_network_that_learns_is_added_with_what_it_did_on_scans_it_never_saw(d
     assert results["after"][0] > results["before"][0] + 0.02 and results["verdict"].startswith("Better")
     assert model.card.training["scans"] == 2 and model.card.training["held_out"] == 1
     # What is said of it is what it does.
-    held_out = finetune.split(find_labelled(dataset), 1)[0][0]
-    assert finetune._judge_scan(model, held_out, None).dice == pytest.approx(results["after"][0], abs=1e-4)
+    held_out = finetune.split(find_labelled(dataset), 1)[0]
+    (judged,) = finetune._judged("after", model, held_out, None)[0].values()
+    assert judged.dice == pytest.approx(results["after"][0], abs=1e-4)
     assert "sub-" not in (model.folder / "card.json").read_text()
 
 

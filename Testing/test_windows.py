@@ -8,6 +8,7 @@ from SpineContextSegLib.windows import (
     cells_of,
     covered_cells,
     fitting,
+    size_along,
     window_starts,
     windows_along,
     windows_over,
@@ -113,6 +114,37 @@ def test_number_of_windows_grows_with_the_column_and_not_with_the_scan():
     half = wanted.copy()
     half[:, :, 25:] = False
     assert len(windows_along(half, (200, 200, 400), ROI, 1)) == 3
+
+
+def computed(wanted, shape, size) -> int:
+    """Voxels that a network is run on."""
+    return len(windows_along(wanted, shape, size, 2)) * int(np.prod(size))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_size_of_windows_saves_work_and_memory_stays_bounded(seed):
+    shape = (230, 210, 300)
+    wanted = leaning_column(shape, seed)
+    size = size_along(wanted, shape, ROI, 2)
+    assert computed(wanted, shape, size) <= computed(wanted, shape, ROI)
+    assert np.prod(size) <= 2 * np.prod(ROI) and not any(n % CELL for n in size)
+    corners = windows_along(wanted, shape, size, 2)
+    assert covered_cells(corners, shape, size, 2)[wanted].all()
+
+
+def test_a_column_a_little_wider_than_a_core_needs_one_window_for_each_level():
+    """Nine cells wide, where windows of 96 voxels show eight with a margin of two around."""
+    shape = (240, 240, 320)
+    wanted = np.zeros((30, 30, 40), bool)
+    wanted[10:19, 10:19] = True
+    size = size_along(wanted, shape, ROI, 2)
+    assert size[:2] == (112, 112)
+    assert computed(wanted, shape, size) < 0.45 * computed(wanted, shape, ROI)
+
+
+def test_windows_are_no_larger_than_a_small_image_and_have_room_for_their_margin():
+    assert size_along(np.ones((4, 4, 4), bool), (30, 30, 30), ROI, 2) == (32, 32, 32)
+    assert min(size_along(np.ones((20, 20, 20), bool), (160, 160, 160), (40, 40, 40), 2)) > 32
 
 
 def test_one_window_holds_a_small_image_whole():

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import torch
 from safetensors.torch import save
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import Model, write_model
 from SpineContextSegLib.network import (
+    OPENVINO_CONSTANTS,
     Activation,
     ContextEncoder,
     fold_batch_norm,
@@ -46,7 +48,8 @@ def export(
 
     Batch norms are folded into the convolutions first and the result is rounded to half precision, so that both files
     hold the same network to the last bit: the safetensors in the published form with batch norms that do nothing, the
-    IR without them and with the activation in it. Both store float16 and run in float32.
+    IR without them and with the activation in it. It takes its weights out of the safetensors, where they are stored
+    once, as float16; both run in float32.
 
     Args:
         state: the network's state dict, in the published form.
@@ -66,11 +69,12 @@ def export(
     network = network_from_state(half, network_for(parsed))
     activation = Activation(parsed.activation, len(parsed.classes), parsed.out_channels)
     outputs = nn.Sequential(fold_batch_norm(network), activation)
-    xml, binary = openvino_ir(outputs, (1, parsed.in_channels, *parsed.roi_size))
+    ir = openvino_ir(outputs, (1, parsed.in_channels, *parsed.roi_size))
+    xml, stored = _stored_once(*ir, {key: value.contiguous() for key, value in half.items()})
     weights = {
-        "safetensors": ("model.safetensors", save({key: value.contiguous() for key, value in half.items()})),
+        "safetensors": ("model.safetensors", stored),
         "openvino.xml": ("model.xml", xml),
-        "openvino.bin": ("model.bin", binary),
+        "openvino.bin": ("model.safetensors", stored),
     }
     named = {name: name if name in helpers else None for name in _HELPERS}
     model = write_model(card | named, weights, Path(destination))
@@ -112,6 +116,21 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
         xml = Path(folder) / "model.xml"
         openvino.save_model(converted, xml, compress_to_fp16=True)
         return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
+
+
+def _stored_once(xml: bytes, binary: bytes, state: dict[str, Tensor]) -> tuple[bytes, bytes]:
+    """An IR whose constants lie in a safetensors file: the new .xml, and that file with `state` and what else the IR
+    needs, a few whole numbers under OPENVINO_CONSTANTS."""
+    tree = ElementTree.fromstring(xml)
+    places = [layer.find("data").attrib for layer in tree.iter("layer") if layer.get("type") == "Const"]
+    constants = [binary[int(place["offset"]) :][: int(place["size"])] for place in places]
+    weights = save(state)
+    others = b"".join(dict.fromkeys(constant for constant in constants if constant not in weights))
+    padded = bytearray(others.ljust(-(-max(len(others), 1) // 8) * 8, b"\0"))
+    stored = save(state | {OPENVINO_CONSTANTS: torch.frombuffer(padded, dtype=torch.int64)})
+    for place, constant in zip(places, constants):
+        place["offset"] = str(stored.index(constant))
+    return ElementTree.tostring(tree, xml_declaration=True, encoding="utf-8"), stored
 
 
 def fold_constants(network: openvino.Model) -> None:

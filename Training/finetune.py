@@ -25,10 +25,12 @@ from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
+from SpineContextSegLib.volume import Volume
 
 from .classes import CLASSES
 from .export import export
 from .generated_patches import anatomy_file, store
+from .generated_scans import generated_scan
 from .labelled_scans import find_labelled, labels_of
 from .loop import WEIGHTS_FILE
 from .quantize import calibration_windows, quantize, with_int8
@@ -45,6 +47,7 @@ _PATCH = 64
 _AROUND_MM = 80.0
 _CALIBRATION_SCANS, _CALIBRATION_GENERATED = 6, 4
 _SAMPLE = "phantom_ct.nii.gz"
+_GUARD, _GUARD_SEED = "(another kind)", 8_900_001
 
 
 def finetune(
@@ -68,15 +71,14 @@ def finetune(
     _remember(work, model, held_out, taught)
     weights = _trained(model, taught, work, steps)
     new = _packed(model, name, load_file(weights), taught, held_out, work, steps)
-    judged = {side: _judged(side, which, held_out, threads) for side, which in (("before", model), ("after", new))}
-    sample = Path(str(importlib.resources.files("SpineContextSegLib") / "sample" / _SAMPLE))
-    guard = [_judge_scan(which, sample, threads) for which in (model, new)]
-    verdict = judge(judged["before"], judged["after"], *guard)
-    report = _report(judged["before"], judged["after"], guard, verdict)
+    before, guard_before = _judged("before", model, held_out, threads)
+    after, guard_after = _judged("after", new, held_out, threads)
+    verdict = judge(before, after, guard_before, guard_after)
+    report = _report(before | {_GUARD: guard_before}, after | {_GUARD: guard_after}, verdict)
     if not verdict.better:
         print(report)
         raise Incomplete(f"{verdict.reason} {base} stays the better model; nothing was added to your models.")
-    _write_results(new, judged, verdict)
+    _write_results(new, before, after, verdict)
     return f"{report}\nAdded the model {name} in {_add_to_users(new.folder, name)}"
 
 
@@ -108,6 +110,7 @@ def _checked(
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:
         raise InputRefused(f"Several scans are called {twice[0]}: give each its own name.")
+    # All of each, so that a damaged file is told now and not after hours.
     for path in scans:
         volume, truth = read_volume(path)[0], read_labels(labels_of(path))
         if volume.grid.shape != truth.grid.shape:
@@ -171,39 +174,48 @@ def _packed(
     return with_int8(new, *quantize(new, windows), work / "model")
 
 
-def _judged(side: str, model: Model, scans: list[Path], threads: int | None) -> dict[str, Judged]:
+def _judged(side: str, model: Model, scans: list[Path], threads: int | None) -> tuple[dict[str, Judged], Judged]:
+    """How a model does on scans, by their names, and on a scan of another kind; as installed: located, in the precision
+    that this processor runs best."""
+    runtime, helpers = choose_runtime(model, threads=threads), choose_helpers(model, threads=threads)
+
+    def judged(volume: Volume, truth: Volume) -> Judged:
+        labels = segment(volume, model, runtime, **helpers, structures="all").labels
+        levels = identify_levels(labels, truth)
+        whole = levels.whole if levels else None
+        dice = compare(labels, truth)[0][BINARY].dice
+        return Judged(dice, whole.identified if whole else 0, len(whole.vertebrae) if whole else 0)
+
     bar = tqdm(scans, desc=f"judging {side}", unit="scan", disable=None)
-    return {stem(path): _judge_scan(model, path, threads) for path in bar}
+    found = {stem(path): judged(read_volume(path)[0], read_labels(labels_of(path))) for path in bar}
+    return found, judged(*_guard_scan(model.card.modality[0]))
 
 
-def _judge_scan(model: Model, image: Path, threads: int | None) -> Judged:
-    """As installed: located, in the precision that this processor runs best."""
-    volume, _ = read_volume(image)
-    truth = read_labels(labels_of(image))
-    helpers = choose_helpers(model, threads=threads)
-    labels = segment(volume, model, choose_runtime(model, threads=threads), **helpers, structures="all").labels
-    dice = compare(labels, truth)[0][BINARY].dice
-    levels = identify_levels(labels, truth)
-    whole = levels.whole if levels else None
-    return Judged(dice, whole.identified if whole else 0, len(whole.vertebrae) if whole else 0)
+def _guard_scan(modality: str) -> tuple[Volume, Volume]:
+    """A scan and its labels that the data set has nothing to do with: the sample, or a generated MR."""
+    if modality != "CT":
+        scan = generated_scan(_GUARD_SEED, modality)
+        return scan.image, scan.labels
+    sample = Path(str(importlib.resources.files("SpineContextSegLib") / "sample" / _SAMPLE))
+    return read_volume(sample)[0], read_labels(labels_of(sample))
 
 
-def _report(before: dict[str, Judged], after: dict[str, Judged], guard: list[Judged], verdict: Verdict) -> str:
-    rows = {**{name: (before[name], after[name]) for name in before}, "(sample)": tuple(guard)}
-    width = max(map(len, rows))
+def _report(before: dict[str, Judged], after: dict[str, Judged], verdict: Verdict) -> str:
+    width = max(map(len, before))
     lines = [f"{'Held out'.ljust(width)}  Dice before  after   levels before  after"]
-    for name, (first, second) in rows.items():
+    for name, first in before.items():
+        second = after[name]
         levels = [f"{each.identified}/{each.asked}" if each.asked else "-" for each in (first, second)]
         lines.append(f"{name.ljust(width)}  {first.dice:11.4f}  {second.dice:.4f}  {levels[0]:>13}  {levels[1]:>5}")
     return "\n".join([*lines, verdict.reason])
 
 
-def _write_results(model: Model, judged: dict[str, dict[str, Judged]], verdict: Verdict) -> None:
+def _write_results(model: Model, before: dict[str, Judged], after: dict[str, Judged], verdict: Verdict) -> None:
     """Figures of the held-out scans into the card, without their names, which may be those of patients."""
     file = model.folder / CARD_FILE
     card = json.loads(file.read_text(encoding="utf-8"))
     card["results"]["held_out"] = {
-        side: [round(scan.dice, 4) for scan in scans.values()] for side, scans in judged.items()
+        side: [round(scan.dice, 4) for scan in scans.values()] for side, scans in (("before", before), ("after", after))
     } | {"verdict": verdict.reason}
     file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

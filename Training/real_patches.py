@@ -12,6 +12,7 @@ from torch import Tensor
 
 from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, VERTEBRAE, levels_known
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
+from SpineContextSegLib.mr import in_units_of
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
@@ -32,8 +33,9 @@ _ABOVE_SACRUM = frozenset((23, 24, 25))  # L4 to L6
 
 @dataclass(frozen=True)
 class RealScan:
-    """A labelled scan on the network's grid: HU int16, label (classes of anatomy) and level (VerSe values) uint8, all
-    (k, j, i); body_centers as in `centers.py`; lacking: classes that nobody labelled, wherever they are."""
+    """A labelled scan on the network's grid: HU (or standardized signal) int16, label (classes of anatomy) and level
+    (VerSe values) uint8, all (k, j, i); body_centers as in `centers.py`; lacking: classes that nobody labelled,
+    wherever they are."""
 
     name: str
     hu: Tensor
@@ -55,8 +57,10 @@ def target_classes(labels: np.ndarray) -> np.ndarray:
     return target
 
 
-def load_real_scan(image: Path, spacing_mm: float, around_mm: float | None = None) -> RealScan:
-    """Read a CT and its VerSe labels (see `labels_of`), both on a RAS-aligned grid, the CT as inference does it.
+def load_real_scan(
+    image: Path, spacing_mm: float, around_mm: float | None = None, modality: str = "CT"
+) -> RealScan:  # fmt: skip
+    """Read a scan and its VerSe labels (see `labels_of`), both on a RAS-aligned grid, the scan as inference does it.
 
     A voxel of the coarser grid takes the label that weighs most around it, so thin arches survive.
 
@@ -68,7 +72,7 @@ def load_real_scan(image: Path, spacing_mm: float, around_mm: float | None = Non
     grid = ras_grid(volume.grid, spacing_mm)
     if around_mm is not None:
         grid = _around(reference, grid, around_mm)
-    hu = resample_intensity(volume, grid, AIR_HU)
+    hu = resample_intensity(in_units_of(modality, volume), grid, AIR_HU)
     label = _majority(Volume(target_classes(reference.array), reference.affine), grid)
     # Which vertebra, wherever there is one: a facet that two share is bone, though neither has the larger part of it.
     only_levels = np.where(np.isin(reference.array, [*VERTEBRAE, SACRUM_VALUE]), reference.array, 0)

@@ -80,7 +80,7 @@ def open_sources(arguments: argparse.Namespace, card: ModelCard, size: tuple[int
     sources: dict[str, object] = {"generated": GeneratedPatches(spacing_mm, size, arguments.device, modality)}
     shares = {"generated": 1.0}
     if arguments.real:
-        scans = [load_real_scan(path, spacing_mm, arguments.around_mm) for path in arguments.real]
+        scans = [load_real_scan(path, spacing_mm, arguments.around_mm, modality) for path in arguments.real]
         sources["vertebrae"] = RealPatches(scans, spacing_mm, size, arguments.device)
         shares["vertebrae"] = arguments.real_share
     if arguments.label_map:

@@ -107,7 +107,7 @@ def _notices(bench: Workbench) -> None:
 def _nothing_open() -> None:
     with html.Div(v_if="!scan_name", classes="empty"), html.Div(classes="text-center", style="color: #9fb3bf;"):
         v.VIcon("mdi-tray-arrow-down", size=56, classes="mb-3")
-        html.Div("Drop a CT here, or open one", classes="text-h6")
+        html.Div("Drop a scan here, or open one", classes="text-h6")
         html.Div("NIfTI, NRRD, MetaImage or a folder of DICOM files", classes="text-body-2 mt-1")
         html.Div("Scans stay on this computer.", classes="text-body-2")
 

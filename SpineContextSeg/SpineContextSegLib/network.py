@@ -25,6 +25,10 @@ CONTEXT_DILATIONS = (1, 2, 4, 8)
 _DROPOUT = 0.2
 
 
+# What an OpenVINO IR needs beside the weights that it shares with the network, see `Training.export`.
+OPENVINO_CONSTANTS = "openvino.constants"
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3x3 convolutions with batch norm, and a shortcut that is a 1x1x1 convolution where channels change."""
 
@@ -197,6 +201,7 @@ def network_from_state(state: dict[str, Tensor], network: Network) -> Network:
     Raises InputRefused when a key is missing, unknown or of another shape, and names the first one.
     """
     expected = network.state_dict()
+    state = {key: value for key, value in state.items() if key != OPENVINO_CONSTANTS}
     fault = next((f"{key} is missing" for key in expected if key not in state), None)
     fault = fault or next((f"{key} isn't part of it" for key in state if key not in expected), None)
     fault = fault or next(

@@ -16,7 +16,17 @@ from .runtime import Runtime
 from .sliding_window import Region, sweep
 from .stopwatch import Stopwatch
 from .volume import Grid, Volume
-from .windows import CELL, MARGIN_CELLS, Corner, cells_of, covered_cells, fitting, windows_along, windows_over
+from .windows import (
+    CELL,
+    MARGIN_CELLS,
+    Corner,
+    cells_of,
+    covered_cells,
+    fitting,
+    size_along,
+    windows_along,
+    windows_over,
+)
 
 # What the coarse look can be off by.
 AROUND_MM = 6.0
@@ -77,21 +87,20 @@ class CloseLook:
         """`grid`: the upright grid over the whole scan at the card's spacing. The rest as in `pipeline.segment`."""
         self.volume, self.grid, self.card, self.runtime, self.clock = volume, grid, model.card, runtime, clock
         self.shape = tuple(self.card.network_sizes(grid.shape))
-        self.roi_size = fitting(self.card.roi_size, self.shape)
         self.values = list(self.card.structures)
         self.windows = 0
         self._progress, self._cancelled = progress, cancelled
-        runtime.prepare(self.roi_size)
 
     def along_spine(self, points: np.ndarray) -> Spine:
         """Look around `points`, (n, 3) mm along R, A, S, and on wherever spine goes on beyond what was seen."""
         reach = itertools.product((-AROUND_MM, AROUND_MM), repeat=3)
         wanted = np.logical_or.reduce([cells_of(self._indices(points + step), self.shape) for step in reach])
         seen, covered = None, np.zeros_like(wanted)
+        size = size_along(wanted, self.shape, self.card.roi_size, MARGIN_CELLS)
         while wanted.any():
-            corners = windows_along(wanted, self.shape, self.roi_size, MARGIN_CELLS)
-            covered |= covered_cells(corners, self.shape, self.roi_size, MARGIN_CELLS)
-            new = self._look(corners)
+            corners = windows_along(wanted, self.shape, size, MARGIN_CELLS)
+            covered |= covered_cells(corners, self.shape, size, MARGIN_CELLS)
+            new = self._look(corners, size)
             seen = self._together(seen, new) if seen else new
             wanted = self._spine_cells(seen) & ~covered
         return self._found(seen)
@@ -101,7 +110,8 @@ class CloseLook:
         corners = np.rint(self._indices(body.corners()))
         low, high = np.maximum(corners.min(0), 0), np.minimum(corners.max(0) + 1, self.shape)
         region = tuple(slice(int(first), int(last)) for first, last in zip(low, high))
-        return self._found(self._look(windows_over(self.shape, self.roi_size, self.card.overlap, region)))
+        size = fitting(self.card.roi_size, self.shape)
+        return self._found(self._look(windows_over(self.shape, size, self.card.overlap, region), size))
 
     def _indices(self, points: np.ndarray) -> np.ndarray:
         """Where in the fine grid points lie, (n, 3) mm along R, A, S -> voxels along the network's axes."""
@@ -117,9 +127,11 @@ class CloseLook:
             tuple((bounds.start == 0, bounds.stop == size) for bounds, size in zip(region, self.grid.shape)),
         )
 
-    def _look(self, corners: Sequence[Corner]) -> _Seen:
+    def _look(self, corners: Sequence[Corner], size: Sequence[int]) -> _Seen:
+        """Run the network on windows of one size, in voxels along its axes."""
+        self.runtime.prepare(size)
         low = np.maximum(np.min(corners, axis=0), 0)
-        high = np.minimum(np.max(corners, axis=0) + self.roi_size, self.shape)
+        high = np.minimum(np.max(corners, axis=0) + size, self.shape)
         region = tuple(slice(int(first), int(last)) for first, last in zip(low, high))
         with self.clock.stage("resample"):
             part = self.grid.crop(self.card.to_volume_region(region, self.grid.shape))
@@ -128,7 +140,7 @@ class CloseLook:
         structures = self.card.structure_matrix(self.values)
         with self.clock.stage("network"):
             blocks = sweep(
-                image, self.runtime, self.roi_size, [tuple(corner) for corner in corners - low], self.card.pad_value,
+                image, self.runtime, size, [tuple(corner) for corner in corners - low], self.card.pad_value,
                 normalize=self.card.normalize, merge=np.concatenate([structures, self.card.offset_matrix()]),
                 skip=self.card.known_outputs, progress=self._count, cancelled=self._cancelled,
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`spinecontextseg segment`: one CT in, one segmentation out, and what is to be said about it."""
+"""`spinecontextseg segment`: one scan in, one segmentation out, and what is to be said about it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ DEFAULT_MODEL = "spinecontext-ct"
 MOST_THREADS = 1024
 
 DESCRIPTION = """\
-Segment the spine in a CT. The labels come back on the scan's own grid, whatever its orientation and spacing.
+Segment the spine in a CT, or in an MR with --model spinecontext-mr. The labels come back on the scan's own grid,
+whatever its orientation and spacing.
 Research use only: not for diagnosis or treatment."""
 
 EPILOG = """\
@@ -39,14 +40,15 @@ examples:
   spinecontextseg segment chest.nii.gz -o chest.seg.nrrd
   spinecontextseg segment dicom_folder -o spine.nii.gz --structures all --report report.json --preview preview.png
   spinecontextseg segment dicom_folder -o spine.dcm
+  spinecontextseg segment lumbar_t2.nii.gz -o lumbar.seg.nrrd --model spinecontext-mr
   spinecontextseg segment conebeam.nrrd -o spine.seg.nrrd --force"""
 
 
 def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
     parser = commands.add_parser(
-        "segment", help="segment the spine in a CT", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
+        "segment", help="segment the spine in a scan", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
     )
-    parser.add_argument("input", metavar="INPUT", type=named_path, help="the CT: a file or a DICOM folder")
+    parser.add_argument("input", metavar="INPUT", type=named_path, help="the scan: a file or a DICOM folder")
     parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, required=True, help="the segmentation to write")
     parser.add_argument("--structures", choices=("spine", "all"), default="spine",
                         help="spine: vertebrae and sacrum (default); all: also spinal canal and discs")  # fmt: skip
@@ -152,7 +154,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     if not arguments.input.exists():
         raise InputRefused(f"'{arguments.input}' does not exist: check the path.")
     if not arguments.input.is_file() and not arguments.input.is_dir():
-        raise InputRefused(f"'{arguments.input}' is neither a file nor a folder: give the file of a CT.")
+        raise InputRefused(f"'{arguments.input}' is neither a file nor a folder: give the file of a scan.")
     for name, endings in (("output", (*WRITABLE_ENDINGS, ENDING)), ("report", (".json",)), ("preview", (".png",))):
         if name in paths:
             check_target(paths[name], endings)

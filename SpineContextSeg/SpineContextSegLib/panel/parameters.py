@@ -54,7 +54,7 @@ class Device(enum.Enum):
 class SpineContextSegParameterNode:
     """What is chosen in the panel; saved with the scene.
 
-    inputVolume - The CT to segment.
+    inputVolume - The scan to segment.
     outputSegmentation - Where the result goes; None makes a new segmentation.
     region - Limits the run to a box; None for the whole volume.
     vertebrae, sacrum, discs, canal - Structures to write. Segments of the others stay as they are.

@@ -133,7 +133,7 @@ class SegmentationRun:
     ) -> None:
         """
         Args:
-            volume_node: the CT; it is only read.
+            volume_node: the scan; it is only read.
             options: what is asked.
             segmentation_node: where the result goes; None makes a new one beside the volume.
             temporary_root: folder for the folder that the process works in.
