@@ -43,7 +43,8 @@ class SpineContextSeg(ScriptedLoadableModule):
         self.parent.dependencies = ["Segmentations", "SubjectHierarchy", "Terminologies"]
         self.parent.contributors = ["SpineContextSeg contributors"]
         self.parent.helpText = _("""
-Segments the spine in CT and MR on an ordinary computer: choose a volume, click Segment, edit the result in Segment Editor.
+Segments the spine in CT and MR on an ordinary computer: choose a volume, click Segment, edit the result in Segment
+Editor.
 <p><b>Research use only. Not for diagnosis or treatment.</b></p>
 """)
         self.parent.acknowledgementText = _("""
@@ -302,7 +303,8 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         blocking: bool = True,
     ):
         """
-        Segment the spine in a CT, or in an MR with a model for MR. Another process computes; the application stays responsive, also while this waits.
+        Segment the spine in a CT, or in an MR with a model for MR. Another process computes; the application stays
+        responsive, also while this waits.
         :param volumeNode: the scan; it is not changed
         :param segmentationNode: where the result goes, None makes a new segmentation. If it holds edits that would be
             lost then the result goes to a new one all the same, unless overwriteEdits is True.

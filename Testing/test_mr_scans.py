@@ -1,0 +1,90 @@
+"""The embedded model for MR on generated series, and on real ones where they are at hand."""
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.cli import main
+from SpineContextSegLib.evaluate import compare
+from SpineContextSegLib.labels import BINARY_SPINE, SACRUM, VERTEBRAE
+from SpineContextSegLib.metrics import agreement
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.mr import MR_MODEL
+from SpineContextSegLib.pipeline import segment
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
+from SpineContextSegLib.scores import BINARY, CANAL, DISCS
+from SpineContextSegLib.scores import VERTEBRAE as ALL_VERTEBRAE
+from SpineContextSegLib.volume import Volume
+from Testing.scans import mr, needs_scans
+from Training.generated_scans import generated_scan
+from Training.subregions import from_subregions
+
+LUMBAR = frozenset(range(20, 25))
+
+
+@pytest.fixture(scope="module")
+def segmented():
+    model = load_model(MR_MODEL)
+    runtime, helpers = choose_runtime(model), choose_helpers(model)
+    return lambda volume: segment(volume, model, runtime, **helpers, structures="all")
+
+
+def test_generated_series(segmented):
+    scan = generated_scan(9_000_001, "MR")
+    scores, _ = compare(segmented(scan.image).labels, scan.labels)
+    assert scores[BINARY].dice > 0.8 and scores[DISCS].dice > 0.75 and scores[CANAL].dice > 0.8
+
+
+@needs_scans
+def test_labelled_crop(segmented):
+    """Three vertebrae that nobody trained on, labelled by another group."""
+    volume, _ = read_volume(mr("thoracolumbar_crop_t2"))
+    truth = from_subregions(read_labels(mr("thoracolumbar_crop_t2_subregions")))
+    result = segmented(volume)
+    scores, _ = compare(result.labels, truth)
+    assert scores[ALL_VERTEBRAE].dice >= 0.80 and scores[DISCS].dice >= 0.75 and scores[CANAL].dice >= 0.80
+    assert len(result.column.centers) == 3 and not result.column.levels.certain, "no anchor is in view"
+
+
+@needs_scans
+def test_two_contrasts_of_one_patient_show_the_same_spine(segmented):
+    """T1 and T2 were taken on the same slices: the same vertebrae, counted up from the sacrum."""
+    results = [segmented(read_volume(mr(name))[0]) for name in ("lumbar_sag_t1", "lumbar_sag_t2")]
+    for result in results:
+        assert LUMBAR | {SACRUM} <= set(result.volumes_ml) and result.column.levels.certain
+    spines = [np.isin(result.labels.array, list(BINARY_SPINE)) for result in results]
+    assert agreement(*spines, results[0].labels.grid).dice > 0.85
+    first, second = (dict(zip(result.column.levels.values, result.column.centers)) for result in results)
+    for value in LUMBAR:
+        assert np.linalg.norm(first[value] - second[value]) < 4.0
+
+
+@needs_scans
+def test_stored_order_of_the_axes_does_not_matter(segmented):
+    volume, _ = read_volume(mr("thoracolumbar_crop_t2"))
+    # (i, j, k) of the turned array are (j, k, i reversed) of the first.
+    old_from_new = np.array([[0, 0, -1, volume.array.shape[2] - 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    turned = volume.affine @ old_from_new
+    array = np.ascontiguousarray(volume.array[:, :, ::-1].transpose(2, 0, 1))
+    expected = segmented(volume).labels.array[:, :, ::-1].transpose(2, 0, 1)
+    assert np.array_equal(segmented(Volume(array, turned)).labels.array, expected)
+
+
+@needs_scans
+def test_axial_slices_with_gaps(segmented):
+    result = segmented(read_volume(mr("lumbar_ax_t2"))[0])
+    assert len(VERTEBRAE & set(result.volumes_ml)) >= 2
+
+
+@needs_scans
+def test_command_line(tmp_path, capfd):
+    scan, output = str(mr("thoracolumbar_crop_t2")), tmp_path / "spine.nii.gz"
+    assert main(["segment", scan, "-o", str(output)]) == 2
+    assert MR_MODEL in capfd.readouterr().err and not output.exists()
+    table = tmp_path / "table.csv"
+    assert main(["segment", scan, "-o", str(output), "--model", MR_MODEL, "--preview", str(tmp_path / "p.png"),
+                 "--table", str(table)]) == 0  # fmt: skip
+    assert read_labels(output).array.any()
+    header, *rows = (line.split(",") for line in table.read_text().splitlines())
+    density = header.index("body interior mean (HU)")
+    assert rows and all(row[density] == "" for row in rows), "an MR has no Hounsfield units"
