@@ -9,8 +9,9 @@ import torch
 from SpineContextSegLib.mr import BRIGHT
 from Testing.test_scanner import SPACING_MM, scene
 from Training.anatomy.tissues import Tissue
+from Training.classes import BACKGROUND, BODY, CANAL
 from Training.generated_scans import generated_scan
-from Training.mr_scanner import draw_mr_recipe, render_mr
+from Training.mr_scanner import draw_mr_recipe, render_mr, without_epidural_fat
 from Training.mr_signal import SEQUENCES, draw_signals
 
 
@@ -84,12 +85,20 @@ def test_coil_slab_and_saturation_darken_where_they_should():
     assert valid.any(0).any(0).sum() == 25 and not image[~valid].any()
 
 
+def test_canal_of_an_mr_is_the_dural_sac():
+    label = torch.tensor([CANAL, CANAL, CANAL, BODY])
+    tissue = torch.tensor([Tissue.CSF, Tissue.FAT, Tissue.CORD, Tissue.FAT])
+    assert without_epidural_fat(label, tissue).tolist() == [CANAL, BACKGROUND, CANAL, BODY]
+
+
 def test_generated_series_fits_its_labels():
-    """Signal and labels on one grid: in each, marrow is brighter than the dense bone around discs and bodies."""
+    """Signal and labels on one grid: fluid in the sac, the darkest of all in a T1, is darker than marrow."""
     scan = generated_scan(9_000_001, "MR")
     assert scan.image.grid.same_as(scan.labels.grid) and scan.image.array.dtype == np.int16
     assert scan.traits[0] in SEQUENCES and scan.image.array.min() >= 0
     found = set(np.unique(scan.labels.array).tolist())
     assert {22, 23, 61, 122} <= found
+    marrow, sac = (np.median(scan.image.array[scan.labels.array == value]) for value in (22, 61))
+    assert scan.traits == ("t1",) and sac < 0.8 * marrow
     again = generated_scan(9_000_001, "MR")
     assert np.array_equal(again.image.array, scan.image.array)

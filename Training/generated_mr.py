@@ -12,7 +12,7 @@ from SpineContextSegLib.volume import Grid, Volume
 from .anatomy.generate import generate
 from .classes import SPINE
 from .make_phantom import verse_labels
-from .mr_scanner import MRRecipe, draw_mr_recipe, render_mr
+from .mr_scanner import MRRecipe, draw_mr_recipe, render_mr, without_epidural_fat
 
 # What a series shows of the surroundings of the spine, mm: behind it and in front of it, and to each side when slices
 # are sagittal or not.
@@ -34,7 +34,7 @@ def generated_mr(seed: int, region: str, spacing_mm: float) -> tuple[MRRecipe, V
     affine = np.diag([spacing_mm] * 3 + [1.0])
     affine[:3, 3] = anatomy.origin_mm
     grid = Grid(tuple(anatomy.label.shape), affine).crop(box)
-    labels = verse_labels(anatomy)[box]
+    labels = verse_labels(replace(anatomy, label=without_epidural_fat(anatomy.label, anatomy.tissue)))[box]
     # The scanner lays thick slices back on the fine grid; a real one stores only the slices.
     step = max(1, round(recipe.slice_spacing_mm / spacing_mm))
     slices = [slice(None)] * 3

@@ -17,7 +17,7 @@ from torch import Tensor
 from .anatomy.generate import Anatomy, generate
 from .centers import generated_centers, offsets
 from .classes import BACKGROUND, OTHER_BONE, RIB, SPINE
-from .mr_scanner import draw_mr_recipe, render_mr
+from .mr_scanner import draw_mr_recipe, render_mr, without_epidural_fat
 from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample, some_points
 from .scanner import draw_recipe, render_ct
 
@@ -140,6 +140,8 @@ class GeneratedPatches:
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**31)))
         draw, scan = _SCANNERS[self.modality]
         image, valid = scan(tissue, bone, cortex, label, self.spacing_mm, draw(rng), generator)
+        if self.modality == "MR":
+            label = without_epidural_fat(label, tissue)
         # Where the scanner saw nothing there is nothing to find, as in the padding at inference.
         valid &= ~beyond
         label = torch.where(valid, label, BACKGROUND)

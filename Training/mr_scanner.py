@@ -12,7 +12,7 @@ import torch
 
 from SpineContextSegLib.mr import BRIGHT
 from Training.anatomy.tissues import Tissue
-from Training.classes import BODY, DISC, OTHER_BONE, RIB
+from Training.classes import BACKGROUND, BODY, CANAL, DISC, OTHER_BONE, RIB
 from Training.mr_signal import Signals, draw_signals
 from Training.smoothing import along_axis, blur, noise, slice_matrices
 
@@ -113,6 +113,11 @@ def render_mr(
     signal = _acquired(signal, spacing_mm, recipe, generator)
     valid = _slab(signal, spacing_mm, recipe, generator)
     return torch.sqrt(signal * recipe.brightness) * valid * BRIGHT, valid
+
+
+def without_epidural_fat(label: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
+    """Labels (k, j, i) in which the canal is the dural sac: what an MR shows of it, and what others label in one."""
+    return torch.where((label == CANAL) & (tissue == int(Tissue.FAT)), BACKGROUND, label)
 
 
 def _soft_tissue(tissue, label, spacing_mm, recipe, generator):
