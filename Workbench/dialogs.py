@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from trame.widgets import html
@@ -29,8 +30,9 @@ def _recovery(bench: Workbench) -> None:
             )
             with v.VCardActions():
                 v.VSpacer()
-                v.VBtn("Discard it", id="forget", click=bench.attempt(bench.forget))
-                v.VBtn("Bring it back", id="recover", color="primary", variant="flat", click=bench.begin(bench.recover))
+                v.VBtn("Discard it", id="forget", click=bench.clicks.attempt(bench.forget))
+                v.VBtn("Bring it back", id="recover", color="primary", variant="flat",
+                       click=bench.clicks.begin(bench.recover))  # fmt: skip
 
 
 def _replace(bench: Workbench) -> None:
@@ -43,12 +45,12 @@ def _replace(bench: Workbench) -> None:
             v.VSpacer()
             v.VBtn("Keep them", click="ask_replace = false")
             v.VBtn("Segment again", id="replace", color="primary", variant="flat",
-                   click=("ask_replace = false; " + _call(bench.begin(bench.segment), bench, "[true]")))  # fmt: skip
+                   click=("ask_replace = false; " + _call(bench, bench.segment, "[true]")))  # fmt: skip
 
 
-def _call(act, bench: Workbench, arguments: str) -> str:
-    """An expression of the page that calls `act`."""
-    return f"trigger('{bench.server.controller.trigger_name(act)}', {arguments})"
+def _call(bench: Workbench, act: Callable[..., Awaitable], arguments: str) -> str:
+    """An expression of the page that calls `act`, which waits for something."""
+    return f"trigger('{bench.server.controller.trigger_name(bench.clicks.begin(act))}', {arguments})"
 
 
 def _rename(bench: Workbench) -> None:
@@ -59,7 +61,8 @@ def _rename(bench: Workbench) -> None:
         with v.VCardActions():
             v.VSpacer()
             v.VBtn("Cancel", click="renaming = false")
-            v.VBtn("Apply", id="apply-name", color="primary", variant="flat", click=bench.attempt(bench.apply_name))
+            v.VBtn("Apply", id="apply-name", color="primary", variant="flat",
+                   click=bench.clicks.attempt(bench.segments.apply_name))  # fmt: skip
 
 
 def _reject(bench: Workbench) -> None:
@@ -70,4 +73,4 @@ def _reject(bench: Workbench) -> None:
             v.VSpacer()
             v.VBtn("Cancel", click="rejecting = false")
             v.VBtn("Reject", id="reject-now", color="error", variant="flat", disabled=("!reason.trim()",),
-                   click=bench.attempt(bench.reject))  # fmt: skip
+                   click=bench.clicks.attempt(bench.worklist_actions.reject))  # fmt: skip

@@ -39,4 +39,4 @@ def fill(bench: Workbench) -> None:
 
 def _button(bench: Workbench, text: str, repair: str, title: str) -> None:
     v.VBtn(text, size="small", variant="tonal", classes="mr-2 mb-2", title=title, id=f"levels-{repair}",
-           disabled=("running",), click=(bench.attempt(bench.repair_levels), f"['{repair}']"))  # fmt: skip
+           disabled=("running",), click=(bench.clicks.attempt(bench.levels.repair), f"['{repair}']"))  # fmt: skip

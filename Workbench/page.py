@@ -67,20 +67,21 @@ def _bar(bench: Workbench) -> None:
                 v.VListItem("Scan file...", click="window.workbench.choose(false)", id="open-file")
                 v.VListItem("Folder of DICOM files...", click="window.workbench.choose(true)")
         v.VBtn("Segment spine", id="segment", variant="flat", color="primary", prepend_icon="mdi-play", classes="mx-2",
-               v_if="!running", disabled=("!scan_name || opening",), click=bench.begin(bench.segment))  # fmt: skip
+               v_if="!running", disabled=("!scan_name || opening",),
+               click=bench.clicks.begin(bench.segment))  # fmt: skip
         v.VBtn("Cancel", id="cancel", variant="flat", color="error", prepend_icon="mdi-stop", classes="mx-2",
-               v_if="running", click=bench.attempt(bench.cancel))  # fmt: skip
-        _icon("mdi-undo", "Undo (Ctrl+Z)", "undo", bench.attempt(bench.editing.undo), "!can_undo || running")
-        _icon("mdi-redo", "Redo (Ctrl+Y)", "redo", bench.attempt(bench.editing.redo), "!can_redo || running")
+               v_if="running", click=bench.clicks.attempt(bench.cancel))  # fmt: skip
+        _icon("mdi-undo", "Undo (Ctrl+Z)", "undo", bench.clicks.attempt(bench.editing.undo), "!can_undo || running")
+        _icon("mdi-redo", "Redo (Ctrl+Y)", "redo", bench.clicks.attempt(bench.editing.redo), "!can_redo || running")
         v.VBtn("Save", id="save", prepend_icon="mdi-content-save-outline", disabled=("!scan_name || running",),
-               click=bench.begin(bench.save))  # fmt: skip
+               click=bench.clicks.begin(bench.save))  # fmt: skip
         with v.VMenu():
             with v.Template(v_slot_activator="{ props }"):
                 v.VBtn("Export", v_bind="props", id="export", prepend_icon="mdi-export-variant",
                        disabled=("!segments.length || running",))  # fmt: skip
             with v.VList(density="compact"):
                 for form, title in EXPORTS.items():
-                    v.VListItem(title, click=(bench.begin(bench.export), f"['{form}']"),
+                    v.VListItem(title, click=(bench.clicks.begin(bench.export), f"['{form}']"),
                                 disabled=("!is_dicom",) if form == DICOM_SEG else None,
                                 id=f"export-{form.replace('.', '-')}")  # fmt: skip
         _icon("mdi-keyboard-outline", "Keyboard and mouse (?)", "keys", "show_shortcuts = true", "false")
@@ -98,7 +99,7 @@ def _notices(bench: Workbench) -> None:
                       click_close="notice = ''"):  # fmt: skip
             html.Div("{{ notice }}")
             v.VBtn("Segment anyway", v_if="can_force", id="force", size="small", variant="outlined", classes="mt-2",
-                   click=(bench.begin(bench.segment), "[false, true]"))  # fmt: skip
+                   click=(bench.clicks.begin(bench.segment), "[false, true]"))  # fmt: skip
         with v.VAlert(v_if="warnings.length", id="warnings", type="warning", variant="flat", density="compact",
                       closable=True, click_close="warnings = []"):  # fmt: skip
             html.Div("{{ sentence }}", v_for="sentence in warnings", key="sentence")

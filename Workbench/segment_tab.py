@@ -41,12 +41,12 @@ def _list(bench: Workbench) -> None:
         html.Div("{{ segments.length ? segments.length + ' segments' : 'No segments yet' }}", classes="text-caption")
         v.VSpacer()
         v.VBtn("Add", size="small", prepend_icon="mdi-plus", id="add-segment", disabled=("!scan_name || running",),
-               click=bench.attempt(bench.add_segment))  # fmt: skip
+               click=bench.clicks.attempt(bench.segments.add))  # fmt: skip
     with v.VList(density="compact", classes="segments py-0", style="max-height: 228px; overflow-y: auto;",
                  bg_color="transparent", v_if="segments.length"):  # fmt: skip
         with v.VListItem(
             v_for="item in segments", key="item.id", active=("item.id === active_segment",), color="primary",
-            click=(bench.attempt(bench.choose_segment), "[item.id]"), raw_attrs=[':data-segment="item.name"'],
+            click=(bench.clicks.attempt(bench.segments.choose), "[item.id]"), raw_attrs=[':data-segment="item.name"'],
         ):  # fmt: skip
             with v.Template(v_slot_prepend=True):
                 html.Div(classes="swatch", style=("{ background: item.color }",))
@@ -54,14 +54,14 @@ def _list(bench: Workbench) -> None:
                      style=("{ opacity: item.visible ? 1 : .45 }",))  # fmt: skip
             with v.Template(v_slot_append=True):
                 for icon, title, act in (
-                    ("'mdi-pencil-outline'", "Name and color", bench.edit_segment),
+                    ("'mdi-pencil-outline'", "Name and color", bench.segments.edit),
                     ("'mdi-crosshairs-gps'", "Go to (F)", bench.scene.go_to),
-                    (_EYE, "Hide or show (H)", bench.toggle_segment),
-                    ("'mdi-delete-outline'", "Remove", bench.remove_segment),
+                    (_EYE, "Hide or show (H)", bench.segments.toggle),
+                    ("'mdi-delete-outline'", "Remove", bench.segments.remove),
                 ):
-                    with v.VBtn(icon=True, size="x-small", title=title, click_stop=(bench.attempt(act), "[item.id]"),
-                                __events=[CLICK_ALONE],
-                                disabled=("running",) if act == bench.remove_segment else None):  # fmt: skip
+                    with v.VBtn(icon=True, size="x-small", title=title, __events=[CLICK_ALONE],
+                                click_stop=(bench.clicks.attempt(act), "[item.id]"),
+                                disabled=("running",) if act == bench.segments.remove else None):  # fmt: skip
                         v.VIcon(icon=(icon,), size="small")
 
 
@@ -72,7 +72,7 @@ def _tools(bench: Workbench) -> None:
                 icon=True, title=title, id=f"tool-{tool.value}", rounded="lg", classes="mr-1",
                 variant=(f"tool === '{tool.value}' ? 'flat' : 'tonal'",),
                 color=(f"tool === '{tool.value}' ? 'primary' : undefined",),
-                click=(bench.attempt(bench.choose_tool), f"['{tool.value}']"), disabled=(_UNUSABLE,),
+                click=(bench.clicks.attempt(bench.tools.choose), f"['{tool.value}']"), disabled=(_UNUSABLE,),
             ):  # fmt: skip
                 v.VIcon(icon)
         v.VSpacer()
@@ -93,10 +93,10 @@ def _whole_segment(bench: Workbench) -> None:
     unusable = "!active_segment || running"
     with html.Div(classes="d-flex align-center mb-2"):
         v.VBtn("Keep largest piece", size="small", variant="tonal", id="largest", disabled=(unusable,),
-               click=bench.attempt(bench.editing.keep_largest_island))  # fmt: skip
+               click=bench.clicks.attempt(bench.editing.keep_largest_island))  # fmt: skip
     with html.Div(classes="d-flex align-center mb-2"):
         v.VBtn("Remove pieces below", size="small", variant="tonal", id="small-islands", disabled=(unusable,),
-               click=bench.attempt(bench.remove_small_islands))  # fmt: skip
+               click=bench.clicks.attempt(bench.tools.remove_small_islands))  # fmt: skip
         v.VTextField(v_model=("island_voxels",), type="number", suffix="voxels", classes="ml-2",
                      id="island-voxels", **_within("island_voxels"))  # fmt: skip
     with html.Div(classes="d-flex align-center"):
@@ -104,7 +104,7 @@ def _whole_segment(bench: Workbench) -> None:
         v.VTextField(v_model=("smoothing_mm",), type="number", label="mm", classes="mx-2", id="smoothing-mm",
                      style="width: 84px;", **_within("smoothing_mm"))  # fmt: skip
         v.VBtn("Smooth", size="small", variant="tonal", id="smooth", disabled=(unusable,),
-               click=bench.attempt(bench.smooth))  # fmt: skip
+               click=bench.clicks.attempt(bench.tools.smooth))  # fmt: skip
 
 
 def _looks(bench: Workbench) -> None:

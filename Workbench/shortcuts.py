@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
+
+from .editing import Tool
+
+if TYPE_CHECKING:
+    from .workbench import Workbench
 
 SHORTCUTS = (
     ("P", "paint"),
@@ -40,3 +49,27 @@ def dialog() -> None:
         with v.VCardActions():
             v.VSpacer()
             v.VBtn("Close", click="show_shortcuts = false")
+
+
+def press(bench: Workbench, name: str) -> None:
+    """Does what a key stands for, by the name of that."""
+    active = bench.scene.editor.active_segment_id
+    slow = {
+        "save": bench.save,
+        "next": bench.worklist_actions.open_next,
+        "previous": bench.worklist_actions.open_previous,
+    }
+    quick: dict[str, Callable[[], object]] = {
+        **{tool.value: partial(bench.tools.choose, tool.value) for tool in Tool},
+        "larger": partial(bench.tools.resize_brush, 1.25),
+        "smaller": partial(bench.tools.resize_brush, 0.8),
+        "go_to": lambda: active and bench.scene.go_to(active),
+        "hide": lambda: active and bench.segments.toggle(active),
+        "undo": bench.editing.undo,
+        "redo": bench.editing.redo,
+        "shortcuts": lambda: bench.state.update({"show_shortcuts": not bench.state.show_shortcuts}),
+    }
+    if name in slow:
+        bench.clicks.begin(slow[name])()
+    elif name in quick and not (bench.state.running and name in ("undo", "redo")):
+        bench.clicks.attempt(quick[name])()

@@ -24,27 +24,28 @@ LOOKS = {
 
 def fill(bench: Workbench) -> None:
     """The content of the tab."""
+    actions = bench.worklist_actions
     _progress()
     with html.Div(classes="d-flex align-center mb-2"):
         v.VBtn("Previous", size="small", id="previous", disabled=("running || opening",),
-               click=bench.begin(bench.open_previous), prepend_icon="mdi-chevron-left")  # fmt: skip
+               click=bench.clicks.begin(actions.open_previous), prepend_icon="mdi-chevron-left")  # fmt: skip
         v.VBtn("Next open", size="small", id="next", disabled=("running || opening",),
-               click=bench.begin(bench.open_next), append_icon="mdi-chevron-right")  # fmt: skip
+               click=bench.clicks.begin(actions.open_next), append_icon="mdi-chevron-right")  # fmt: skip
         v.VSpacer()
         with v.VBtn(icon=True, size="small", title="Look for new scans in the data folder", id="look",
-                    click=bench.begin(bench.add_folder)):  # fmt: skip
+                    click=bench.clicks.begin(actions.add_folder)):  # fmt: skip
             v.VIcon("mdi-refresh")
         with v.VBtn(icon=True, size="small", title="Export all that are done as a dataset", id="export-set",
-                    disabled=("exporting",), click=bench.begin(bench.export_set)):  # fmt: skip
+                    disabled=("exporting",), click=bench.clicks.begin(actions.export_set)):  # fmt: skip
             v.VIcon("mdi-database-export-outline")
     _entries(bench)
     with html.Div(v_if="entry !== null"):
         v.VDivider(classes="my-3")
         v.VTextarea(v_model=("notes",), label="Notes on this scan", rows=3, id="notes",
-                    blur=(bench.attempt(bench.keep_notes), "[entry, notes]"))  # fmt: skip
+                    blur=(bench.clicks.attempt(actions.keep_notes), "[entry, notes]"))  # fmt: skip
         with html.Div(classes="d-flex mt-3"):
             v.VBtn("Done, next", size="small", variant="flat", color="success", id="done", classes="mr-2",
-                   disabled=("running || opening",), click=bench.begin(bench.finish))  # fmt: skip
+                   disabled=("running || opening",), click=bench.clicks.begin(actions.finish))  # fmt: skip
             v.VBtn("Reject...", size="small", variant="tonal", color="error", id="reject", disabled=("running",),
                    click="rejecting = true")  # fmt: skip
 
@@ -68,7 +69,7 @@ def _entries(bench: Workbench) -> None:
     with v.VList(density="compact", lines="two", classes="entries py-0", bg_color="transparent",
                  style="max-height: 300px; overflow-y: auto;"):  # fmt: skip
         with v.VListItem(v_for="item in entries", key="item.number", active=("item.number === entry",), color="primary",
-                         click=(bench.begin(bench.open_entry), "[item.number]"),
+                         click=(bench.clicks.begin(bench.open_entry), "[item.number]"),
                          raw_attrs=[':data-entry="item.number"']):  # fmt: skip
             html.Div("{{ item.number }}  {{ item.name }}", classes="text-body-2 text-truncate")
             with html.Div(classes="d-flex align-center text-caption"):
@@ -78,5 +79,6 @@ def _entries(bench: Workbench) -> None:
             with v.Template(v_slot_append=True):
                 with v.VBtn(icon=True, size="x-small", title="Open it again",
                             v_if="item.state === 'done' || item.state === 'rejected'", __events=[CLICK_ALONE],
-                            click_stop=(bench.attempt(bench.reopen), "[item.number]")):  # fmt: skip
+                            click_stop=(bench.clicks.attempt(bench.worklist_actions.reopen),
+                                        "[item.number]")):  # fmt: skip
                     v.VIcon("mdi-restore", size="small")

@@ -1,0 +1,21 @@
+"""What a page shows before anything was done; the names that the page's parts use."""
+
+from __future__ import annotations
+
+from .editing import SMOOTHINGS, Tool
+
+BONE_HU = [200, 3000]
+STATE = {
+    "trame__title": "SpineContextSeg workbench",
+    "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
+    "status": "", "notice": "", "warnings": [],
+    "models": [], "model": "", "structures_all": False,
+    "running": False, "progress": None, "can_force": False, "ask_replace": False,
+    "segments": [], "active_segment": "", "unsaved": False, "can_undo": False, "can_redo": False,
+    "tool": Tool.NONE.value, "brush_mm": 8, "sphere": False, "limited": False, "limits": BONE_HU,
+    "smoothing": SMOOTHINGS[0], "smoothing_mm": 4, "island_voxels": 100,
+    "show_3d": True, "opacity": 0.5, "renaming": False, "new_name": "", "new_color": "#ffffff",
+    "levels_refusal": "", "level_names": [], "which": None, "level": None, "thoracic": 12, "lumbar": 5,
+    "all_levels": [], "recovery": None, "entries": [], "cohort": "", "cohort_share": {}, "notes": "", "reason": "",
+    "rejecting": False, "exporting": False, "tab": "segments", "show_shortcuts": False,
+}  # fmt: skip

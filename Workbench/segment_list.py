@@ -1,0 +1,68 @@
+"""The list of segments on the page, and what clicks in it do."""
+
+from __future__ import annotations
+
+from trame_server.state import State as PageState
+
+from SpineContextSegLib.errors import InputRefused
+
+from .numbers import bounded
+from .scene import Scene
+
+
+class SegmentList:
+    """The segments of a `Scene`: names, colors, which are seen, which one is chosen."""
+
+    def __init__(self, scene: Scene, state: PageState) -> None:
+        self._scene, self._editor, self._state = scene, scene.editor, state
+
+    def show(self, *_: object) -> None:
+        """Lists what is there now."""
+        self._state.segments = [
+            {"id": segment_id, "name": item.name, "color": item.color_hex,
+             "visible": bool(self._editor.get_segment_visibility(segment_id))}
+            for segment_id, item in self._editor.get_all_segment_properties().items()
+        ]  # fmt: skip
+        self._state.active_segment = self._editor.active_segment_id
+
+    def choose(self, segment_id: str) -> None:
+        """Tools work on it from now on."""
+        self._editor.set_active_segment_id(segment_id)
+        self.show()
+
+    def toggle(self, segment_id: str) -> None:
+        """Hides or shows a segment."""
+        self._editor.set_segment_visibility(segment_id, not self._editor.get_segment_visibility(segment_id))
+        self.show()
+
+    def add(self) -> None:
+        """A new one without voxels, chosen."""
+        if self._scene.segmentation_node is None:
+            raise InputRefused("Open a scan first.")
+        self._editor.add_empty_segment()
+        self.show()
+
+    def remove(self, segment_id: str) -> None:
+        """Can be undone."""
+        self._editor.remove_segment(segment_id)
+
+    def edit(self, segment_id: str) -> None:
+        """Shows its name and color to be changed."""
+        self.choose(segment_id)
+        item = self._editor.get_segment_properties(segment_id)
+        self._state.update({"renaming": True, "new_name": item.name, "new_color": item.color_hex})
+
+    def apply_name(self) -> None:
+        """Gives the chosen segment the name and color that were typed."""
+        self._state.renaming = False
+        segment_id = self._editor.active_segment_id
+        item = self._editor.get_segment_properties(segment_id)
+        if item is not None and str(self._state.new_name).strip():
+            item.name, item.color_hex = str(self._state.new_name).strip()[:100], self._state.new_color
+            self._editor.set_segment_properties(segment_id, item)
+
+    def set_opacity(self) -> None:
+        """Of all of them in the slices, as it is set on the page."""
+        display = self._editor.active_segmentation_display
+        if display is not None:
+            display.set_opacity_2d(bounded(self._state, "opacity"))

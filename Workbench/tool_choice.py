@@ -1,0 +1,46 @@
+"""The tools as they are set on the page: which one is in use, how large it is, which voxels it may change."""
+
+from __future__ import annotations
+
+from trame_server.state import State as PageState
+
+from SpineContextSegLib.errors import InputRefused
+
+from .editing import Editing, Tool
+from .numbers import BOUNDS, bounded
+
+
+class ToolChoice:
+    """Hands what was chosen and typed to `Editing`."""
+
+    def __init__(self, editing: Editing, state: PageState) -> None:
+        self._editing, self._state = editing, state
+
+    def choose(self, name: str) -> None:
+        """A `Tool`; the one that is in use is put down."""
+        tool = Tool(name)
+        if self._state.running and tool is not Tool.NONE:
+            raise InputRefused("Wait until the run has ended, or cancel it: its result replaces the segments.")
+        tool = Tool.NONE if self._state.tool == tool.value else tool
+        self.apply_sizes()
+        self._editing.choose(tool)
+        self._state.tool = tool.value
+
+    def apply_sizes(self) -> None:
+        """A scene that was emptied has forgotten the sizes."""
+        state = self._state
+        self._editing.set_brush(bounded(state, "brush_mm"), bool(state.sphere))
+        self._editing.limit_to(*bounded(state, "limits"), bool(state.limited))
+
+    def resize_brush(self, factor: float) -> None:
+        """Within its bounds."""
+        least, greatest = BOUNDS["brush_mm"]
+        self._state.brush_mm = min(max(round(bounded(self._state, "brush_mm") * factor, 1), least), greatest)
+
+    def smooth(self) -> None:
+        """The chosen segment, in the way and by the size that are set."""
+        self._editing.smooth(self._state.smoothing, bounded(self._state, "smoothing_mm"))
+
+    def remove_small_islands(self) -> None:
+        """Of the chosen segment, those below the size that is set."""
+        self._editing.remove_small_islands(int(bounded(self._state, "island_voxels")))

@@ -1,0 +1,115 @@
+"""What clicks on the worklist do: from scan to scan, how far each one is, and the finished set as a dataset."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from trame_server.state import State as PageState
+
+from SpineContextSegLib.errors import InputRefused
+
+from .saving import Saving
+from .store.dataset import export_dataset
+from .store.worklist import State, Worklist
+
+
+class WorklistActions:
+    """Leads through a worklist; `state.entry` is the number of the scan that is open."""
+
+    def __init__(
+        self, worklist: Worklist, saving: Saving, state: PageState, open_entry: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """
+        Args:
+            saving: of the scan that is open.
+            open_entry: opens a scan by its number, after what is open was saved in passing.
+        """
+        self._worklist, self._saving, self._state, self._open_entry = worklist, saving, state, open_entry
+
+    def show(self) -> None:
+        """Lists all scans, and the share of each state."""
+        entries = self._worklist.entries()
+        self._state.entries = [
+            {"number": entry.number, "name": entry.name, "state": entry.state.value, "reason": entry.reason or "",
+             "notes": entry.notes, "by": entry.by, "changed": f"{entry.changed.astimezone():%d %b, %H:%M}"}
+            for entry in entries
+        ]  # fmt: skip
+        progress = self._worklist.progress()
+        self._state.cohort_share = {
+            state.value: round(100 * count / max(len(entries), 1), 2) for state, count in progress.items()
+        }
+        finished = progress[State.DONE] + progress[State.REJECTED]
+        self._state.cohort = f"{finished} of {len(entries)} finished"
+
+    async def add_folder(self) -> None:
+        """Lists what has been put into the data folder since."""
+        problems: list[str] = []
+        await asyncio.to_thread(self._worklist.add, [self._worklist.folder], problems.append)
+        self._state.warnings = problems
+        self.show()
+
+    async def open_next(self) -> None:
+        """The next one that is neither done nor rejected, from the first on after the last."""
+        entry = self._worklist.next_open(self._state.entry) or self._worklist.next_open()
+        if entry is None or entry.number == self._state.entry:
+            raise InputRefused("No other scan is open: all are done or rejected.")
+        await self._open_entry(entry.number)
+
+    async def open_previous(self) -> None:
+        """The one before in the list."""
+        entry = self._worklist.previous(self._state.entry or 0)
+        if entry is None:
+            raise InputRefused("This is the first scan of the list.")
+        await self._open_entry(entry.number)
+
+    async def finish(self) -> None:
+        """Saves what is unsaved, marks the scan as done and opens the next one."""
+        if self._state.entry is None:
+            raise InputRefused("Open a scan first.")
+        # What was saved in passing may have been undone since.
+        if self._saving.is_unsaved or self._saving.recoverable() is not None:
+            await self._saving.save("correction")
+        self._worklist.set_state(self._state.entry, State.DONE)
+        self.show()
+        if self._worklist.next_open() is not None:
+            await self.open_next()
+
+    def reject(self) -> None:
+        """Marks the scan as rejected for the reason that was typed."""
+        self._worklist.set_state(self._state.entry, State.REJECTED, str(self._state.reason))
+        self._state.update({"rejecting": False, "reason": ""})
+        self.show()
+
+    def reopen(self, number: int) -> None:
+        """Takes a scan out of "done" or "rejected"."""
+        self._worklist.set_state(int(number), State.IN_CORRECTION)
+        self.show()
+
+    def keep_notes(self, number: int, text: str) -> None:
+        """Saves the notes that were typed; another scan may be opened by now."""
+        self._worklist.set_notes(int(number), str(text)[:10_000])
+        self.show()
+
+    async def export_set(self) -> None:
+        """Writes all scans that are done as a dataset beside the data folder, see `store.dataset`."""
+        folder, loop = self._worklist.folder, asyncio.get_running_loop()
+
+        def count(done: int, total: int) -> None:
+            with self._state:
+                self._state.status = f"Exporting the finished set, {done} of {total}..."
+
+        self._state.update({"exporting": True, "status": "Exporting the finished set..."})
+        self._state.flush()
+        try:
+            report = await asyncio.to_thread(
+                export_dataset, self._worklist, folder.parent / f"{folder.name}-dataset-{datetime.now():%Y%m%d-%H%M%S}",
+                on_entry=lambda *counts: loop.call_soon_threadsafe(count, *counts),
+            )  # fmt: skip
+            finished = len(report.exported) + len(report.left_out)
+            self._state.status = f"Exported {len(report.exported)} of {finished} finished scans to '{report.dataset}'."
+            left_out = [f"Number {number} was left out: {why}" for number, why in report.left_out.items()]
+            self._state.warnings = [*left_out, *report.notes]
+        finally:
+            self._state.exporting = False
