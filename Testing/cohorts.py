@@ -12,7 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from SpineContextSegLib.cli import main
+
+# The fixture, for `from cohorts import *`.
+__all__ = ["no_batch_is_left"]
 
 COMMAND = [sys.executable, "-m", "SpineContextSegLib.cli", "batch"]
 DEADLINE_S = 180
@@ -43,7 +48,7 @@ def batch(source: Path, output: Path, model: Path, *options: object) -> int:
 
 
 def start(source: Path, output: Path, model: Path, *options: object, **environment: str) -> subprocess.Popen:
-    """A batch in a process of its own; see `kill_started`."""
+    """A batch in a process of its own; see `no_batch_is_left`."""
     process = subprocess.Popen(
         [*COMMAND, source, output, "--model", model, "--threads", "1", *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
@@ -54,8 +59,10 @@ def start(source: Path, output: Path, model: Path, *options: object, **environme
     return process
 
 
-def kill_started() -> None:
-    """For after a test, which may have failed before its batch ended."""
+@pytest.fixture(autouse=True)
+def no_batch_is_left():
+    """A test may fail before its batch has ended."""
+    yield
     while _started:
         _started.pop().kill()
 

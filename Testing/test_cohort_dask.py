@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from cohorts import *  # noqa: F403
 from cohorts import (
     DEADLINE_S,
     batch,
@@ -18,7 +19,6 @@ from cohorts import (
     finish,
     is_running,
     kill,
-    kill_started,
     staged,
     start,
     states,
@@ -32,12 +32,6 @@ from SpineContextSegLib.cohort import spread
 from SpineContextSegLib.reading import read_labels
 
 SETTINGS = {"OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(autouse=True)
-def no_batch_is_left():
-    yield
-    kill_started()
 
 
 class Cluster:

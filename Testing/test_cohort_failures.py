@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cohorts import *  # noqa: F403
 from cohorts import (
     COMMAND,
     DEADLINE_S,
@@ -19,7 +20,6 @@ from cohorts import (
     finish,
     is_running,
     kill,
-    kill_started,
     on_opening_a_deadly_scan,
     record,
     staged,
@@ -40,12 +40,6 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 
 WHOLE = (".json", ".png", ".seg.nrrd")
-
-
-@pytest.fixture(autouse=True)
-def no_batch_is_left():
-    yield
-    kill_started()
 
 
 @pytest.fixture

@@ -1,100 +1,22 @@
-"""Runs on real nodes, in a real process: what they leave in the scene, on the disk and in the process table."""
+"""Runs on real nodes, in a real process: what they leave in the scene, and which volumes they refuse."""
 
 from __future__ import annotations
-
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 
-from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import load_model
-from SpineContextSegLib.mrml.ours import our_values
-from SpineContextSegLib.panel.runs import RunOptions, SegmentationRun
-from SpineContextSegLib.panel.words import TimeLeft, done_text, duration, progress_text
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.volume import Grid
-from Testing.processes import kill_workers, working_on
+from Testing.panel_use import labels_of
+from Testing.run_use import *  # noqa: F403
+from Testing.run_use import add_sequence, state_of
 from Testing.scene_nodes import add_segmentation, add_transform, add_volume, draw, mask_of
 
 VERTEBRAE, SACRUM = 1, 26
 SEGMENT = "SpineContextSeg_1"
-
-
-@dataclass
-class Recorder:
-    """Starts runs and keeps what they say."""
-
-    root: Path
-    model: str
-    wait_until: object
-    statuses: list[str] = field(default_factory=list)
-    counts: list[tuple[int, int, float | None]] = field(default_factory=list)
-    ends: list = field(default_factory=list)
-
-    def start(self, volume_node, segmentation_node=None, **options):
-        run = SegmentationRun(
-            volume_node,
-            RunOptions(**{"model": self.model, "threads": 1} | options),
-            segmentation_node=segmentation_node,
-            temporary_root=self.root,
-            on_status=self.statuses.append,
-            on_progress=lambda *count: self.counts.append(count),
-            on_end=self.ends.append,
-        )
-        run.start()
-        return run
-
-    def finish(self, volume_node, segmentation_node=None, **options):
-        """Starts a run, waits for its end and returns that."""
-        before = len(self.ends)
-        self.start(volume_node, segmentation_node, **options)
-        return self.end(before)
-
-    def end(self, before: int = 0):
-        self.wait_until(lambda: len(self.ends) > before, 60)
-        assert len(self.ends) == before + 1
-        self.assert_clean()
-        return self.ends[-1]
-
-    def assert_clean(self):
-        assert not working_on(self.root)
-        assert list(self.root.iterdir()) == []
-
-
-@pytest.fixture
-def runs(application, scene, wait_until, tiny_model, tmp_path) -> Recorder:
-    root = tmp_path / "временная папка"
-    root.mkdir()
-    return Recorder(root, str(tiny_model), wait_until)
-
-
-@pytest.fixture
-def slow_runs(runs, slow_model) -> Recorder:
-    runs.model = str(slow_model)
-    return runs
-
-
-@pytest.fixture
-def ct(scene, sample_scan):
-    return add_volume(sample_scan.volume.grid, "Wirbelsäule ü", sample_scan.volume.array)
-
-
-def state_of(scene) -> list[tuple[str, str, int]]:
-    """Every node with its name and the time of its last change."""
-    nodes = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
-    return [(node.GetID(), node.GetName(), node.GetMTime()) for node in nodes]
-
-
-def labels_of(node, volume_node) -> np.ndarray:
-    labels = np.zeros(slicer.util.arrayFromVolume(volume_node).shape, np.uint8)
-    for value, segment_id in our_values(node).items():
-        labels[mask_of(node, segment_id, volume_node)] = value
-    return labels
 
 
 def test_result_is_that_of_the_pipeline(runs, ct, sample_scan, tiny_model):
@@ -307,136 +229,6 @@ def test_an_mr_is_refused_and_can_be_forced(runs, sample_scan):
     assert end.kind == "done" and any("look at the result with care" in warning for warning in end.warnings)
 
 
-def started(slow_runs, volume_node, segmentation_node=None, **options):
-    """A run whose network has begun to work."""
-    run = slow_runs.start(volume_node, segmentation_node, **options)
-    slow_runs.wait_until(lambda: slow_runs.counts or slow_runs.ends, 60)
-    assert run.is_running and working_on(slow_runs.root)
-    return run
-
-
-def test_cancel_ends_within_a_second(slow_runs, ct):
-    before = state_of(slicer.mrmlScene)
-    run = started(slow_runs, ct)
-    clock = time.monotonic()
-    run.cancel()
-    assert time.monotonic() - clock < 0.1
-    end = slow_runs.end()
-    assert time.monotonic() - clock < 1.2
-    assert end.kind == "cancelled" and state_of(slicer.mrmlScene) == before
-
-
-def test_cancel_can_wait(slow_runs, ct):
-    run = started(slow_runs, ct)
-    clock = time.monotonic()
-    run.cancel(wait=True)
-    assert time.monotonic() - clock < 1.2
-    slow_runs.assert_clean()
-    assert slow_runs.ends[0].kind == "cancelled"
-
-
-def test_cancel_at_once(slow_runs, ct):
-    slow_runs.start(ct).cancel()
-    assert slow_runs.end().kind == "cancelled"
-
-
-@pytest.mark.parametrize("what", ["volume", "segmentation", "scene"])
-def test_a_run_ends_with_what_it_needs(slow_runs, ct, what):
-    node = add_segmentation(ct, np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8))
-    started(slow_runs, ct, node)
-    if what == "scene":
-        slicer.mrmlScene.Clear(False)
-        slow_runs.assert_clean()
-    else:
-        slicer.mrmlScene.RemoveNode(ct if what == "volume" else node)
-    end = slow_runs.end()
-    assert end.kind == "cancelled"
-    assert {"volume": "input volume was removed", "segmentation": "output segmentation was removed",
-            "scene": "scene was closed"}[what] in end.message  # fmt: skip
-
-
-def test_a_run_ends_with_the_application(slow_runs, ct, application):
-    started(slow_runs, ct)
-    application.aboutToQuit.emit()
-    slow_runs.assert_clean()
-    assert slow_runs.ends[0].kind == "cancelled"
-
-
-def test_removing_another_node_changes_nothing(slow_runs, ct, sample_scan):
-    other = add_volume(sample_scan.volume.grid, "other")
-    run = started(slow_runs, ct)
-    slicer.mrmlScene.RemoveNode(other)
-    assert run.is_running
-    run.cancel(wait=True)
-
-
-def test_a_killed_process_becomes_one_sentence(slow_runs, ct):
-    before = state_of(slicer.mrmlScene)
-    started(slow_runs, ct)
-    kill_workers(slow_runs.root)
-    end = slow_runs.end()
-    assert end.kind == "failed" and end.message.count(".") <= 2 and "memory" in end.message
-    assert state_of(slicer.mrmlScene) == before
-
-
-def test_an_unknown_model_is_refused(runs, ct):
-    end = runs.finish(ct, model="none-such")
-    assert end.kind == "refused" and "none-such" in end.message
-
-
-def test_no_room_for_the_request_becomes_one_sentence(runs, ct, tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    runs.root = blocked / "folder"
-    runs.start(ct)
-    assert runs.ends[0].kind == "failed" and runs.ends[0].log
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ({"runtime": "abacus"}, "runtime named abacus"),
-        ({"device": "tpu"}, "device named tpu"),
-        ({"structures": "ribs"}, "structures named ribs"),
-        ({"threads": 0}, "at least 1"),
-        ({"only": frozenset()}, "at least one"),
-        ({"only": frozenset({77})}, "label value 77"),
-    ],
-)
-def test_impossible_options_are_refused(application, options, words):
-    with pytest.raises(InputRefused, match=words):
-        RunOptions(**options)
-
-
-def test_words_count_windows_and_time():
-    assert progress_text(7, 27, 12.3) == "Window 7 of 27, about 12 s left"
-    assert progress_text(1, 27, None) == "Window 1 of 27"
-    assert progress_text(3, 9, 130, frame=(2, 5)) == "Frame 2 of 5, window 3 of 9, about 2 min left"
-    assert "grid" in progress_text(27, 27, 0.0)
-    assert duration(0.2) == "1 s" and duration(89) == "89 s" and duration(3900) == "1 h 5 min"
-    assert done_text("CT spine", ["Vertebrae", "Sacrum"], 8.0) == "Done in 8 s: Vertebrae, Sacrum in 'CT spine'."
-
-    times = iter([0.0, 2.0, 6.0])
-    time_left = TimeLeft(lambda: next(times))
-    # Ten windows hold nothing and were counted at once.
-    assert time_left.update(10, 30) is None
-    assert time_left.update(12, 30) == pytest.approx(18.0)
-    assert time_left.update(16, 30) == pytest.approx(14.0)
-
-
-def add_sequence(scan, shifts=(0, 4, 8)):
-    """The scan as a sequence whose frames are moved along k; the proxy of its first frame."""
-    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "4D")
-    for number, shift in enumerate(shifts):
-        frame = add_volume(scan.volume.grid, f"phase {number}", np.roll(scan.volume.array, shift, axis=0))
-        sequence.SetDataNodeAtValue(frame, str(number))
-        slicer.mrmlScene.RemoveNode(frame)
-    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
-    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
-    slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
-    return browser.GetProxyNode(sequence), browser
-
-
 def test_the_frame_that_is_shown_is_segmented(runs, sample_scan):
     volume_node, browser = add_sequence(sample_scan)
     browser.SetSelectedItemNumber(1)
@@ -478,15 +270,6 @@ def test_edits_in_any_frame_are_kept(runs, sample_scan):
     browser.SetSelectedItemNumber(1)
     assert not mask_of(node, SEGMENT, volume_node).any()
     assert mask_of(end.segmentation_node, SEGMENT, volume_node).any()
-
-
-def test_cancel_between_frames_changes_nothing(slow_runs, sample_scan):
-    volume_node, _ = add_sequence(sample_scan)
-    before = state_of(slicer.mrmlScene)
-    run = started(slow_runs, volume_node, all_frames=True)
-    run.cancel()
-    assert slow_runs.end().kind == "cancelled"
-    assert state_of(slicer.mrmlScene) == before
 
 
 def test_frames_are_asked_for_where_there_are_none(runs, ct):
