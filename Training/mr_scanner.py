@@ -26,6 +26,7 @@ class MRRecipe:
 
     signals: Signals
     texture: float
+    fat_in_muscle: float  # share of fat where there is most of it; 0 = none
     marrow_texture: tuple[float, float]  # fine, patchy
     endplate: float  # change of the marrow beside a disc
     ring_mm: float  # thickness of the rim of a disc
@@ -56,6 +57,7 @@ def draw_mr_recipe(rng: np.random.Generator) -> MRRecipe:
     return MRRecipe(
         signals=draw_signals(rng),
         texture=float(u(0.02, 0.15)),
+        fat_in_muscle=float(u(0.2, 1.0)) if chance(0.5) else 0.0,
         marrow_texture=(float(u(0, 0.12)), float(u(0, 0.25))),
         endplate=float(u(-0.5, 0.6)) if chance(0.25) else 0.0,
         ring_mm=float(u(1.5, 4.0)),
@@ -128,6 +130,10 @@ def _soft_tissue(tissue, label, spacing_mm, recipe, generator):
         middle = (2 * blur(disc.float(), (recipe.ring_mm / spacing_mm,) * 3) - 1).clamp(0, 1)
         signal = torch.where(disc, signals.annulus + (signals.nucleus - signals.annulus) * middle, signal)
     pattern = noise(tissue.shape, (4.0 / spacing_mm,) * 3, generator)
+    if recipe.fat_in_muscle:
+        streaks = noise(tissue.shape, (9.0 / spacing_mm, 2.5 / spacing_mm, 2.5 / spacing_mm), generator)
+        share = recipe.fat_in_muscle * (0.5 + streaks).clamp(0, 1) * (tissue == int(Tissue.MUSCLE))
+        signal = torch.lerp(signal, torch.full_like(signal, float(signals.tissue[Tissue.FAT])), share)
     grain = noise(tissue.shape, (1.0 / spacing_mm,) * 3, generator)
     return signal * (1 + recipe.texture * (0.7 * pattern + 0.7 * grain)).clamp_min(0)
 

@@ -94,6 +94,8 @@ def draw_signals(rng: np.random.Generator) -> Signals:
     fat = signal(*_FAT) * (u(0.03, 0.25) if sequence == "t2_fat_saturated" else 1.0)
     tissue = np.array([signal(*_RELAXATION.get(kind, _SOFT)) for kind in Tissue])
     tissue[Tissue.FAT] = fat
+    if rng.random() < 0.5:  # between spinous processes and around joints lies more fat than ligament
+        tissue[Tissue.CONNECTIVE] += u(0.3, 1.0) * (fat - tissue[Tissue.CONNECTIVE])
     still = signal(*_BLOOD)
     for kind in _FLOWING:  # blood that flows through the slice hardly gives signal in a spin echo
         tissue[kind] = still * (u(0.0, 0.35) if rng.random() < 0.7 else u(0.3, 1.3))
