@@ -46,8 +46,8 @@ def quiet_recipe(seed=1, **changes):
     recipe = draw_mr_recipe(np.random.default_rng(seed))
     plain = dict(
         texture=0.0, fat_in_muscle=0.0, marrow_texture=(0.0, 0.0), endplate=0.0, blur_mm=0.0, chemical_shift_mm=0.0,
-        noise=0.0, slice_thickness_mm=0.0, slice_spacing_mm=0.0, coil_mm=0.0, shading=0.0, saturated_mm=0.0, brightness=1.0,
-        slab_mm=0.0,
+        noise=0.0, slice_thickness_mm=0.0, slice_spacing_mm=0.0, coil_mm=0.0, shading=0.0, saturated_mm=0.0,
+        brightness=1.0, slab_mm=0.0,
     )  # fmt: skip
     return replace(recipe, **(plain | changes))
 
