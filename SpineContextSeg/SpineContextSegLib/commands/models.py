@@ -41,18 +41,18 @@ def run_list(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """One line for every model; one that can't be used says why."""
     from ..model import list_models, load_model
 
-    rows = [("Name", "Version", "Spacing mm", "Runtimes", "Where")]
+    rows = [("Name", "Version", "For", "Spacing mm", "Runtimes", "Where")]
     for name, folder in list_models().items():
         try:
             card = load_model(name).card
         except InputRefused as error:
-            rows.append((name, "-", "-", "-", f"{folder} (can't be used: {error})"))
+            rows.append((name, *"----", f"{folder} (can't be used: {error})"))
             continue
         spacing = "x".join(f"{step:g}" for step in card.spacing_ras_mm)
         kinds = {"openvino": card.has_openvino, "torch": "safetensors" in card.weights}
         runtimes = ", ".join(kind for kind, there in kinds.items() if there)
-        rows.append((name, card.version, spacing, runtimes or "-", str(folder)))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        rows.append((name, card.version, ", ".join(card.modality), spacing, runtimes or "-", str(folder)))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for *cells, where in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths)), where]))
     if len(rows) == 1:
