@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Column:
 
 
 def name_vertebrae(
-    labels: Volume, spine: Spine, look: Callable[[np.ndarray], Mapping[int, np.ndarray]]
+    labels: Volume, spine: Spine, look: Callable[[np.ndarray], Mapping[int, np.ndarray]], most_sure: float = 1.0
 ) -> Column | None:
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
@@ -69,6 +69,7 @@ def name_vertebrae(
         labels: uint8, what the close look found, on the scan's own grid.
         spine: the close look; it has offsets.
         look: middles of vertebrae (n, 3) in mm along R, A, S -> what they look like, as in `read_levels`.
+        most_sure: no level is given more probability than this.
     """
     vertebrae = single_vertebrae(spine)
     looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
@@ -79,6 +80,7 @@ def name_vertebrae(
     centers = vertebrae.centers[kept]
     seen = {value: share[kept] for value, share in looks.items()}
     levels = read_levels(seen, centers, _sacrum_follows(centers, spine))
+    levels = replace(levels, probabilities=tuple(min(p, most_sure) for p in levels.probabilities))
     of_number = np.zeros(len(kept) + 1, np.uint8)
     of_number[1:][kept] = levels.values
     of_gap = _levels_above_gaps(levels.values)

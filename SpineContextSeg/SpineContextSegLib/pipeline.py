@@ -18,7 +18,7 @@ from .pieces import LEAST_PIECE_ML, keep_column
 from .refine import CloseLook
 from .resampling import labels_on_grid, ras_grid
 from .runtime import Runtime
-from .spacing import looks_by_spacing
+from .spacing import MOST_SURE, looks_by_spacing
 from .stopwatch import Stopwatch
 from .volume import Volume, count_labels
 
@@ -123,8 +123,10 @@ def segment(
     column, single = None, naming or (card.offset_unit_mm and not card.namer)
     if single:
         with clock.stage("levels"):
-            likeness = partial(looks_of, seen=body, card=naming.card, runtime=namer) if naming else looks_by_spacing
-            column = name_vertebrae(labels, seen, likeness)
+            if naming:
+                column = name_vertebrae(labels, seen, partial(looks_of, seen=body, card=naming.card, runtime=namer))
+            else:
+                column = name_vertebrae(labels, seen, looks_by_spacing, MOST_SURE)
         if column and not column.levels.certain:
             warnings.append(column.levels.reason)
     with clock.stage("check result"):
