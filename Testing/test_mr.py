@@ -70,6 +70,18 @@ def test_ct_is_not_let_through_to_a_model_for_mr(name):
     assert check_input(volume, modality="MR", force=True)
 
 
+def test_a_ct_stays_a_ct_with_voxels_that_hold_no_number():
+    array = signal(np.float32) - 500
+    array[0] = np.nan
+    assert has_hounsfield_units(array) and not has_hounsfield_units(np.abs(array))
+
+
+def test_odd_distances_leave_some_level():
+    for gaps in ([2.0, 30.0], [120.0], [30.0, 300.0, 31.0]):
+        looks = np.stack(list(looks_by_spacing(column(gaps)).values()))
+        assert np.isfinite(looks).all() and np.allclose(looks.sum(0), 1)
+
+
 def column(gaps_mm):
     return np.array([[0.0, 0.0, -z] for z in np.insert(np.cumsum(gaps_mm), 0, 0.0)])
 

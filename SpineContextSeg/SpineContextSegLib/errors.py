@@ -6,7 +6,7 @@ class InputRefused(ValueError):
 
 
 class UnlikelyValues(InputRefused):
-    """The values don't look like Hounsfield units; `force=True` would let them pass, as for a cone-beam CT."""
+    """The values don't look like those that the model was made for; `force=True` lets them pass, as for a cone-beam CT."""
 
 
 class Cancelled(Exception):

@@ -45,5 +45,6 @@ def in_units_of(modality: str, volume: Volume) -> Volume:
 
 
 def has_hounsfield_units(array: np.ndarray) -> bool:
-    """Whether values can be those of a CT: air and fat lie below zero, and no signal of an MR does."""
-    return bool(array.min() < 0)
+    """Whether values can be those of a CT: air and fat lie below zero, and no signal of an MR does. Voxels without a
+    number don't count."""
+    return bool(np.fmin.reduce(array, axis=None) < 0)

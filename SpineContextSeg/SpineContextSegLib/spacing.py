@@ -27,6 +27,7 @@ def looks_by_spacing(centers: np.ndarray) -> dict[int, np.ndarray]:
     below, above = np.append(gaps, np.nan), np.insert(gaps, 0, np.nan)
     # The gap above a vertebra is that below its upper neighbor.
     off = np.stack([below[:, None] / expected, above[:, None] / np.insert(expected[:-1], 0, expected[0])]) - 1
-    likeness = np.exp(-0.5 * (np.nan_to_num(off) / _SPREAD) ** 2).prod(0)
+    # However odd a distance is, where a vertebra was missed, some level is the likeliest.
+    likeness = np.exp(-0.5 * (np.nan_to_num(off) / _SPREAD) ** 2).prod(0) + 1e-9
     likeness /= likeness.sum(1, keepdims=True)
     return dict(zip(values, likeness.T))
