@@ -6,7 +6,8 @@ class InputRefused(ValueError):
 
 
 class UnlikelyValues(InputRefused):
-    """The values don't look like those that the model was made for; `force=True` lets them pass, as for a cone-beam CT."""
+    """The values don't look like those that the model was made for; `force=True` lets them pass, as for a cone-beam
+    CT."""
 
 
 class Cancelled(Exception):
