@@ -17,7 +17,7 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.test_cli import contents, refused
 
-MARROW_HU = 180
+MARROW_HU, FAT_HU = 180, -80
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def scan(tmp_path_factory):
     _, labels = smooth_spine(8001, "L1", "L3", 0.8)
     labels = Volume(np.where(labels.array < 100, labels.array, 0)[::2, ::2, ::2], labels.affine * [2, 2, 2, 1])
     folder = tmp_path_factory.mktemp("scan")
-    write_volume(Volume(np.where(labels.array, MARROW_HU, 0).astype(np.int16), labels.affine), folder / "ct.nii.gz")
+    write_volume(Volume(np.where(labels.array, MARROW_HU, FAT_HU).astype(np.int16), labels.affine), folder / "ct.nii.gz")
     write_volume(labels, folder / "labels.nii.gz")
     return folder
 
