@@ -26,7 +26,8 @@ def scan(tmp_path_factory):
     _, labels = smooth_spine(8001, "L1", "L3", 0.8)
     labels = Volume(np.where(labels.array < 100, labels.array, 0)[::2, ::2, ::2], labels.affine * [2, 2, 2, 1])
     folder = tmp_path_factory.mktemp("scan")
-    write_volume(Volume(np.where(labels.array, MARROW_HU, FAT_HU).astype(np.int16), labels.affine), folder / "ct.nii.gz")
+    hu = np.where(labels.array, MARROW_HU, FAT_HU).astype(np.int16)
+    write_volume(Volume(hu, labels.affine), folder / "ct.nii.gz")
     write_volume(labels, folder / "labels.nii.gz")
     return folder
 
