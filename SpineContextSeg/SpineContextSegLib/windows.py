@@ -74,15 +74,8 @@ def windows_along(wanted: np.ndarray, shape: Sequence[int], roi_size: Sequence[i
         roi_size: of a window, in voxels; more than 2 * margin cells along each axis in which the image is larger.
         margin: cells between a wanted cell and the faces of its window, but for faces at the border of the image.
     """
-    core = [
-        cells if roi >= size else roi // CELL - 2 * margin for cells, size, roi in zip(wanted.shape, shape, roi_size)
-    ]
-    if min(core) < 1:
-        raise ValueError(f"A window of {tuple(roi_size)} voxels has no room for a margin of {margin} cells.")
-    # The axis in which the spine is longest first: its windows then move sideways with the spine.
-    axes = sorted(range(3), key=lambda axis: -_profile(wanted, axis).sum() / core[axis])
     corners = []
-    for block in _blocks(wanted, (slice(None),) * 3, axes, core, margin):
+    for block in _blocks_of(wanted, shape, roi_size, margin):
         middle = ((cells.start + cells.stop) * CELL // 2 for cells in block)
         corners.append(tuple(_held(m - roi // 2, size, roi) for m, size, roi in zip(middle, shape, roi_size)))
     return corners
@@ -99,7 +92,15 @@ def size_along(wanted: np.ndarray, shape: Sequence[int], roi_size: Sequence[int]
     ]
     sizes = dict.fromkeys(fitting(size, shape) for size in itertools.product(*choices))
     allowed = [size for size in sizes if np.prod(size) <= _MOST_VOXELS * np.prod(roi_size)]
-    return min(allowed, key=lambda size: len(windows_along(wanted, shape, size, margin)) * np.prod(size))
+    # What lies further off changes nothing, but would be searched for every size.
+    near = wanted[tuple(_occupied(_profile(wanted, axis), margin + 1) for axis in range(3))]
+    return min(allowed, key=lambda size: sum(1 for _ in _blocks_of(near, shape, size, margin)) * np.prod(size))
+
+
+def _occupied(profile: np.ndarray, around: int) -> slice:
+    """From the first to the last occupied cell of an axis, and as many cells around."""
+    indices = np.flatnonzero(profile)
+    return slice(max(0, indices[0] - around), indices[-1] + 1 + around) if len(indices) else slice(None)
 
 
 def covered_cells(corners: Sequence[Corner], shape: Sequence[int], roi_size: Sequence[int], margin: int) -> np.ndarray:
@@ -116,6 +117,20 @@ def covered_cells(corners: Sequence[Corner], shape: Sequence[int], roi_size: Seq
             where.append(slice(first, max(first, last)))
         covered[tuple(where)] = True
     return covered
+
+
+def _blocks_of(
+    wanted: np.ndarray, shape: Sequence[int], roi_size: Sequence[int], margin: int
+) -> Iterator[tuple[slice, ...]]:
+    """Boxes of cells, each of which a window shows with the margin around it; see `windows_along`."""
+    core = [
+        cells if roi >= size else roi // CELL - 2 * margin for cells, size, roi in zip(wanted.shape, shape, roi_size)
+    ]
+    if min(core) < 1:
+        raise ValueError(f"A window of {tuple(roi_size)} voxels has no room for a margin of {margin} cells.")
+    # The axis in which the spine is longest first: its windows then move sideways with the spine.
+    axes = sorted(range(3), key=lambda axis: -_profile(wanted, axis).sum() / core[axis])
+    return _blocks(wanted, (slice(None),) * 3, axes, core, margin)
 
 
 def _blocks(
