@@ -8,6 +8,7 @@ two vertebrae.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -51,6 +52,13 @@ class Vertebrae:
     centers: np.ndarray
     at_border: np.ndarray
 
+    @cached_property
+    def agreed(self) -> np.ndarray:
+        """uint8 of each voxel and the seven that follow it: their number where it is the same, else 0."""
+        padded = np.pad(self.numbers, (0, 1), mode="edge")
+        followers = [padded[k : k - 1 or None, j : j - 1 or None, i : i - 1 or None] for k, j, i in np.ndindex(2, 2, 2)]
+        return np.where(np.logical_and.reduce([other == self.numbers for other in followers]), self.numbers, 0)
+
 
 def single_vertebrae(spine: Spine) -> Vertebrae:
     """The vertebrae that a close look found, each on its own. `spine.offsets` must be there."""
@@ -87,25 +95,18 @@ def numbers_at(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
     if not len(vertebrae.centers):
         return result
     grid = vertebrae.grid
-    agreed, last = _agreed(vertebrae.numbers), np.array(grid.shape) - 1
+    last = np.array(grid.shape) - 1
     for start in range(0, len(points), _POINTS_AT_ONCE):
         part = slice(start, start + _POINTS_AT_ONCE)
         indices = ((points[part] - grid.affine[:3, 3]) / grid.spacing_mm)[:, ::-1]
         first = np.floor(indices).astype(np.int32)
-        found = agreed[tuple(np.clip(first, 0, last).T)]
+        found = vertebrae.agreed[tuple(np.clip(first, 0, last).T)]
         divided = found == 0
         found[divided] = _most_weight(vertebrae.numbers, first[divided], indices[divided] - first[divided])
         lost = found == 0
         found[lost] = _nearest(points[part][lost], vertebrae.centers) + 1
         result[part] = found
     return result
-
-
-def _agreed(numbers: np.ndarray) -> np.ndarray:
-    """Of each voxel (k, j, i) and the seven that follow it: their number where it is the same, else 0."""
-    padded = np.pad(numbers, (0, 1), mode="edge")
-    followers = [padded[k : k - 1 or None, j : j - 1 or None, i : i - 1 or None] for k, j, i in np.ndindex(2, 2, 2)]
-    return np.where(np.logical_and.reduce([follower == numbers for follower in followers]), numbers, 0)
 
 
 def _most_weight(all_numbers: np.ndarray, first: np.ndarray, share: np.ndarray) -> np.ndarray:

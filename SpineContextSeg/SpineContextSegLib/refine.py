@@ -76,6 +76,10 @@ class _Seen:
     offsets: np.ndarray
     weights: np.ndarray
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self.probabilities, self.offsets, self.weights
+
 
 class CloseLook:
     """Runs the fine network on windows of a scan; the scan is resampled only where they lie."""
@@ -174,14 +178,18 @@ class CloseLook:
         both = self._nothing_seen(
             tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one.region, other.region))
         )
-        for seen in (one, other):
-            where = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(seen.region, both.region))
-            weights = both.weights[where].astype(np.float32)
-            share = seen.weights / np.maximum(weights + seen.weights, np.finfo(np.float32).tiny)
-            for whole, part in ((both.probabilities, seen.probabilities), (both.offsets, seen.offsets)):
-                target = whole[(slice(None), *where)]
-                target[...] = np.rint(target + share * (part.astype(np.float32) - target))
-            both.weights[where] = weights + seen.weights
+        here, there = (
+            tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(seen.region, both.region))
+            for seen in (one, other)
+        )
+        for whole, part in zip(both.arrays, one.arrays):
+            whole[(..., *here)] = part
+        weights = both.weights[there].astype(np.float32)
+        share = other.weights / np.maximum(weights + other.weights, np.finfo(np.float32).tiny)
+        for whole, part in ((both.probabilities, other.probabilities), (both.offsets, other.offsets)):
+            target = whole[(..., *there)]
+            target[...] = np.rint(target + share * (part.astype(np.float32) - target))
+        both.weights[there] = weights + other.weights
         return both
 
     def _nothing_seen(self, region: Region) -> _Seen:
