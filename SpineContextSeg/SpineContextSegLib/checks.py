@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputRefused, UnlikelyValues
-from .mr import MR_MODEL, has_hounsfield_units
+from .mr import MR_MODEL
 from .volume import Grid, Volume
 
 SPACING_LIMITS_MM = (0.05, 20.0)
@@ -198,7 +198,7 @@ def _doubt_about_hu(sample: np.ndarray) -> str | None:
 
 def _doubt_about_signal(sample: np.ndarray, modality: str) -> str | None:
     """One sentence on why the values are no signal of another modality than CT, or None."""
-    if has_hounsfield_units(sample) and _looks_like_hu(sample):
+    if _looks_like_hu(sample):
         return f"The values look like the Hounsfield units of a CT: choose a model made for CT and not for {modality}."
     return None
 
