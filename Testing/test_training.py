@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from SpineContextSegLib.card import OFFSETS
 from SpineContextSegLib.labels import BINARY_SPINE, DISCS, VERTEBRAE
+from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
@@ -87,12 +88,16 @@ def test_small_levels_are_drawn_as_often_as_large_ones():
     drawn = level[tuple(points.T)]
     assert set(drawn.tolist()) == {3, 22} and 0.4 < (drawn == 3).float().mean() < 0.6
     assert points_by_level(torch.zeros_like(level)).shape == (0, 3)
+    level[:, 35:] = SACRUM_VALUE
+    drawn = level[tuple(points_by_level(level).T)]
+    assert 0.6 < (drawn == SACRUM_VALUE).float().mean() < 0.7
 
 
 def test_bodies_with_rare_levels_are_drawn_more_often():
     neck, chest = frozenset({1, 2, 3}), frozenset({8, 9, 10})
     shares = even_over_levels([neck, chest, chest, chest, frozenset()])
     assert shares.sum() == pytest.approx(1) and shares[0] == pytest.approx(3 * shares[1]) and shares[4] > 0
+    assert even_over_levels([neck, frozenset({SACRUM_VALUE})])[1] == pytest.approx(4 / 7)
 
 
 def test_generated_patch_shows_bone_where_its_target_says(generated):

@@ -50,10 +50,10 @@ def open_page(tmp_path):
     opened = []
 
     def start(data, model, scan="scan.nii.gz", temporary=None) -> Page:
-        opened.append(WorkbenchServer(data, model, data / scan, temporary))
-        opened.append(Page(opened[0].address, tmp_path))
-        opened[1].until(lambda: opened[1].state("scan_name") == scan and not opened[1].state("opening"))
-        return opened[1]
+        opened.append(server := WorkbenchServer(data, model, data / scan, temporary))
+        opened.append(page := Page(server.address, tmp_path))
+        page.until(lambda: page.state("scan_name") == scan and not page.state("opening"))
+        return page
 
     yield start
     for thing in reversed(opened):
@@ -200,6 +200,18 @@ def test_a_lasso_erases_what_is_inside_in_all_slices(data, tiny_model, sample_sc
         np.testing.assert_array_equal(page.scene()[NAME], before)
         page.click("tool-scissors")
         page.until(lambda: page.state("tool") == "none")
+    # Turned round, it erases what the same lasso left.
+    page.click("tool-scissors")
+    page.switch("keep-inside")
+    page.until(lambda: page.state("keep_inside"))
+    page.drag("Coronal", *LEFT_HALF)
+    page.until(lambda: page.state("can_undo"))
+    np.testing.assert_array_equal(page.scene()[NAME], erased)
+    page.click("undo")
+    page.until(lambda: not page.state("can_undo"))
+    page.switch("keep-inside")
+    page.click("tool-scissors")
+    page.until(lambda: page.state("tool") == "none")
     # Held to what is denser than this bone, it erases nothing.
     page.driver.execute_script("trame.state.set('limits', [1000, 3000])")
     page.switch("limited")
@@ -208,6 +220,28 @@ def test_a_lasso_erases_what_is_inside_in_all_slices(data, tiny_model, sample_sc
     page.drag("Axial", *LEFT_HALF)
     time.sleep(2)
     np.testing.assert_array_equal(page.scene()[NAME], before)
+    assert page.faults() == []
+
+
+def test_limits_are_those_of_the_scan(data, tiny_model, sample_scan, open_page):
+    page = open_page(data, tiny_model)
+    assert page.state("limits_bounds") == [-200, 3000] and page.state("limits_unit") == "HU"
+    signal = np.clip(sample_scan.volume.array.astype(np.float32), 0, 400) / 400
+    write_volume(Volume(signal, sample_scan.volume.affine), data / "mr.nii.gz")
+    page = open_page(data, tiny_model, "mr.nii.gz")
+    assert page.state("limits_bounds") == [0, 1] and page.state("limits_unit") == "signal"
+    low, high = page.state("limits")
+    assert 0 <= low < high <= 1
+    page.click("add-segment")
+    page.until(lambda: page.state("active_segment"))
+    page.driver.execute_script("trame.state.set('limits', [0.7, 1])")
+    page.switch("limited")
+    page.click("tool-paint")
+    page.until(lambda: page.state("limited") and page.state("tool") == "paint")
+    page.drag("Axial", *STROKE)
+    page.until(lambda: page.state("can_undo"))
+    (painted,) = page.scene().values()
+    assert painted.any() and signal[painted].min() >= 0.69
     assert page.faults() == []
 
 

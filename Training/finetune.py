@@ -38,9 +38,10 @@ from .train import build_parser, train
 from .verdict import Judged, Verdict, judge
 
 _HELD_OUT_SHARE = 0.2
-# Patches of generated bodies keep alive what the data set doesn't show: other regions, scanners, ages.
-_BODIES, _FIRST_BODY = 6, 90_000
-_REAL_SHARE = 0.6
+# Patches of generated bodies keep alive what the data set doesn't show: other regions, scanners, ages. With 6 bodies
+# and 60 % of the patches from the data set, 200 steps cost the sample 0.011 of Dice.
+_BODIES, _FIRST_BODY = 14, 90_000
+_REAL_SHARE = 0.4
 _LEARNING_RATE = 5e-4
 _PATCH = 64
 # Of what lies around the spine, as much as patches that are centered on it can reach.

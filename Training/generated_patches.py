@@ -18,7 +18,17 @@ from .anatomy.generate import Anatomy, generate
 from .centers import generated_centers, offsets
 from .classes import BACKGROUND, OTHER_BONE, RIB, SPINE
 from .mr_scanner import draw_mr_recipe, render_mr, without_epidural_fat
-from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample, some_points
+from .sampling import (
+    AIR_HU,
+    Deformation,
+    Patch,
+    outside,
+    patch_coordinates,
+    points_by_level,
+    sample,
+    some_points,
+    worth,
+)
 from .scanner import draw_recipe, render_ct
 
 _ARRAYS = ("tissue", "label", "level", "bone", "cortex")
@@ -80,7 +90,7 @@ def store(folder: Path, seed: int, spacing_mm: float, device: str = "cpu") -> Pa
 def even_over_levels(levels: Sequence[frozenset[int]]) -> np.ndarray:
     """How often to draw each body, (n,) with a sum of 1, given the levels that it shows: often where these are rare."""
     count = Counter(level for body in levels for level in body)
-    weights = np.array([sum(1 / count[level] for level in body) or 1.0 for body in levels])
+    weights = np.array([sum(worth(level) / count[level] for level in body) or 1.0 for body in levels])
     return weights / weights.sum()
 
 

@@ -84,7 +84,7 @@ def load_real_scan(
         torch.from_numpy(label),
         torch.from_numpy(level),
         centers,
-        points_by_level(torch.from_numpy(np.where(label == BODY, level, 0))),
+        points_by_level(torch.from_numpy(np.where(np.isin(label, (BODY, SACRUM)), level, 0))),
         _lacking(label, level),
     )
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
+from SpineContextSegLib.labels import SACRUM
+
 AIR_HU = -1000.0  # what lies beyond an array
 _POINTS_KEPT = 4000
 
@@ -93,10 +95,16 @@ def some_points(mask: Tensor, at_most: int = _POINTS_KEPT) -> np.ndarray:
     return points[::step].to(torch.int16).cpu().numpy()
 
 
+def worth(level: int) -> int:
+    """How many levels a VerSe value counts for: the sacrum is as long as four vertebrae, and looks unlike them."""
+    return 4 if level == SACRUM else 1
+
+
 def points_by_level(level: Tensor) -> np.ndarray:
     """Voxel indices, int16 (n, 3), about as many of each level other than 0: necks count as much as lumbar spines."""
-    levels = torch.unique(level[level > 0])
-    each = [some_points(level == value, _POINTS_KEPT // len(levels)) for value in levels]
+    levels = torch.unique(level[level > 0]).tolist()
+    share = _POINTS_KEPT // max(sum(map(worth, levels)), 1)
+    each = [some_points(level == value, share * worth(value)) for value in levels]
     return np.concatenate(each) if each else np.empty((0, 3), np.int16)
 
 

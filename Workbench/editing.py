@@ -14,6 +14,7 @@ from trame_slicer.segmentation import (
     SegmentationEffectSmoothing,
 )
 from trame_slicer.segmentation.paint_effect_parameters import BrushDiameterMode
+from trame_slicer.segmentation.scissors_effect_parameters import ScissorsEffectFillMode
 from undo_stack import UndoCommand
 
 from SpineContextSegLib.errors import InputRefused
@@ -34,7 +35,7 @@ EFFECTS = {
     Tool.NONE: SegmentationEffectNoTool,
     Tool.PAINT: SegmentationEffectPaint,
     Tool.ERASE: SegmentationEffectErase,
-    # Erases what lies inside of the lasso, in all slices.
+    # Erases what lies inside or outside of the lasso, in all slices.
     Tool.SCISSORS: SegmentationEffectScissors,
 }
 SMOOTHINGS = ("median", "fill gaps", "remove spikes")
@@ -64,10 +65,15 @@ class Editing:
             effect.set_brush_diameter(diameter_mm, BrushDiameterMode.Absolute)
             effect.set_use_sphere_brush(sphere)
 
-    def limit_to(self, low_hu: float, high_hu: float, limited: bool) -> None:
+    def cut_away_outside(self, outside: bool) -> None:
+        """Whether scissors erase what lies outside of the lasso, and not what lies inside."""
+        mode = ScissorsEffectFillMode.ERASE_OUTSIDE if outside else ScissorsEffectFillMode.ERASE_INSIDE
+        self._editor.get_effect(SegmentationEffectScissors).set_fill_mode(mode)
+
+    def limit_to(self, low: float, high: float, limited: bool) -> None:
         """Whether tools change only voxels with these values of the scan."""
         node = self._editor.editor_node
-        node.SetSourceVolumeIntensityMaskRange(low_hu, high_hu)
+        node.SetSourceVolumeIntensityMaskRange(low, high)
         node.SetSourceVolumeIntensityMask(limited)
 
     def keep_largest_island(self) -> None:

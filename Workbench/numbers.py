@@ -11,21 +11,21 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "brush_mm": (1, 60),
     "island_voxels": (2, 1_000_000),
     "smoothing_mm": (1, 20),
-    "limits": (-200, 3000),
     "opacity": (0, 1),
 }
-"""Name in the page's state -> least and greatest."""
+"""Name in the page's state -> least and greatest. What depends on the scan has them in the page's state, in a list that
+is named like it: `limits` in `limits_bounds`."""
 
 
 def bounded(state: Any, name: str) -> Any:
-    """What the page's state says for a name of `BOUNDS`, number or list of numbers, held to the bounds.
+    """What the page's state says for a name that has bounds, number or list of numbers, held to them.
 
     What had to be changed is changed on the page, too.
 
     Raises:
         InputRefused: it is no number, as a field that was emptied.
     """
-    least, greatest = BOUNDS[name]
+    least, greatest = BOUNDS.get(name) or state[f"{name}_bounds"]
     given = state[name]
     try:
         # A field sends what was typed, as text.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .editing import SMOOTHINGS, Tool
 
-BONE_HU = [200, 3000]
 STATE = {
     "trame__title": "SpineContextSeg workbench",
     "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
@@ -12,7 +11,8 @@ STATE = {
     "models": [], "model": "", "structures_all": False,
     "running": False, "progress": None, "can_force": False, "ask_replace": False,
     "segments": [], "active_segment": "", "unsaved": False, "can_undo": False, "can_redo": False,
-    "tool": Tool.NONE.value, "brush_mm": 8, "sphere": False, "limited": False, "limits": BONE_HU,
+    "tool": Tool.NONE.value, "brush_mm": 8, "sphere": False, "limited": False,
+    "limits": [0, 1], "limits_bounds": [0, 1], "limits_unit": "", "keep_inside": False,
     "smoothing": SMOOTHINGS[0], "smoothing_mm": 4, "island_voxels": 100,
     "show_3d": True, "opacity": 0.5, "renaming": False, "new_name": "", "new_color": "#ffffff",
     "levels_refusal": "", "level_names": [], "which": None, "level": None, "thoracic": 12, "lumbar": 5,

@@ -82,11 +82,16 @@ def _tools(bench: Workbench) -> None:
         html.Div("Brush", classes="text-caption", style="width: 52px;")
         v.VSlider(v_model=("brush_mm",), **_within("brush_mm"), step=1)
         html.Div("{{ Math.round(brush_mm) }} mm", classes="text-caption text-right", style="width: 50px;")
-    v.VSwitch(v_model=("limited",), label="Only voxels with these HU", id="limited", classes="mt-1")
+    v.VSwitch(v_model=("keep_inside",), label="Keep what is inside, cut away the rest", id="keep-inside",
+              v_if="tool === 'scissors'", classes="mt-1")  # fmt: skip
+    v.VSwitch(v_model=("limited",), label=("'Only voxels with these values (' + limits_unit + ')'",), id="limited",
+              disabled=("!limits_unit",), classes="mt-1")  # fmt: skip
     with html.Div(v_if="limited", classes="d-flex align-center"):
-        html.Div("{{ limits[0] }}", classes="text-caption", style="width: 40px;")
-        v.VRangeSlider(v_model=("limits",), **_within("limits"), step=10)
-        html.Div("{{ limits[1] }}", classes="text-caption text-right", style="width: 40px;")
+        html.Div("{{ +limits[0].toPrecision(3) }}", classes="text-caption", style="width: 40px;")
+        # 320 steps: 10 HU each in a CT.
+        v.VRangeSlider(v_model=("limits",), min=("limits_bounds[0]",), max=("limits_bounds[1]",),
+                       step=("(limits_bounds[1] - limits_bounds[0]) / 320",))  # fmt: skip
+        html.Div("{{ +limits[1].toPrecision(3) }}", classes="text-caption text-right", style="width: 40px;")
 
 
 def _whole_segment(bench: Workbench) -> None:

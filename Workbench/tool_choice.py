@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 from trame_server.state import State as PageState
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.mr import has_hounsfield_units
+from SpineContextSegLib.views import display_range
 
 from .editing import Editing, Tool
 from .numbers import BOUNDS, bounded
+
+_LIMITS_HU, _BONE_HU = [-200, 3000], [200, 3000]
 
 
 class ToolChoice:
@@ -15,6 +20,14 @@ class ToolChoice:
 
     def __init__(self, editing: Editing, state: PageState) -> None:
         self._editing, self._state = editing, state
+
+    def fit(self, scan: np.ndarray) -> None:
+        """Offer limits that make sense among the values of a scan: bone of a CT, what an MR shows as gray."""
+        if has_hounsfield_units(scan):
+            bounds, limits, unit = _LIMITS_HU, _BONE_HU, "HU"
+        else:
+            bounds, limits, unit = [0, max(float(np.nanmax(scan)), 1.0)], list(display_range(scan)), "signal"
+        self._state.update({"limits_bounds": bounds, "limits": limits, "limits_unit": unit})
 
     def choose(self, name: str) -> None:
         """A `Tool`; the one that is in use is put down."""
@@ -31,6 +44,7 @@ class ToolChoice:
         state = self._state
         self._editing.set_brush(bounded(state, "brush_mm"), bool(state.sphere))
         self._editing.limit_to(*bounded(state, "limits"), bool(state.limited))
+        self._editing.cut_away_outside(bool(state.keep_inside))
 
     def resize_brush(self, factor: float) -> None:
         """Within its bounds."""

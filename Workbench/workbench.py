@@ -91,7 +91,7 @@ class Workbench:
         self.scene.undo_stack.index_changed.connect(self._show_changes)
         self.scene.undo_stack.clean_changed.connect(self._show_changes)
         state = self.state
-        state.change("brush_mm", "sphere", "limited", "limits")(lambda **_: self.tools.apply_sizes())
+        state.change("brush_mm", "sphere", "limited", "limits", "keep_inside")(lambda **_: self.tools.apply_sizes())
         state.change("show_3d")(lambda **_: self.scene.show_surfaces(bool(state.show_3d)))
         state.change("opacity")(lambda **_: self.segments.set_opacity())
         state.change("which", "thoracic", "lumbar")(lambda **_: self.levels.show_sequence())
@@ -201,6 +201,7 @@ class Workbench:
             versions = await asyncio.to_thread(self.worklist.versions, entry.number)
             volume, notes = read or await asyncio.to_thread(read_volume, path)
             self.scene.show(volume, entry.name.split(".")[0])
+            self.tools.fit(volume.array)
             self.saving.begin(versions)
             self.state.update({
                 "scan_name": entry.name, "entry": entry.number, "notes": entry.notes, "can_force": False,
