@@ -92,8 +92,8 @@ def open_sources(arguments: argparse.Namespace, card: ModelCard, size: tuple[int
     return sources, shares
 
 
-def train(arguments: argparse.Namespace) -> None:
-    """Run the training that the command line describes."""
+def train(arguments: argparse.Namespace, network: nn.Module | None = None) -> None:
+    """Run the training that the command line describes, of the card's network or of another one in its place."""
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
     device, card = arguments.device, read_card(arguments.card)
@@ -101,7 +101,7 @@ def train(arguments: argparse.Namespace) -> None:
     if card.classes != CLASSES:
         raise SystemExit(f"Nothing here teaches the classes of {card.name}: {', '.join(card.classes)}.")
     sources, shares = open_sources(arguments, card, size)
-    network = SpineContextResUNet(1, card.out_channels, card.base_filters)
+    network = network or SpineContextResUNet(1, card.out_channels, card.base_filters)
     if arguments.start_from:
         loop.start_from(network, load_file(arguments.start_from))
 
