@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load
+import torch
+from safetensors.torch import load, save_file
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import FOLDER_VARIABLE, load_model
+from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
@@ -16,6 +18,7 @@ from Training import finetune
 from Training.classes import CANAL, DISC, SACRUM
 from Training.export import export
 from Training.labelled_scans import find_labelled, labels_of
+from Training.loop import start_from
 from Training.real_patches import load_real_scan
 from Training.verdict import Judged, judge
 
@@ -81,6 +84,18 @@ def test_a_network_that_learns_is_added_with_what_it_did_on_scans_it_never_saw(d
     (judged,) = finetune._judged("after", model, held_out, None)[0].values()
     assert judged.dice == pytest.approx(results["after"][0], abs=1e-4)
     assert "sub-" not in (model.folder / "card.json").read_text()
+
+
+def test_weights_are_the_mean_of_those_before_and_after(base, tmp_path):
+    model = load_model(base)
+    before = SpineContextResUNet(1, model.card.out_channels, model.card.base_filters)
+    start_from(before, load(model.read("safetensors")))
+    after = {name: value + 2 if value.is_floating_point() else value for name, value in before.state_dict().items()}
+    save_file(after, tmp_path / "learnt.safetensors")
+    mean = finetune._halfway(model, tmp_path / "learnt.safetensors")
+    for name, value in before.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(mean[name], value + 1)
 
 
 def test_a_network_that_learnt_nothing_is_not_added(dataset, base, tmp_path, capfd, monkeypatch):

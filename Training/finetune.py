@@ -14,12 +14,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from SpineContextSegLib.errors import Incomplete, InputRefused
 from SpineContextSegLib.evaluate import compare, identify_levels
 from SpineContextSegLib.model import CARD_FILE, Model, list_models, load_model, user_models_folder
+from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
@@ -32,7 +35,7 @@ from .export import export
 from .generated_patches import anatomy_file, store
 from .generated_scans import generated_scan
 from .labelled_scans import find_labelled, labels_of
-from .loop import WEIGHTS_FILE
+from .loop import WEIGHTS_FILE, start_from
 from .quantize import calibration_windows, quantize, with_int8
 from .train import build_parser, train
 from .verdict import Judged, Verdict, judge
@@ -71,7 +74,7 @@ def finetune(
     held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps)
     _remember(work, model, held_out, taught)
     weights = _trained(model, taught, work, steps)
-    new = _packed(model, name, load_file(weights), taught, held_out, work, steps)
+    new = _packed(model, name, _halfway(model, weights), taught, held_out, work, steps)
     before, guard_before = _judged("before", model, held_out, threads)
     after, guard_after = _judged("after", new, held_out, threads)
     verdict = judge(before, after, guard_before, guard_after)
@@ -149,6 +152,18 @@ def _trained(model: Model, taught: list[Path], work: Path, steps: int) -> Path:
         "--learning-rate", str(_LEARNING_RATE),
     ]))  # fmt: skip
     return work / WEIGHTS_FILE
+
+
+def _halfway(base: Model, learnt: Path) -> dict[str, Tensor]:
+    """The mean of the weights before and after: keeps most of what was learnt and loses half of what is forgotten
+    (Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903)."""
+    networks = [SpineContextResUNet(1, base.card.out_channels, base.card.base_filters) for _ in range(2)]
+    start_from(networks[0], load(base.read("safetensors")))
+    networks[1].load_state_dict(load_file(learnt))
+    mean = AveragedModel(networks[0], use_buffers=True)
+    for network in networks:
+        mean.update_parameters(network)
+    return mean.module.state_dict()
 
 
 def _packed(
