@@ -10,11 +10,15 @@ import pytest
 import slicer
 
 from SpineContextSegLib.panel.runs import RunOptions, SegmentationRun
+from SpineContextSegLib.volume import Grid
 from Testing.processes import working_on
 from Testing.scene_nodes import add_volume
 
 # The fixtures, for `from Testing.run_use import *`.
 __all__ = ["ct", "runs", "slow_runs"]
+
+VERTEBRAE, SACRUM = 1, 26
+SEGMENT = "SpineContextSeg_1"
 
 
 @dataclass
@@ -93,3 +97,39 @@ def add_sequence(scan, shifts=(0, 4, 8)):
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
     return browser.GetProxyNode(sequence), browser
+
+
+def add_region(center, size):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
+    node.SetCenter(*center)
+    node.SetSize(*size)
+    return node
+
+
+def bad_volumes(scan):
+    """Name of the case -> maker of the node."""
+
+    def label_map():
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+        slicer.util.updateVolumeFromArray(node, scan.bone.astype(np.uint8))
+        return node
+
+    def color():
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+        slicer.util.updateVolumeFromArray(node, np.zeros((5, 6, 7, 3), np.uint8))
+        return node
+
+    def bent():
+        node = add_volume(scan.volume.grid, "bent", scan.volume.array)
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "warp")
+        node.SetAndObserveTransformNodeID(transform.GetID())
+        return node
+
+    return {
+        "no volume": (lambda: None, "No volume is selected"),
+        "label map": (label_map, "label map"),
+        "color": (color, "3 values per voxel"),
+        "2D": (lambda: add_volume(Grid((1, 200, 200), np.eye(4)), "flat"), "too few slices"),
+        "empty": (lambda: slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "void"), "no voxels"),
+        "non-linear": (bent, "non-linear transform 'warp'"),
+    }

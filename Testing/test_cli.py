@@ -19,6 +19,7 @@ from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_volume
+from Testing.cli_use import contents, refused
 
 PACKAGE = Path(sys.modules["SpineContextSegLib"].__file__).parent
 EMBEDDED = PACKAGE / "models" / "spinecontext-ct"
@@ -31,20 +32,6 @@ def segment(scan, output, model, *options):
 
 def dice(one, other):
     return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
-
-
-def contents(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def refused(capsys, code):
-    """The one line that a refusal prints."""
-    captured = capsys.readouterr()
-    assert code == 2
-    assert captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("spinecontextseg: ")
-    return lines[0]
 
 
 def test_help_needs_nothing_heavy():

@@ -75,10 +75,10 @@ def test_views_of_a_generated_scan():
     }  # fmt: skip
     assert len(short) >= 4 and len({len(view.labels.array) for view in short}) == len(short)
     for view in short:
-        assert view.ct.grid.same_as(view.labels.grid) and 70 <= view.labels.grid.extent_mm[2] <= 261
+        assert view.image.grid.same_as(view.labels.grid) and 70 <= view.labels.grid.extent_mm[2] <= 261
         start = round((view.labels.affine[2, 3] - labels.affine[2, 3]) / 2)
         assert np.array_equal(view.labels.array, labels.array[start : start + len(view.labels.array)])
-        assert np.array_equal(view.ct.array, ct.array[start : start + len(view.ct.array)])
+        assert np.array_equal(view.image.array, ct.array[start : start + len(view.image.array)])
         assert set(count_labels(view.labels.array)) & VERTEBRAE
 
 
@@ -178,7 +178,7 @@ def test_table_by_level(scans):
 def test_vertebrae_at_the_border_are_left_out_but_counted():
     cut = LabelledVertebra(T11, None, None, 0.0, 0.0, True)
     whole = LabelledVertebra(T12, T12, 1.0, 0.9, 0.9, False)
-    scan = ScoredScan("scan", {}, Identification((cut, whole)), True, 1.0, "", {})
+    scan = ScoredScan("scan", {}, Identification((cut, whole)), True, 1.0, "", {}, {})
     assert scan.all_right
     assert figures([scan])["whole"]["identification_rate"] == 1.0
     assert figures([scan])["all"]["identification_rate"] == 0.5

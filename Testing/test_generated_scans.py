@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from SpineContextSegLib.labels import CANAL, VERTEBRAE
+from SpineContextSegLib.labels import CANAL, SACRUM, VERTEBRAE
 from SpineContextSegLib.volume import Volume
-from Training.evaluate_generated import table
+from Training.dice_tables import dice_table, structure_dice
 from Training.generated_scans import _every, generated_scan
 from Training.make_phantom import make_phantom
 from Training.scanner import draw_recipe
@@ -42,11 +42,20 @@ def test_every_nth_plane_keeps_its_place():
 
 
 def test_the_table_counts_failures_by_group():
-    entries = [
-        {"region": "neck", "slices": "up to 2 mm", "traits": ["metal", "curve"], "dice": {"Spine (binary)": 0.7}},
-        {"region": "chest", "slices": "up to 2 mm", "traits": ["plain"], "dice": {"Spine (binary)": 0.9}},
+    scans = [
+        ({"region": ["neck"], "finding": ["metal", "curve"]}, {"Spine (binary)": 0.7, "Sacrum": 0.25}),
+        ({"region": ["chest"], "finding": ["plain"]}, {"Spine (binary)": 0.9}),
     ]
-    lines = table(entries).splitlines()
+    lines = dice_table(scans).splitlines()
+    assert "| all, Sacrum | 1 | 0.250 | 0.000 | 0.250 | 0.250 | 0.250 | 1 |" in lines
     assert "| **all**, binary spine | 2 | 0.800 | 0.141 | 0.800 | 0.710 | 0.700 | 1 |" in lines
     assert "| finding: curve | 1 | 0.700 | 0.000 | 0.700 | 0.700 | 0.700 | 1 |" in lines
     assert "| region: chest | 1 | 0.900 | 0.000 | 0.900 | 0.900 | 0.900 | 0 |" in lines
+
+
+def test_structures_are_found_whatever_their_level():
+    truth, found = np.zeros((2, 4, 4, 4), np.uint8)
+    truth[:2], truth[2] = 22, CANAL
+    found[:1], found[1:2, :2], found[3] = 21, 20, SACRUM
+    dice = structure_dice(found, truth)
+    assert dice == {"Spine (binary)": round(2 * 24 / (32 + 40), 4), "Vertebrae": round(2 * 24 / (24 + 32), 4), "Canal": 0.0}

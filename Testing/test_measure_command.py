@@ -15,7 +15,7 @@ from SpineContextSegLib.model import load_model
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
-from Testing.test_cli import contents, refused
+from Testing.cli_use import contents, refused
 
 MARROW_HU, FAT_HU = 180, -80
 

@@ -15,8 +15,8 @@ from SpineContextSegLib.errors import Cancelled, InputRefused
 from SpineContextSegLib.panel.runs import FOLDER_PREFIX
 from Testing.panel_use import labels_of
 from Testing.processes import kill_workers, working_on
+from Testing.run_use import SEGMENT, add_region, add_sequence, state_of
 from Testing.scene_nodes import add_volume, draw, mask_of
-from Testing.test_runs import SEGMENT, add_region, add_sequence, state_of
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from SpineContextSegLib.mr import BRIGHT
-from Testing.test_scanner import SPACING_MM, scene
+from Testing.bone_block import SPACING_MM, scene
 from Training.anatomy.tissues import Tissue
 from Training.classes import BACKGROUND, BODY, CANAL
 from Training.generated_scans import generated_scan

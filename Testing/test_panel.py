@@ -13,8 +13,8 @@ import slicer
 from SpineContextSegLib.mrml.belonging import volume_of
 from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
+from Testing.run_use import SACRUM, SEGMENT, add_sequence
 from Testing.scene_nodes import add_segmentation, add_volume, draw, mask_of, oriented_image
-from Testing.test_runs import SACRUM, SEGMENT, add_sequence
 
 
 def window():

@@ -13,8 +13,8 @@ import slicer
 from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
 from Testing.processes import kill_workers, working_on
+from Testing.run_use import SEGMENT, bad_volumes, state_of
 from Testing.scene_nodes import add_volume, draw, mask_of
-from Testing.test_runs import SEGMENT, bad_volumes, state_of
 
 
 def window():

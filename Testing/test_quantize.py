@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from conftest import model_card
 from model_cards import ROI_SIZE, card_content, random_network
-from test_offline import BLOCK
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import load_model, write_model
@@ -22,6 +21,7 @@ from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.runtime.eight_bit import has_dot_products
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
+from Testing.no_network import BLOCK
 from Training.calibration import draw_windows
 from Training.export import export
 from Training.quantize import Comparison, main, quantize, table, with_int8

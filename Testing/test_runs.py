@@ -9,14 +9,10 @@ import slicer
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
-from SpineContextSegLib.volume import Grid
 from Testing.panel_use import labels_of
 from Testing.run_use import *  # noqa: F403
-from Testing.run_use import add_sequence, state_of
+from Testing.run_use import SACRUM, SEGMENT, VERTEBRAE, add_region, add_sequence, bad_volumes, state_of
 from Testing.scene_nodes import add_segmentation, add_transform, add_volume, draw, mask_of
-
-VERTEBRAE, SACRUM = 1, 26
-SEGMENT = "SpineContextSeg_1"
 
 
 def test_result_is_that_of_the_pipeline(runs, ct, sample_scan, tiny_model):
@@ -132,13 +128,6 @@ def test_none_of_the_chosen_structures_found(runs, ct):
     assert state_of(slicer.mrmlScene) == before
 
 
-def add_region(center, size):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
-    node.SetCenter(*center)
-    node.SetSize(*size)
-    return node
-
-
 def test_a_region_limits_the_run(runs, ct, sample_scan):
     whole = labels_of(runs.finish(ct).segmentation_node, ct)
     grid = sample_scan.volume.grid
@@ -174,35 +163,6 @@ def test_a_region_beside_the_volume_is_refused(runs, ct):
     end = runs.finish(ct, region=region)
     assert end.kind == "refused" and "region of interest" in end.message and not end.forcible
     assert state_of(slicer.mrmlScene) == before
-
-
-def bad_volumes(scan):
-    """Name of the case -> maker of the node."""
-
-    def label_map():
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
-        slicer.util.updateVolumeFromArray(node, scan.bone.astype(np.uint8))
-        return node
-
-    def color():
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
-        slicer.util.updateVolumeFromArray(node, np.zeros((5, 6, 7, 3), np.uint8))
-        return node
-
-    def bent():
-        node = add_volume(scan.volume.grid, "bent", scan.volume.array)
-        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "warp")
-        node.SetAndObserveTransformNodeID(transform.GetID())
-        return node
-
-    return {
-        "no volume": (lambda: None, "No volume is selected"),
-        "label map": (label_map, "label map"),
-        "color": (color, "3 values per voxel"),
-        "2D": (lambda: add_volume(Grid((1, 200, 200), np.eye(4)), "flat"), "too few slices"),
-        "empty": (lambda: slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "void"), "no voxels"),
-        "non-linear": (bent, "non-linear transform 'warp'"),
-    }
 
 
 @pytest.mark.parametrize("case", ["no volume", "label map", "color", "2D", "empty", "non-linear"])

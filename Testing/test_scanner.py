@@ -6,26 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from Testing.bone_block import SPACING_MM, scene
 from Training.anatomy.tissues import Tissue
 from Training.findings import add_metal
 from Training.hounsfield import PHASES, draw_tissue_hu
 from Training.scanner import MAXIMUM_HU, MINIMUM_HU, draw_recipe, render_ct
 from Training.smoothing import blur, noise, slice_matrices
-
-SPACING_MM = 2.0
-
-
-def scene(shape=(40, 44, 48)):
-    """Fat with a slab of liver, a block of bone with a cortical shell, and a disc below it."""
-    tissue = torch.full(shape, int(Tissue.FAT), dtype=torch.uint8)
-    tissue[:, :, :16] = int(Tissue.LIVER)
-    bone, cortex, label = (torch.zeros(shape, dtype=torch.uint8) for _ in range(3))
-    bone[10:30, 10:34, 24:44] = 255
-    cortex[10:30, 10:34, 24:26] = 255
-    label[10:30, 10:34, 24:44] = 1
-    label[6:10, 10:34, 24:44] = 4
-    tissue[6:10, 10:34, 24:44] = int(Tissue.DISC)
-    return tissue, bone, cortex, label
 
 
 def quiet_recipe(seed=0, **changes):

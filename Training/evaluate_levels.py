@@ -1,4 +1,4 @@
-"""Does every vertebra get its level? Generated scans that nobody trained on, and labelled real ones.
+"""Is the spine found, and has every vertebra its level? On generated scans that nobody trained on, and on real ones.
 
     python -m Training.evaluate_levels --model spinecontext-ct --output runs/levels --count 200 --real SCAN.nii.gz ...
 
@@ -33,12 +33,13 @@ from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
 
 from .confusion_picture import draw_confusion
+from .dice_tables import dice_table, structure_dice
 from .generated_scans import generated_scan
 from .labelled_scans import labels_of
 from .level_scans import level_scan
 from .level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
 
-# Training draws its bodies from seeds far below, evaluate_generated from others.
+# Training draws its bodies from seeds far below.
 FIRST_SEED = 9_200_000
 _GENERATED, _REAL = "generated", "real"
 
@@ -61,15 +62,16 @@ def score(
         result = segmented()
     except InputRefused as refusal:
         nothing = Volume(np.zeros_like(truth.array), truth.affine)
-        missed = _identified(nothing, truth, numbering, name)
-        return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {})
+        missed, dice = _identified(nothing, truth, numbering, name), structure_dice(nothing.array, truth.array)
+        return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {}, dice)
     verdict = result.report()["levels"]
     if verdict is None:
         raise InputRefused(f"{result.model} doesn't tell vertebrae apart: there are no levels to evaluate.")
     levels = _identified(result.labels, truth, numbering, name)
     return ScoredScan(
-        name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds
-    )
+        name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds,
+        structure_dice(result.labels.array, truth.array),
+    )  # fmt: skip
 
 
 def _identified(labels: Volume, truth: Volume, numbering: str, name: str) -> Identification:
@@ -92,6 +94,8 @@ def report(generated: list[ScoredScan], real: list[ScoredScan], model: str, outp
         title = f"{len(scans)} {kind} scans"
         draw_confusion(pooled.whole, output / f"confusion_{kind}.png", f"{title}, vertebrae wholly in view")
         parts += [f"## {title}", table_by_group(groups), table_by_level(pooled.whole), _wrong_ones(scans)]
+        if kind == _GENERATED:
+            parts += ["Dice of structures:", dice_table([(scan.groups, scan.dice) for scan in scans])]
         content[kind] = {
             "groups": {name: figures(of_group) for name, of_group in groups.items()},
             "scans": [scan.to_json() for scan in scans],
@@ -125,12 +129,12 @@ def main() -> None:
     runtime = choose_runtime(model, threads=arguments.threads)
     helpers = choose_helpers(model, threads=arguments.threads)
 
-    def segmented(ct: Volume) -> Result:
-        return segment(ct, model, runtime, **helpers, everywhere=arguments.everywhere, structures="all")
+    def segmented(image: Volume) -> Result:
+        return segment(image, model, runtime, **helpers, everywhere=arguments.everywhere, structures="all")
 
     def score_generated(seed: int) -> ScoredScan | None:
-        scan = level_scan(generated_scan(seed))
-        return scan and score(f"seed {seed}", scan.groups, lambda: segmented(scan.ct), scan.labels)
+        scan = level_scan(generated_scan(seed, model.card.modality[0]))
+        return scan and score(f"seed {seed}", scan.groups, lambda: segmented(scan.image), scan.labels)
 
     def score_real(image: Path) -> ScoredScan:
         name = stem(image)

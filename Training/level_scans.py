@@ -29,23 +29,23 @@ _SHORT_MM = 70.0, 260.0
 
 @dataclass(frozen=True)
 class LevelScan:
-    """`ct` HU and `labels` VerSe values, both (k, j, i) on one grid.
+    """`image` (HU of a CT, signal of an MR) and `labels` VerSe values, both (k, j, i) on one grid.
 
     groups: words to group scans by, under "region", "slices", "finding", "variant in view", "field of view", "anchor".
     """
 
-    ct: Volume
+    image: Volume
     labels: Volume
     groups: dict[str, list[str]]
 
 
 def level_scan(scan: GeneratedScan) -> LevelScan | None:
     """A generated scan, often only a short piece of it; None where it shows no whole vertebra but C1."""
-    ct, labels = seen_part(scan.image, scan.labels)
+    image, labels = seen_part(scan.image, scan.labels)
     rng = np.random.default_rng([scan.seed, 21])
     is_short = rng.random() < _SHORT_SHARE
     if is_short:
-        ct, labels = _short_field(ct, labels, rng)
+        image, labels = _short_field(image, labels, rng)
     values = set(count_labels(labels.array))
     whole = (values & VERTEBRAE) - cut_vertebrae(labels)
     if not levels_known(whole):
@@ -60,7 +60,7 @@ def level_scan(scan: GeneratedScan) -> LevelScan | None:
         "field of view": ["short" if is_short else "usual"],
         "anchor": [anchor(whole, SACRUM in values, counts)],
     }
-    return LevelScan(ct, labels, groups)
+    return LevelScan(image, labels, groups)
 
 
 def seen_part(ct: Volume, labels: Volume) -> tuple[Volume, Volume]:

@@ -19,7 +19,8 @@ _CONFIDENCES = (0.0, 0.5, 0.7, 0.85, 0.95)
 
 @dataclass(frozen=True)
 class ScoredScan:
-    """One scan. groups: what it belongs to, by kind. certain, confidence: what the result said, None where refused."""
+    """One scan. groups: what it belongs to, by kind. certain, confidence: what the result said, None where refused.
+    dice: of structures, see `dice_tables`."""
 
     name: str
     groups: dict[str, list[str]]
@@ -28,6 +29,7 @@ class ScoredScan:
     confidence: float | None
     reason: str
     seconds: dict[str, float]
+    dice: dict[str, float]
 
     @property
     def all_right(self) -> bool:

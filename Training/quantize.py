@@ -39,7 +39,7 @@ from .export import fold_constants
 from .generated_scans import generated_scan
 from .labelled_scans import labels_of
 
-# Training draws its bodies from seeds far below, evaluation (evaluate_generated.FIRST_SEED) from above.
+# Training draws its bodies from seeds far below, evaluation (evaluate_levels.FIRST_SEED) from above.
 FIRST_SEED = 8_000_000
 _WINDOWS_OF_REAL, _WINDOWS_OF_GENERATED = 8, 2
 _TELEMETRY = "openvino_telemetry"
