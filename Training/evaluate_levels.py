@@ -1,4 +1,4 @@
-"""Is the spine found, and has every vertebra its level? On generated scans that nobody trained on, and on real ones.
+"""Is the spine found, with every vertebra at its level? On generated scans that nobody trained on, and on real ones.
 
     python -m Training.evaluate_levels --model spinecontext-ct --output runs/levels --count 200 --real SCAN.nii.gz ...
 
