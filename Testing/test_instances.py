@@ -124,6 +124,24 @@ def test_votes_beside_the_column_make_no_vertebra():
     assert len(single_vertebrae(spine).centers) == 2
 
 
+def test_an_arch_that_votes_into_a_disc_is_no_vertebra():
+    """Between two bodies, 10 mm apart, votes of a piece of bone behind them meet."""
+    bodies = (slice(30, 50), slice(15, 35), slice(5, 25)), (slice(0, 20), slice(15, 35), slice(5, 25))
+    spine = block_spine(*bodies, shape=(50, 40, 30))
+    arch = slice(21, 29), slice(5, 14), slice(3, 27)
+    spine.probabilities[VERTEBRA_LEVEL_UNKNOWN][arch] = 255
+    ways = np.array([24.5, 24.5, 14.5])[:, None, None, None] - np.indices(spine.grid.shape)
+    for axis in range(3):
+        spine.offsets[axis][arch] = np.rint(ways[2 - axis][arch] / OFFSET_STEP_MM)
+    vertebrae = single_vertebrae(spine)
+    assert len(vertebrae.centers) == 2
+    assert set(np.unique(vertebrae.numbers[arch])) <= {1, 2}
+    # Where a body is missing, as by a lesion, its vertebra is as large as its neighbors, or nearly.
+    lesion = block_spine(*bodies, shape=(50, 40, 30))
+    lesion.probabilities[VERTEBRA_LEVEL_UNKNOWN][33:47, 18:32, 8:22] = 0
+    assert len(single_vertebrae(lesion).centers) == 2
+
+
 def test_numbers_reach_a_little_around_and_end_between_neighbors():
     vertebrae = single_vertebrae(block_spine(UPPER, LOWER))
     points = np.array([[14.5, 14.5, 19.6], [14.5, 14.5, 19.4], [14.5, 25.6, 27], [14.5, 200.0, 12], [14.5, -50.0, 30]])

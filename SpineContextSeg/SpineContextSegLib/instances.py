@@ -14,6 +14,7 @@ import numpy as np
 
 from .attachment import attached
 from .crowds import Crowds, along_column
+from .ghosts import ghosts
 from .label_boxes import Box, label_boxes
 from .labels import VERTEBRA_LEVEL_UNKNOWN
 from .pieces import HALF, MOST_PIECES, components_of, dilated
@@ -73,8 +74,10 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
     touching = (indices == faces) & np.array(spine.ends).T[:, None]
     border = touching.any((0, 2))
     crowds = crowds.only(_large_enough(crowds.number(along), border, len(crowds.places), spine.grid))
+    centers, sizes = _middles_and_sizes(crowds, along, votes, near)
+    crowds = crowds.only(~ghosts(inside, spine.grid, centers, sizes))
     number = crowds.number(along)
-    centers = _middles(votes, number, near, len(crowds.places))
+    centers, _ = _middles_and_sizes(crowds, along, votes, near)
     numbers = np.zeros(inside.shape, np.uint8)
     if len(centers):
         heart = _hearts(spine.grid.world(indices[:, ::-1]), number, centers)
@@ -124,13 +127,17 @@ def _most_weight(all_numbers: np.ndarray, first: np.ndarray, share: np.ndarray) 
     return best
 
 
-def _middles(votes: np.ndarray, number: np.ndarray, near: np.ndarray, count: int) -> np.ndarray:
-    """(count, 3) mean vote of each vertebra, of those from near by where there are any."""
-    weight = np.where(near, 1.0, 1e-6)
+def _middles_and_sizes(
+    crowds: Crowds, along: np.ndarray, votes: np.ndarray, near: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 3) mean vote of each vertebra, of those from near by where there are any, and (n,) how many voxels vote."""
+    number, count = crowds.number(along), len(crowds.places)
     if not count:
-        return np.zeros((0, 3))
+        return np.zeros((0, 3)), np.zeros(0, int)
+    weight = np.where(near, 1.0, 1e-6)
     total = np.bincount(number, weight, count)
-    return np.stack([np.bincount(number, weight * votes[:, axis], count) / total for axis in range(3)], 1)
+    centers = np.stack([np.bincount(number, weight * votes[:, axis], count) / total for axis in range(3)], 1)
+    return centers, np.bincount(number, minlength=count)
 
 
 def _hearts(places: np.ndarray, number: np.ndarray, centers: np.ndarray) -> np.ndarray:

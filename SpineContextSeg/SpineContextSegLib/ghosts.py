@@ -1,0 +1,44 @@
+"""Crowds of votes that are no vertebra: where the votes of part of an arch err, they meet in a disc."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .volume import Grid
+
+# What counts as the middle of a body; three quarters of it may be missing, as at a hollow endplate.
+_CORE_MM = 5.0
+_LEAST_BONE = 0.25
+# A lesion may have taken the middle of a body, but not most of the vertebra.
+_SMALL = 0.35
+
+
+def ghosts(inside: np.ndarray, grid: Grid, centers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Which supposed vertebrae, from top to bottom, are none: no bone in the middle, and much less than a neighbor.
+
+    A middle that lies beyond the scan says nothing. That of a C1 lies in the dens, so there is bone in it, too.
+
+    Args:
+        inside: bool (k, j, i) on `grid`, vertebra.
+        centers: (n, 3) middles of the bodies, mm.
+        sizes: (n,) voxels of each.
+
+    Returns:
+        (n,) bool
+    """
+    padded = np.concatenate([[0], sizes, [0]])
+    small = sizes < _SMALL * np.maximum(padded[:-2], padded[2:])
+    return small & (_bone_share(inside, grid, centers) < _LEAST_BONE)
+
+
+def _bone_share(inside: np.ndarray, grid: Grid, centers: np.ndarray) -> np.ndarray:
+    """(n,) part of the places around each center that lies in bone; 1 where most of them lie beyond the scan."""
+    step = np.arange(-_CORE_MM, _CORE_MM + 1)
+    ball = np.stack(np.meshgrid(step, step, step), -1).reshape(-1, 3)
+    ball = ball[(ball**2).sum(1) <= _CORE_MM**2]
+    places = (centers[:, None] + ball - grid.affine[:3, 3]) / grid.spacing_mm
+    indices = np.rint(places[..., ::-1]).astype(int)
+    seen = ((indices >= 0) & (indices < grid.shape)).all(-1)
+    clipped = np.clip(indices, 0, np.array(grid.shape) - 1)
+    bone = inside[tuple(np.moveaxis(clipped, -1, 0))] & seen
+    return np.where(seen.mean(1) > 0.5, bone.sum(1) / np.maximum(seen.sum(1), 1), 1.0)
