@@ -52,6 +52,16 @@ def test_humeral_head_beside_the_column_goes():
     assert dropped == 1 and np.array_equal(found[1], probabilities_of(UPPER, LOWER)[1])
 
 
+def test_small_piece_far_below_the_column_goes_and_a_large_one_stays():
+    """The border cuts both, 70 mm below: one is of a hip, the other a vertebra below a part that wasn't found."""
+    small, large = (slice(0, 4), slice(20, 30), slice(50, 60)), (slice(0, 10), slice(20, 40), slice(45, 65))
+    found, dropped = kept(UPPER, small)
+    assert dropped == 1 and np.array_equal(found[1], probabilities_of(UPPER)[1])
+    assert kept(UPPER, large)[1] == 0
+    near = slice(40, 44), slice(20, 30), slice(50, 60)
+    assert kept((slice(60, 80), slice(20, 35), slice(50, 65)), near)[1] == 0
+
+
 def test_column_leans_and_reaches_on_from_piece_to_piece():
     """Each piece stands over the one below it, though the last lies 60 mm aside from the first."""
     leaning = [(slice(20 * n, 20 * n + 14), slice(20, 35), slice(30 + 10 * n, 45 + 10 * n)) for n in range(4)]

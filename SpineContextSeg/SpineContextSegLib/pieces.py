@@ -13,6 +13,9 @@ LEAST_PIECE_ML = 2.0
 # How far to the side the middle of one piece may lie from that of its neighbor at the same height: a loose spinous
 # process lies 40 mm from the middle of its vertebra, the head of a femur or a humerus 80 mm and more from the spine.
 REACH_MM = 45.0
+# Beyond a gap of three small vertebrae the column goes on with a whole one, or it has ended: what lies there belongs to
+# a hip or the skull.
+FAR_MM, LEAST_FAR_ML = 60.0, 10.0
 # How much further for each mm of height between two pieces: a column leaning by 35 degrees.
 LEAN = 0.7
 # Canal and discs lie against bone; a gap of two voxels is blur.
@@ -74,7 +77,7 @@ def keep_column(
         # The nearest in height comes first: the pieces between two that lie far apart say where the column leads.
         gap, aside, number = min((*_apart(piece, column), n) for n, piece in enumerate(rest))
         piece = rest.pop(number)
-        if aside <= REACH_MM + LEAN * gap:
+        if aside <= REACH_MM + LEAN * gap and (gap <= FAR_MM or piece.voxels * voxel_ml >= LEAST_FAR_ML):
             column.append(piece)
     kept = np.isin(components, [piece.label for piece in column])
     _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
