@@ -12,8 +12,11 @@ from safetensors.torch import load_file, save_file
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import list_models, load_model, read_card, register_model, user_models_folder
+from SpineContextSegLib.network import SCALE, full_precision
 from SpineContextSegLib.runtime import choose_runtime
+from Training import export as export_module
 from Training.export import export, main
+from Training.quantize import quantize, with_int8
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +167,25 @@ def test_export_writes_two_files_of_the_same_network(exported):
     np.testing.assert_allclose(by_torch, expected, atol=5e-3)  # the rounding to half precision
 
 
-def test_full_size_export_stays_small(tmp_path):
+def test_large_convolutions_are_stored_once_in_8_bits(tmp_path):
     architecture = {"name": "SpineContextResUNet", "base_filters": 16, "in_channels": 1, "out_channels": 8}
-    folder = tmp_path / "full"
-    export(random_network(base_filters=16).state_dict(), card_content(architecture=architecture), folder)
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 12_000_000
+    network = random_network(base_filters=16)
+    model = export(network.state_dict(), card_content(architecture=architecture), tmp_path / "full")
+    window = np.random.default_rng(0).uniform(-1, 1, (1, 1, *model.card.roi_size)).astype(np.float32)
+    with_8_bits = with_int8(model, *quantize(model, [window]), tmp_path / "both")
+    assert sum(file.stat().st_size for file in with_8_bits.folder.iterdir()) < 2_400_000
+
+    stored = load_file(with_8_bits.folder / "model.safetensors")
+    assert stored["bottleneck.d8.weight"].dtype == stored["up3.weight"].dtype == torch.int8
+    for key in ("bottleneck.d8.weight", "up3.weight"):
+        folded = export_module._without_batch_norm(network)[key].float()
+        assert ((full_precision(stored)[key] - folded).abs() <= 0.51 * stored[key + SCALE]).all()
+    both = (choose_runtime(with_8_bits, name, "cpu", 1, "fp32") for name in ("torch", "openvino"))
+    by_torch, by_openvino = (runtime(window) for runtime in both)
+    np.testing.assert_allclose(by_torch, by_openvino, atol=1e-4)
+    with torch.inference_mode():
+        expected = torch.softmax(network(torch.from_numpy(window)), 1).numpy()
+    np.testing.assert_allclose(by_torch, expected, atol=0.05)
 
 
 def test_export_refuses_weights_that_half_precision_cannot_hold(tmp_path):

@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import Model, write_model
 from SpineContextSegLib.network import (
     OPENVINO_CONSTANTS,
+    SCALE,
     Activation,
     ContextEncoder,
     fold_batch_norm,
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     import openvino
 
 _HELPERS = "locator", "namer"
+# Convolutions with fewer weights cost no space worth rounding them.
+_LARGE = 10_000
+# Bytes; numbers are read where they lie.
+_ALIGNED = 8
 _NO_HELPERS: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -46,10 +51,10 @@ def export(
 ) -> Model:
     """Write a model's folder.
 
-    Batch norms are folded into the convolutions first and the result is rounded to half precision, so that both files
-    hold the same network to the last bit: the safetensors in the published form with batch norms that do nothing, the
-    IR without them and with the activation in it. It takes its weights out of the safetensors, where they are stored
-    once, as float16; both run in float32.
+    Batch norms are folded into the convolutions first and the result is rounded: large convolutions to 8 bits with a
+    scale for each output channel, the rest to half precision, so that both files hold the same network to the last bit:
+    the safetensors in the published form with batch norms that do nothing, the IR without them and with the activation
+    in it. It takes its weights out of the safetensors, where they are stored once; both run in float32.
 
     Args:
         state: the network's state dict, in the published form.
@@ -62,15 +67,15 @@ def export(
         ValueError: when a weight isn't finite in half precision.
     """
     parsed = ModelCard.from_dict({key: value for key, value in card.items() if key != "weights"})
-    half = _without_batch_norm(network_from_state(state, network_for(parsed)))
-    for key, value in half.items():
+    rounded = _in_8_bits(_without_batch_norm(network_from_state(state, network_for(parsed))), network_for(parsed))
+    for key, value in rounded.items():
         if not torch.isfinite(value).all():
             raise ValueError(f"The weight {key} isn't finite in half precision.")
-    network = network_from_state(half, network_for(parsed))
+    network = network_from_state(rounded, network_for(parsed))
     activation = Activation(parsed.activation, len(parsed.classes), parsed.out_channels)
     outputs = nn.Sequential(fold_batch_norm(network), activation)
-    ir = openvino_ir(outputs, (1, parsed.in_channels, *parsed.roi_size))
-    xml, stored = _stored_once(*ir, {key: value.contiguous() for key, value in half.items()})
+    ir = openvino_ir(outputs, (1, parsed.in_channels, *parsed.roi_size), rounded)
+    xml, stored = _stored_once(*ir, {key: value.contiguous() for key, value in rounded.items()})
     weights = {
         "safetensors": ("model.safetensors", stored),
         "openvino.xml": ("model.xml", xml),
@@ -96,9 +101,26 @@ def _without_batch_norm(network: ContextEncoder) -> dict[str, Tensor]:
     return state
 
 
+def _in_8_bits(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The state dict of a network with the weights of its large convolutions as int8, and their scales.
+
+    As NNCF rounds weights (symmetric, -127 to 127, for each output channel), so that the 8-bit IR has the same ones.
+    """
+    result = dict(state)
+    for name, module in network.named_modules():
+        key = f"{name}.weight"
+        if isinstance(module, (nn.Conv3d, nn.ConvTranspose3d)) and state[key].numel() >= _LARGE:
+            weight, channel = state[key].float(), int(isinstance(module, nn.ConvTranspose3d))
+            largest = weight.abs().amax([axis for axis in range(weight.ndim) if axis != channel], keepdim=True)
+            scale = torch.where(largest > 0, largest / 127, 1.0).half()
+            result[key], result[key + SCALE] = (weight / scale.float()).round().clamp(-127, 127).char(), scale
+    return result
+
+
 @torch.inference_mode()
-def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, bytes]:
-    """The network as OpenVINO IR for inputs of this shape, weights as float16: the content of its .xml and its .bin.
+def openvino_ir(network: nn.Module, shape: tuple[int, ...], state: dict[str, Tensor]) -> tuple[bytes, bytes]:
+    """The network as OpenVINO IR for inputs of this shape: the content of its .xml and its .bin. Weights are those that
+    `state` holds, as whole numbers where they are so there, the rest float16.
 
     Goes through the PyTorch front end itself: `openvino.convert_model` would start telemetry.
     """
@@ -112,6 +134,7 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
     converted = front_end.convert(front_end.load(decoder))
     converted.reshape(list(shape))
     fold_constants(converted)
+    _as_whole_numbers(converted, state)
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "model.xml"
         openvino.save_model(converted, xml, compress_to_fp16=True)
@@ -121,16 +144,55 @@ def openvino_ir(network: nn.Module, shape: tuple[int, ...]) -> tuple[bytes, byte
 def _stored_once(xml: bytes, binary: bytes, state: dict[str, Tensor]) -> tuple[bytes, bytes]:
     """An IR whose constants lie in a safetensors file: the new .xml, and that file with `state` and what else the IR
     needs, a few whole numbers under OPENVINO_CONSTANTS."""
+    tree, constants = _constants(xml, binary)
+    others = _together(constants.values(), save(state)) or bytes(_ALIGNED)
+    stored = save(state | {OPENVINO_CONSTANTS: torch.frombuffer(bytearray(others), dtype=torch.int64)})
+    for place, constant in constants.items():
+        place.set("offset", str(stored.index(constant)))
+    return _text(tree), stored
+
+
+def shared_with(stored: bytes, xml: bytes, binary: bytes) -> tuple[bytes, bytes]:
+    """An IR without the constants that a file holds already: the new .xml and .bin. It is read from the .bin with that
+    file behind it."""
+    tree, constants = _constants(xml, binary)
+    own = _together(constants.values(), stored)
+    for place, constant in constants.items():
+        found = own.find(constant)
+        place.set("offset", str(found if found >= 0 else len(own) + stored.index(constant)))
+    return _text(tree), own
+
+
+def _constants(xml: bytes, binary: bytes) -> tuple[ElementTree.Element, dict[ElementTree.Element, bytes]]:
+    """The tree of an IR, and the constants in it by the elements that say where they are."""
     tree = ElementTree.fromstring(xml)
-    places = [layer.find("data").attrib for layer in tree.iter("layer") if layer.get("type") == "Const"]
-    constants = [binary[int(place["offset"]) :][: int(place["size"])] for place in places]
-    weights = save(state)
-    others = b"".join(dict.fromkeys(constant for constant in constants if constant not in weights))
-    padded = bytearray(others.ljust(-(-max(len(others), 1) // 8) * 8, b"\0"))
-    stored = save(state | {OPENVINO_CONSTANTS: torch.frombuffer(padded, dtype=torch.int64)})
-    for place, constant in zip(places, constants):
-        place["offset"] = str(stored.index(constant))
-    return ElementTree.tostring(tree, xml_declaration=True, encoding="utf-8"), stored
+    places = [layer.find("data") for layer in tree.iter("layer") if layer.get("type") == "Const"]
+    return tree, {place: binary[int(place.get("offset")) :][: int(place.get("size"))] for place in places}
+
+
+def _together(constants: Iterable[bytes], stored: bytes) -> bytes:
+    """Each of the constants that `stored` lacks, one behind the other."""
+    lacking = dict.fromkeys(constant for constant in constants if constant not in stored)
+    return b"".join(constant + bytes(-len(constant) % _ALIGNED) for constant in lacking)
+
+
+def _text(tree: ElementTree.Element) -> bytes:
+    return ElementTree.tostring(tree, xml_declaration=True, encoding="utf-8")
+
+
+def _as_whole_numbers(network: openvino.Model, state: dict[str, Tensor]) -> None:
+    """Put int8 times scale in the place of weights that are stored so, in place."""
+    openvino = import_openvino()
+    from openvino import opset13 as ops
+    from openvino.utils import replace_node
+
+    stored = {key.removesuffix(SCALE): scale for key, scale in state.items() if key.endswith(SCALE)}
+    by_content = {(state[key] * scale.float()).numpy().tobytes(): (state[key], scale) for key, scale in stored.items()}
+    for node in network.get_ops():
+        if node.get_type_name() == "Constant" and (found := by_content.get(node.get_data().tobytes())):
+            whole, scale = (ops.constant(part.contiguous().numpy()) for part in found)
+            factors = (ops.convert(part, openvino.Type.f32) for part in (whole, scale))
+            replace_node(node, ops.multiply(*factors))
 
 
 def fold_constants(network: openvino.Model) -> None:

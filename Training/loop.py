@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from SpineContextSegLib.network import full_precision
+
 from . import checkpoint
 
 WEIGHTS_FILE = "network.safetensors"
@@ -92,7 +94,7 @@ def run(
 
 def start_from(network: nn.Module, state: dict[str, Tensor]) -> None:
     """Take over weights, those that the network has too. Outputs that they lack stay as they were drawn."""
-    own = network.state_dict()
+    own, state = network.state_dict(), full_precision(state)
     for key in own.keys() & state.keys():
         if own[key].shape == state[key].shape:
             own[key] = state[key]

@@ -35,7 +35,7 @@ from SpineContextSegLib.runtime.openvino_runtime import import_openvino
 from SpineContextSegLib.scores import BINARY
 
 from .calibration import draw_windows
-from .export import fold_constants
+from .export import fold_constants, shared_with
 from .generated_scans import generated_scan
 from .labelled_scans import labels_of
 
@@ -70,7 +70,8 @@ def calibration_windows(card: ModelCard, real: Iterable[Path], generated: int) -
 
 
 def quantize(model: Model, windows: Iterable[np.ndarray]) -> tuple[bytes, bytes]:
-    """The model's OpenVINO IR in 8 bits, with activations' ranges from `windows`: the content of its .xml and .bin.
+    """The model's OpenVINO IR in 8 bits, with activations' ranges from `windows`: the content of its .xml and .bin. The
+    latter lacks the weights that the model's safetensors holds.
 
     Raises:
         InputRefused: the model has no IR, or it was changed.
@@ -98,7 +99,7 @@ def quantize(model: Model, windows: Iterable[np.ndarray]) -> tuple[bytes, bytes]
     with tempfile.TemporaryDirectory() as folder:
         xml = Path(folder) / "model.xml"
         openvino.save_model(quantized, xml, compress_to_fp16=False)
-        return xml.read_bytes(), xml.with_suffix(".bin").read_bytes()
+        return shared_with(model.read("safetensors"), xml.read_bytes(), xml.with_suffix(".bin").read_bytes())
 
 
 def import_nncf() -> ModuleType:

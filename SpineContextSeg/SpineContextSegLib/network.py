@@ -27,6 +27,8 @@ _DROPOUT = 0.2
 
 # What an OpenVINO IR needs beside the weights that it shares with the network, see `Training.export`.
 OPENVINO_CONSTANTS = "openvino.constants"
+# Weights that are stored as int8 have their scale beside them, of a shape that they can be multiplied with.
+SCALE = ".scale"
 
 
 class ResidualBlock(nn.Module):
@@ -187,6 +189,12 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return dict(content)
 
 
+def full_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict as it is stored -> as the network has it: whole numbers times their scale, and only its own keys."""
+    own = {key: value for key, value in state.items() if not key.endswith(SCALE) and key != OPENVINO_CONSTANTS}
+    return {key: value * state[key + SCALE].float() if key + SCALE in state else value for key, value in own.items()}
+
+
 def network_for(card: ModelCard) -> SpineContextResUNet | SpineContextLevels:
     """The untrained network that a card describes."""
     channels = card.in_channels, card.out_channels, card.base_filters
@@ -201,7 +209,7 @@ def network_from_state(state: dict[str, Tensor], network: Network) -> Network:
     Raises InputRefused when a key is missing, unknown or of another shape, and names the first one.
     """
     expected = network.state_dict()
-    state = {key: value for key, value in state.items() if key != OPENVINO_CONSTANTS}
+    state = full_precision(state)
     fault = next((f"{key} is missing" for key in expected if key not in state), None)
     fault = fault or next((f"{key} isn't part of it" for key in state if key not in expected), None)
     fault = fault or next(

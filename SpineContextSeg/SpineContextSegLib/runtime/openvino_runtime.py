@@ -59,7 +59,11 @@ class OpenVINORuntime:
         self._settings = SETTINGS if threads is None else SETTINGS | {"INFERENCE_NUM_THREADS": threads}
         self._core = openvino.Core()
         # From memory: OpenVINO's file functions fail on some non-ASCII paths, and what was verified is what is run.
-        weights = np.frombuffer(model.read(f"{IR[precision]}.bin"), np.uint8)
+        content = model.read(f"{IR[precision]}.bin")
+        if precision == "int8" and "safetensors" in model.card.weights:
+            # Where `Training.quantize` found the weights already.
+            content += model.read("safetensors")
+        weights = np.frombuffer(content, np.uint8)
         self._network = self._core.read_model(model.read(f"{IR[precision]}.xml"), openvino.Tensor(weights))
         outputs = self._network.output(0).partial_shape[1]
         if outputs != model.card.out_channels:
