@@ -17,6 +17,7 @@ from SpineContextSegLib.labels import (
     VERTEBRA_LEVEL_UNKNOWN,
 )
 from SpineContextSegLib.levels import LOOKS_LIKE, ORDER
+from SpineContextSegLib.refine import OFFSET_STEP_MM
 from SpineContextSegLib.resampling import labels_on_grid
 from SpineContextSegLib.volume import Grid, Volume
 from Training.anatomy.generate import generate
@@ -176,6 +177,24 @@ def test_segments_of_the_sacrum_become_sacrum(trunk):
     assert DISC_OFFSET + SACRUM not in array and DISC_OFFSET + 24 in array
     lowest = usual == column.levels.values[-1]
     assert (array[lowest] == SACRUM).all() and not (array == VERTEBRA_LEVEL_UNKNOWN).any()
+
+
+def test_what_lies_below_the_sacrum_is_no_vertebra(trunk):
+    """A block as large as a small vertebra before the lower half of the sacrum, as of gut in an MR."""
+    spine, look = trunk
+    probabilities = {value: array.copy() for value, array in spine.probabilities.items()}
+    offsets = spine.offsets.copy()
+    low, _, _ = np.argwhere(probabilities[SACRUM] > 0).min(0)
+    k, j, i = np.argwhere(probabilities[SACRUM][: low + 8] > 0).mean(0).astype(int)
+    block = slice(k - 3, k + 3), slice(j + 8, j + 14), slice(i - 3, i + 3)
+    assert not any(array[block].any() for array in probabilities.values())
+    probabilities[VERTEBRA_LEVEL_UNKNOWN][block] = 255
+    ways = np.array([k - 0.5, j + 10.5, i - 0.5])[:, None, None, None] - np.indices(spine.grid.shape)
+    for axis in range(3):
+        offsets[axis][block] = np.rint(ways[2 - axis][block] * 4.0 / OFFSET_STEP_MM)
+    usual, column = named(spine, look)
+    array, same = named(replace(spine, probabilities=probabilities, offsets=offsets), look)
+    assert same.levels.values == column.levels.values and np.array_equal(array, usual)
 
 
 def test_sacrum_above_the_last_gap_is_vertebra(trunk):

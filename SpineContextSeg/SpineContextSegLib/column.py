@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .instances import numbers_at, single_vertebrae
+from .instances import Vertebrae, numbers_at, single_vertebrae
 from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import LOOKS_LIKE, ORDER, Levels, read_levels
 from .pieces import HALF
@@ -61,9 +61,9 @@ def name_vertebrae(
 ) -> Column | None:
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
-    Pieces of the sacrum that were taken for vertebrae become sacrum, sacrum far above it vertebra, and skull or hips
-    background. None where no single vertebra is among what was found; where a third of it looks like none, it stays as
-    it is.
+    Pieces of the sacrum that were taken for vertebrae become sacrum, sacrum far above it vertebra, and skull, hips or
+    what else lies beside the sacrum background. None where no single vertebra is among what was found; where a third
+    of it looks like none, it stays as it is.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
@@ -74,7 +74,8 @@ def name_vertebrae(
     vertebrae = single_vertebrae(spine)
     looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
     none = 1 - np.sum(list(looks.values()), axis=0) if looks else np.ones(0)
-    kept = _from_first_to_last(none < _CERTAINLY_NONE)
+    of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
+    kept = _from_first_to_last((none < _CERTAINLY_NONE) & (of_sacrum | ~_below_sacrum(vertebrae, spine)))
     if not kept.any() or np.mean(none[kept] > 0.5) > _MOST_OF_NONE:
         return None
     centers = vertebrae.centers[kept]
@@ -104,6 +105,17 @@ def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
     return np.logical_or.accumulate(vertebra) & np.logical_or.accumulate(vertebra[::-1])[::-1]
 
 
+def _below_sacrum(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:
+    """(n,) bool, whether a supposed vertebra lies below the middle of the sacrum: gut or hip. All of them together are
+    less than the sacrum, or it is the sacrum that lies where none can be."""
+    sacrum = _sacrum_voxels(spine)
+    middle = np.median(spine.grid.world(sacrum[:, ::-1])[:, 2]) if len(sacrum) else -np.inf
+    below = vertebrae.centers[:, 2] < middle
+    bone = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
+    voxels = np.bincount(vertebrae.numbers[bone], minlength=len(below) + 1)[1:]
+    return below & (voxels[below].sum() < len(sacrum))
+
+
 def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """How many of the centers (n, 3), from top to bottom, lie above each point (m, 3), measured along the column."""
     if len(centers) < 2:
@@ -131,12 +143,17 @@ def level_above(value: int) -> int:
 
 def _sacrum_follows(centers: np.ndarray, spine: Spine) -> bool:
     """Whether the sacrum lies directly below the last vertebra."""
-    sacrum = np.argwhere(spine.probabilities[SACRUM] >= HALF) if SACRUM in spine.probabilities else np.zeros((0, 3))
+    sacrum = _sacrum_voxels(spine)
     if not len(centers) or len(sacrum) * spine.grid.voxel_volume_mm3 / 1000 < _LEAST_SACRUM_ML:
         return False
     way = np.linalg.norm(spine.grid.world(sacrum[:, ::-1]) - centers[-1], axis=1).min()
     gap = np.linalg.norm(centers[-1] - centers[-2]) * _SACRUM_WITHIN if len(centers) > 1 else _ALONE_WITHIN_MM
     return bool(way <= gap)
+
+
+def _sacrum_voxels(spine: Spine) -> np.ndarray:
+    """(n, 3) indices (k, j, i)."""
+    return np.argwhere(spine.probabilities[SACRUM] >= HALF) if SACRUM in spine.probabilities else np.zeros((0, 3))
 
 
 def _labelled(labels: Volume):

@@ -16,7 +16,7 @@ _SMALL = 0.35
 def ghosts(inside: np.ndarray, grid: Grid, centers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Which supposed vertebrae, from top to bottom, are none: no bone in the middle, and much less than a neighbor.
 
-    A middle that lies beyond the scan says nothing. That of a C1 lies in the dens, so there is bone in it, too.
+    The first and the last one stay: the scan may end in them, and a C1 has little bone in its middle.
 
     Args:
         inside: bool (k, j, i) on `grid`, vertebra.
@@ -26,13 +26,14 @@ def ghosts(inside: np.ndarray, grid: Grid, centers: np.ndarray, sizes: np.ndarra
     Returns:
         (n,) bool
     """
-    padded = np.concatenate([[0], sizes, [0]])
-    small = sizes < _SMALL * np.maximum(padded[:-2], padded[2:])
-    return small & (_bone_share(inside, grid, centers) < _LEAST_BONE)
+    result = np.zeros(len(sizes), bool)
+    small = sizes[1:-1] < _SMALL * np.maximum(sizes[:-2], sizes[2:])
+    result[1:-1] = small & (_bone_share(inside, grid, centers[1:-1]) < _LEAST_BONE)
+    return result
 
 
 def _bone_share(inside: np.ndarray, grid: Grid, centers: np.ndarray) -> np.ndarray:
-    """(n,) part of the places around each center that lies in bone; 1 where most of them lie beyond the scan."""
+    """(n,) part of the places around each center that lies in bone."""
     step = np.arange(-_CORE_MM, _CORE_MM + 1)
     ball = np.stack(np.meshgrid(step, step, step), -1).reshape(-1, 3)
     ball = ball[(ball**2).sum(1) <= _CORE_MM**2]
@@ -40,5 +41,4 @@ def _bone_share(inside: np.ndarray, grid: Grid, centers: np.ndarray) -> np.ndarr
     indices = np.rint(places[..., ::-1]).astype(int)
     seen = ((indices >= 0) & (indices < grid.shape)).all(-1)
     clipped = np.clip(indices, 0, np.array(grid.shape) - 1)
-    bone = inside[tuple(np.moveaxis(clipped, -1, 0))] & seen
-    return np.where(seen.mean(1) > 0.5, bone.sum(1) / np.maximum(seen.sum(1), 1), 1.0)
+    return (inside[tuple(np.moveaxis(clipped, -1, 0))] & seen).mean(1)
