@@ -16,7 +16,6 @@ from pathlib import Path
 
 from safetensors.torch import load, load_file
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from SpineContextSegLib.errors import Incomplete, InputRefused
@@ -30,6 +29,7 @@ from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
 from SpineContextSegLib.volume import Volume
 
+from .average import average
 from .classes import CLASSES
 from .export import export
 from .generated_patches import anatomy_file, store
@@ -155,15 +155,10 @@ def _trained(model: Model, taught: list[Path], work: Path, steps: int) -> Path:
 
 
 def _halfway(base: Model, learnt: Path) -> dict[str, Tensor]:
-    """The mean of the weights before and after: keeps most of what was learnt and loses half of what is forgotten
-    (Wortsman et al., Robust fine-tuning of zero-shot models, arXiv 2109.01903)."""
-    networks = [SpineContextResUNet(1, base.card.out_channels, base.card.base_filters) for _ in range(2)]
-    start_from(networks[0], load(base.read("safetensors")))
-    networks[1].load_state_dict(load_file(learnt))
-    mean = AveragedModel(networks[0], use_buffers=True)
-    for network in networks:
-        mean.update_parameters(network)
-    return mean.module.state_dict()
+    """Half of what is forgotten comes back that way, and most of what was learnt stays, see `average`."""
+    network = SpineContextResUNet(1, base.card.out_channels, base.card.base_filters)
+    start_from(network, load(base.read("safetensors")))
+    return average(network.state_dict(), load_file(learnt), 0.5)
 
 
 def _packed(
