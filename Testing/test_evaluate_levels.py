@@ -17,7 +17,7 @@ from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
 from Training.confusion_picture import confusion, draw_confusion
-from Training.evaluate_levels import report, run_once, score
+from Training.evaluate_levels import main, report, run_once, score
 from Training.generated_scans import GeneratedScan
 from Training.level_scans import MISLEADING, NOTHING, SEEN, anchor, level_scan, seen_part, variants
 from Training.level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
@@ -198,10 +198,17 @@ def test_the_journal_is_gone_on_with(scans, tmp_path):
     assert again["refused"] == scans[4] and again["nothing"] is None
 
 
-def test_a_model_without_levels_is_refused():
-    unknown = SimpleNamespace(labels=column([1]), report=lambda: {"levels": None}, seconds={}, model="old 0.2")
-    with pytest.raises(InputRefused, match="old 0.2 doesn't tell vertebrae apart"):
-        score("scan", {}, lambda: unknown, column(TRUTH))
+def test_what_was_not_named_is_nothing_found():
+    unknown = SimpleNamespace(labels=column([1]), report=lambda: {"levels": None}, seconds={})
+    scan = score("scan", {}, lambda: unknown, column(TRUTH))
+    assert scan.levels.identified == 0 and scan.certain is False and scan.confidence == 0
+    assert scan.dice["Vertebrae"] > 0
+
+
+def test_without_levels_there_is_nothing_to_evaluate(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["evaluate", "--model", str(tiny_model), "--output", str(tmp_path / "out")])
+    with pytest.raises(InputRefused, match="doesn't tell vertebrae apart"):
+        main()
     with pytest.raises(InputRefused, match="labels of scan don't"):
         score("scan", {}, lambda: result_of(TRUTH), column([1]))
 

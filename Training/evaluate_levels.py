@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from SpineContextSegLib.column import UNNAMED
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import Identification
@@ -56,7 +57,7 @@ def score(
         numbering: of the truth, see `evaluate.Numbering`.
 
     Raises:
-        InputRefused: the model or the truth doesn't tell vertebrae apart.
+        InputRefused: the truth doesn't tell vertebrae apart.
     """
     try:
         result = segmented()
@@ -66,7 +67,7 @@ def score(
         return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {}, dice)
     verdict = result.report()["levels"]
     if verdict is None:
-        raise InputRefused(f"{result.model} doesn't tell vertebrae apart: there are no levels to evaluate.")
+        verdict = {"certain": False, "confidence": 0.0, "reason": UNNAMED}
     levels = _identified(result.labels, truth, numbering, name)
     return ScoredScan(
         name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds,
@@ -126,6 +127,8 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     model = load_model(arguments.model)
+    if model.card.offset_unit_mm is None:
+        raise InputRefused(f"{model.card.name} doesn't tell vertebrae apart: there are no levels to evaluate.")
     runtime = choose_runtime(model, threads=arguments.threads)
     helpers = choose_helpers(model, threads=arguments.threads)
 

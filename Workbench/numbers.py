@@ -13,19 +13,18 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "smoothing_mm": (1, 20),
     "opacity": (0, 1),
 }
-"""Name in the page's state -> least and greatest. What depends on the scan has them in the page's state, in a list that
-is named like it: `limits` in `limits_bounds`."""
+"""Name in the page's state -> least and greatest; those of `limits` depend on the scan."""
 
 
-def bounded(state: Any, name: str) -> Any:
-    """What the page's state says for a name that has bounds, number or list of numbers, held to them.
+def bounded(state: Any, name: str, bounds: tuple[float, float] | None = None) -> Any:
+    """What the page's state says for a name, number or list of numbers, held to `bounds` or those of `BOUNDS`.
 
     What had to be changed is changed on the page, too.
 
     Raises:
         InputRefused: it is no number, as a field that was emptied.
     """
-    least, greatest = BOUNDS.get(name) or state[f"{name}_bounds"]
+    least, greatest = bounds or BOUNDS[name]
     given = state[name]
     try:
         # A field sends what was typed, as text.

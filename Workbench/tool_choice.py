@@ -12,7 +12,7 @@ from SpineContextSegLib.views import display_range
 from .editing import Editing, Tool
 from .numbers import BOUNDS, bounded
 
-_LIMITS_HU, _BONE_HU = [-200, 3000], [200, 3000]
+_LIMITS_HU, _BONE_HU = (-200, 3000), (200, 3000)
 
 
 class ToolChoice:
@@ -20,14 +20,15 @@ class ToolChoice:
 
     def __init__(self, editing: Editing, state: PageState) -> None:
         self._editing, self._state = editing, state
+        self._bounds = _LIMITS_HU
 
     def fit(self, scan: np.ndarray) -> None:
         """Offer limits that make sense among the values of a scan: bone of a CT, what an MR shows as gray."""
         if has_hounsfield_units(scan):
-            bounds, limits, unit = _LIMITS_HU, _BONE_HU, "HU"
+            self._bounds, limits, unit = _LIMITS_HU, _BONE_HU, "HU"
         else:
-            bounds, limits, unit = [0, max(float(np.nanmax(scan)), 1.0)], list(display_range(scan)), "signal"
-        self._state.update({"limits_bounds": bounds, "limits": limits, "limits_unit": unit})
+            self._bounds, limits, unit = (0, max(float(np.nanmax(scan)), 1.0)), display_range(scan), "signal"
+        self._state.update({"limits_bounds": list(self._bounds), "limits": list(limits), "limits_unit": unit})
 
     def choose(self, name: str) -> None:
         """A `Tool`; the one that is in use is put down."""
@@ -43,7 +44,7 @@ class ToolChoice:
         """A scene that was emptied has forgotten the sizes."""
         state = self._state
         self._editing.set_brush(bounded(state, "brush_mm"), bool(state.sphere))
-        self._editing.limit_to(*bounded(state, "limits"), bool(state.limited))
+        self._editing.limit_to(*bounded(state, "limits", self._bounds), bool(state.limited))
         self._editing.cut_away_outside(bool(state.keep_inside))
 
     def resize_brush(self, factor: float) -> None:
