@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -187,11 +188,14 @@ def _as_whole_numbers(network: openvino.Model, state: dict[str, Tensor]) -> None
     from openvino.utils import replace_node
 
     stored = {key.removesuffix(SCALE): scale for key, scale in state.items() if key.endswith(SCALE)}
-    by_content = {(state[key] * scale.float()).numpy().tobytes(): (state[key], scale) for key, scale in stored.items()}
+    parts = [(state[key].contiguous().numpy(), scale.numpy()) for key, scale in stored.items()]
+    # Weights of other shapes may hold the same numbers, such as zeros.
+    by_content = {(whole.shape, (whole * scale.astype(np.float32)).tobytes()): (whole, scale) for whole, scale in parts}
     for node in network.get_ops():
-        if node.get_type_name() == "Constant" and (found := by_content.get(node.get_data().tobytes())):
-            whole, scale = (ops.constant(part.contiguous().numpy()) for part in found)
-            factors = (ops.convert(part, openvino.Type.f32) for part in (whole, scale))
+        if node.get_type_name() != "Constant":
+            continue
+        if found := by_content.get((tuple(node.get_output_shape(0)), node.get_data().tobytes())):
+            factors = (ops.convert(ops.constant(part), openvino.Type.f32) for part in found)
             replace_node(node, ops.multiply(*factors))
 
 
