@@ -18,15 +18,13 @@ from SpineContextSegLib.model import load_model, write_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.runtime import choose_runtime
-from SpineContextSegLib.runtime.eight_bit import has_dot_products
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.no_network import BLOCK
 from Training.calibration import draw_windows
 from Training.export import export
-from Training.quantize import Comparison, main, quantize, table, with_int8
-
-needs_dot_products = pytest.mark.skipif(not has_dot_products(), reason="the processor has no 8-bit dot products")
+from Training import quantize as quantization
+from Training.quantize import Comparison, in_8_bits, main, quantize, table, with_int8
 
 
 def labels_of(scan) -> Volume:
@@ -108,7 +106,6 @@ print(json.dumps([tried, "openvino_telemetry" in sys.modules]))
     assert json.loads(done.stdout.splitlines()[-1]) == [[], False]
 
 
-@needs_dot_products
 def test_the_command(tiny_model, sample_scan, tmp_path, capsys):
     """Both precisions on a scan with labels: the same spine, the figures in the card and on the screen."""
     scan = tmp_path / "scan.nii.gz"
@@ -123,11 +120,10 @@ def test_the_command(tiny_model, sample_scan, tmp_path, capsys):
     assert figures["agreement"] > 0.97 and abs(figures["dice_int8"] - figures["dice_fp32"]) < 0.02
     assert "| scan | Dice fp32 | Dice int8 | agreement |" in capsys.readouterr().out
     volume, _ = read_volume(scan)
-    result = segment(volume, model, choose_runtime(model, "openvino", "cpu", 1, "int8"))
+    result = segment(volume, model, in_8_bits(model, 1))
     assert result.volumes_ml[1] > 10
 
 
-@needs_dot_products
 def test_a_network_that_names_is_quantized_without_a_comparison(namer, sample_scan, tmp_path, capsys):
     scan = tmp_path / "scan.nii.gz"
     write_volume(sample_scan.volume, scan)
@@ -136,7 +132,7 @@ def test_a_network_that_names_is_quantized_without_a_comparison(namer, sample_sc
     assert "| scan |" not in capsys.readouterr().out
     windows = np.random.default_rng(0).uniform(-1, 1, (2, 1, *namer.card.roi_size)).astype(np.float32)
     quantized = load_model(tmp_path / "out")
-    both = [choose_runtime(quantized, "openvino", "cpu", 1, precision)(windows) for precision in ("fp32", "int8")]
+    both = [each(windows) for each in (choose_runtime(quantized, "openvino", "cpu", 1, "fp32"), in_8_bits(quantized, 1))]
     assert both[0].shape == both[1].shape == (2, 26) and np.allclose(both[1].sum(1), 1, atol=1e-3)
 
 
@@ -150,6 +146,15 @@ def test_helpers_come_along(model, tmp_path):
     assert written.read("openvino_int8.bin") == b"bin"
 
 
+def test_without_dot_products_8_bits_are_emulated(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantization, "has_dot_products", lambda: False)
+    quantized = with_int8(model, *quantize(model, windows()), tmp_path / "tiny")
+    exact, rounded = (each(windows()[0]) for each in (choose_runtime(quantized, precision="fp32"), in_8_bits(quantized)))
+    assert 1e-4 < np.abs(rounded - exact).max() < 0.1
+
+
 def test_the_table():
+    emulated = table({"chest": Comparison(0.9, 0.8991, 0.995, 100.04, None)}).splitlines()
+    assert emulated[-1] == "| chest | 0.9000 | 0.8991 | 0.9950 | 100.0 | emulated |"
     lines = table({"chest": Comparison(0.9, 0.8991, 0.995, 100.04, 25.0)}).splitlines()
     assert lines[-1] == "| chest | 0.9000 | 0.8991 | 0.9950 | 100.0 | 25.0 |" and len(lines) == 3

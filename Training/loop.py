@@ -19,6 +19,7 @@ from tqdm import tqdm
 from SpineContextSegLib.network import full_precision
 
 from . import checkpoint
+from .unfold import unfold
 
 WEIGHTS_FILE = "network.safetensors"
 LOG_EVERY = 25
@@ -93,7 +94,8 @@ def run(
 
 
 def start_from(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Take over weights, those that the network has too. Outputs that they lack stay as they were drawn."""
+    """Take over weights, those that the network has too, in a form fit for training (see `unfold`). Outputs that they
+    lack stay as they were drawn."""
     own, state = network.state_dict(), full_precision(state)
     for key in own.keys() & state.keys():
         if own[key].shape == state[key].shape:
@@ -102,6 +104,7 @@ def start_from(network: nn.Module, state: dict[str, Tensor]) -> None:
             rows = min(len(own[key]), len(state[key]))
             own[key][:rows] = state[key][:rows]
     network.load_state_dict(own)
+    unfold(network)
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from SpineContextSegLib.model import read_card
 
+from .anatomy.plan import REGIONS, draw_plan
 from .generated_patches import anatomy_file, store
 from .train import CARD
 
@@ -24,12 +25,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--regions", nargs="+", choices=REGIONS, help="of these seeds, only those that show one of these")
     parser.add_argument("--card", type=Path, default=CARD, help="card of the network that is trained: its spacing")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     spacing = read_card(arguments.card).spacing_mm[0]
-    for seed in tqdm(range(arguments.first_seed, arguments.first_seed + arguments.count), unit="body"):
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
+    if arguments.regions:
+        seeds = [seed for seed in seeds if draw_plan(seed).region in arguments.regions]
+    for seed in tqdm(seeds, unit="body"):
         if not anatomy_file(arguments.output, seed).exists():
             store(arguments.output, seed, spacing, arguments.device)
 

@@ -30,8 +30,9 @@ from SpineContextSegLib.model import CARD_FILE, Model, load_model, write_model
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
-from SpineContextSegLib.runtime import choose_helpers, choose_runtime
-from SpineContextSegLib.runtime.openvino_runtime import import_openvino
+from SpineContextSegLib.runtime import Runtime, choose_helpers, choose_runtime
+from SpineContextSegLib.runtime.eight_bit import has_dot_products
+from SpineContextSegLib.runtime.openvino_runtime import SETTINGS, OpenVINORuntime, import_openvino
 from SpineContextSegLib.scores import BINARY
 
 from .calibration import draw_windows
@@ -43,18 +44,20 @@ from .labelled_scans import labels_of
 FIRST_SEED = 8_000_000
 _WINDOWS_OF_REAL, _WINDOWS_OF_GENERATED = 8, 2
 _TELEMETRY = "openvino_telemetry"
+# OpenVINO then computes in float32 what it would in 8 bits, with the same rounding.
+_EMULATED = SETTINGS | {"LP_TRANSFORMS_MODE": False}
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Both precisions on one scan: binary Dice against the labels, Dice of one against the other, seconds of the
-    network."""
+    network; none where 8 bits were emulated."""
 
     dice_fp32: float
     dice_int8: float
     agreement: float
     seconds_fp32: float
-    seconds_int8: float
+    seconds_int8: float | None
 
 
 def calibration_windows(card: ModelCard, real: Iterable[Path], generated: int) -> Iterator[np.ndarray]:
@@ -131,23 +134,30 @@ def with_int8(model: Model, xml: bytes, binary: bytes, destination: Path) -> Mod
 def compare_precisions(model: Model, image: Path, numbering: str = "verse", threads: int | None = None) -> Comparison:
     """Segment a labelled scan in both precisions, as users do: with the model's helpers.
 
+    On a processor without 8-bit dot products the same rounding is emulated in float32.
     numbering: of the labels, see `evaluate.compare`.
-    Raises InputRefused on a processor without 8-bit dot products.
     """
     volume, _ = read_volume(image)
     reference = read_labels(labels_of(image))
     helpers = choose_helpers(model, "openvino", "cpu", threads)
+    runtimes = {"fp32": choose_runtime(model, "openvino", "cpu", threads, "fp32"), "int8": in_8_bits(model, threads)}
     results, dice = {}, {}
-    for precision in ("fp32", "int8"):
-        runtime = choose_runtime(model, "openvino", "cpu", threads, precision)
+    for precision, runtime in runtimes.items():
         results[precision] = segment(volume, model, runtime, **helpers)
         scores, _ = compare(results[precision].labels, reference, reference_numbering=numbering)
         dice[precision] = scores[BINARY].dice
     masks = (binary_spine(results[precision].labels.array) for precision in ("int8", "fp32"))
     return Comparison(
         dice["fp32"], dice["int8"], agreement(*masks, volume.grid).dice,
-        results["fp32"].seconds["network"], results["int8"].seconds["network"],
+        results["fp32"].seconds["network"], results["int8"].seconds["network"] if has_dot_products() else None,
     )  # fmt: skip
+
+
+def in_8_bits(model: Model, threads: int | None = None) -> Runtime:
+    """What runs a model in 8 bits, or does as if: in float32, slowly, where the processor's 8-bit sums would err."""
+    if has_dot_products():
+        return choose_runtime(model, "openvino", "cpu", threads, "int8")
+    return OpenVINORuntime(model, threads, "int8", _EMULATED)
 
 
 def table(comparisons: dict[str, Comparison]) -> str:
@@ -156,7 +166,7 @@ def table(comparisons: dict[str, Comparison]) -> str:
     for scan, c in comparisons.items():
         lines.append(
             f"| {scan} | {c.dice_fp32:.4f} | {c.dice_int8:.4f} | {c.agreement:.4f} "
-            f"| {c.seconds_fp32:.1f} | {c.seconds_int8:.1f} |"
+            f"| {c.seconds_fp32:.1f} | {'emulated' if c.seconds_int8 is None else f'{c.seconds_int8:.1f}'} |"
         )
     return "\n".join(lines)
 
@@ -165,7 +175,7 @@ def _record(comparisons: dict[str, Comparison], card: Path) -> None:
     """Put the figures into the card of a model."""
     content = json.loads(card.read_text(encoding="utf-8"))
     content["results"]["int8"] = {
-        scan: {name: round(value, 4) for name, value in asdict(comparison).items()}
+        scan: {name: round(value, 4) for name, value in asdict(comparison).items() if value is not None}
         for scan, comparison in comparisons.items()
     }
     card.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -15,6 +15,10 @@ from .spine import paint_spine
 from .thorax import paint_thorax
 
 DISC, SPINAL_CANAL = 4, 5
+# How far outside the bone its label ends, mm. Whoever labels a scan draws around what looks like bone, and blur widens
+# a thin cortex: on six labelled CTs outlines by a network ended 0.2 mm inside of the labels on average, on generated
+# bodies labelled exactly, which it had learnt from as well, 0.1 mm outside.
+LABEL_REACH_MM = 0.3
 
 
 @dataclass
@@ -52,7 +56,7 @@ def skeleton_arrays(canvas: BoneCanvas) -> tuple[torch.Tensor, torch.Tensor, tor
     bone = (0.5 - distance / spacing).clamp_(0, 1)
     near, far = (-distance - spacing / 2).clamp_(min=0), (-distance + spacing / 2).clamp_(min=1e-3)
     cortex = ((torch.minimum(far, canvas.cortex) - near) / (far - near)).clamp_(0, 1)
-    solid = bone >= 0.5
+    solid = distance <= LABEL_REACH_MM
     label, level = torch.where(solid, canvas.label, 0), torch.where(solid, canvas.level, 0)
     canal = ~solid & canvas.canal
     disc = ~solid & ~canvas.canal & (canvas.disc_level > 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -48,15 +48,18 @@ class OpenVINORuntime:
     device = "cpu"
     preferred_batch = 1
 
-    def __init__(self, model: Model, threads: int | None = None, precision: str = "fp32"):
-        """Read and verify the IR of a precision, "fp32" or "int8"; `threads` None leaves the number to OpenVINO.
+    def __init__(
+        self, model: Model, threads: int | None = None, precision: str = "fp32", settings: Mapping = SETTINGS
+    ):  # fmt: skip
+        """Read and verify the IR of a precision, "fp32" or "int8"; `threads` None leaves the number to OpenVINO;
+        `settings`: OpenVINO's, for the CPU.
 
         Raises InputRefused when a file is missing or isn't the one that the card names.
         """
         openvino = import_openvino()
         self.precision = precision
         self.warnings: list[str] = []
-        self._settings = SETTINGS if threads is None else SETTINGS | {"INFERENCE_NUM_THREADS": threads}
+        self._settings = dict(settings) | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})
         self._core = openvino.Core()
         # From memory: OpenVINO's file functions fail on some non-ASCII paths, and what was verified is what is run.
         content = model.read(f"{IR[precision]}.bin")
