@@ -187,6 +187,21 @@ def test_split_and_merge_undo_each_other(tmp_path, capsys):
     np.testing.assert_array_equal(read_labels(parts).array, labels.array)
 
 
+def test_a_column_named_from_the_sacrum_is_split_upward(tmp_path, capsys):
+    path = tmp_path / "spine.seg.nrrd"
+    write_segmentation(stack(T12, L1, L2, L3, L4, L5, SACRUM), path)
+    labels = read_labels(path)
+    run(capsys, path, "--merge", "L2", "L3", "-o", path)
+    run(capsys, path, "--this", "L4=L4", "-o", path)
+    # One plane above the lower of the two slabs.
+    k, j, i = np.argwhere(labels.array == L3).mean(0)
+    k = np.argwhere(labels.array == L3)[:, 0].max() + 1
+    point = [f"{x:.2f}" for x in labels.grid.world([i, j, k])]
+    shown, said = run(capsys, path, "--split", "L3", *point, "-o", path)
+    assert levels_in(shown) == ["T12", "L1", "L2", "L3", "L4", "L5", "Sacrum"] and not said
+    np.testing.assert_array_equal(read_labels(path).array, labels.array)
+
+
 def test_whoever_denies_a_t13_gets_a_column_without(tmp_path, capsys):
     path = tmp_path / "spine.nii.gz"
     write_segmentation(stack(T12, T13, L1, L2), path)

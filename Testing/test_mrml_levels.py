@@ -160,6 +160,18 @@ class TestMergingAndSplitting:
         assert list(our_values(node)) == [20, 21, 22]
         np.testing.assert_array_equal(labels_in(node, volume) == 22, column(20, 22) == 22)
 
+    def test_split_where_only_those_above_can_make_room(self, node, volume, levels):
+        state, before = now(node, volume), labels_in(node, volume)
+        levels.split(23, middle_of(node, "SpineContextSeg_23", volume), None, USUAL)
+        assert [vertebra.value for vertebra in levels.vertebrae] == [21, 22, 23, 24]
+        after, whole = labels_in(node, volume), before == 23
+        assert set(np.unique(after[whole])) == {22, 23}
+        for old, new in ((22, 21), (122, 121), (121, 120), (123, 123), (24, 24), (124, 124), (26, 26)):
+            np.testing.assert_array_equal(after[before == old], new)
+        assert_consistent(node)
+        levels.undo()
+        assert now(node, volume) == state
+
     def test_a_vertebra_under_another_is_cut_whole(self, node, volume, levels):
         """Where a segment on another layer hides a part of it."""
         hidden = column(*LUMBAR) == 23

@@ -213,6 +213,16 @@ class TestClicks:
         user.ui.splitButton.click()
         assert "L6" in user.notice() and levels(node) == [22, 23, 24, 25]
 
+    def test_split_of_a_column_that_ends_at_l5(self, user, node, volume):
+        point_at(volume, mask_of(node, "SpineContextSeg_23", volume))
+        for collapsed in (True, False):
+            user.ui.levelsCollapsibleButton.collapsed = collapsed
+        choose(user, "L4 vertebra")
+        user.ui.splitButton.click()
+        assert levels(node) == [21, 22, 23, 24] and not user.notice()
+        user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24]
+
     def test_points_and_table(self, user, node):
         user.ui.measureButton.click()
         points = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")

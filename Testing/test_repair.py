@@ -344,8 +344,6 @@ def test_a_single_vertebra_is_cut_level():
 
 def test_the_scans_own_column_sets_the_end():
     labels = column(GRIDS["lps"], [L4, L5, SACRUM])
-    assert "L5 can't be split, as no level" in refusal(lambda: split(labels, L5, middle_mm(labels, L5)))
-    assert "left for L5" in refusal(lambda: split(labels, L4, middle_mm(labels, L4)))
     parts = split(labels, L4, middle_mm(labels, L4), sequence=level_sequence(12, 6))
     assert order_of(parts) == [L4, L5, L6]
     with_l6 = column(GRIDS["lps"], [L3, L4, L6])
@@ -355,6 +353,38 @@ def test_the_scans_own_column_sets_the_end():
     no_t12 = column(GRIDS["lps"], [T11, L1, L2])
     eleven = split(no_t12, T11, middle_mm(no_t12, T11), sequence=level_sequence(11, 5))
     assert order_of(eleven) == [T11, L1, L2, L3]
+
+
+@pytest.mark.parametrize("name", ["lps", "sagittal_thick", "oblique", "sheared"])
+def test_levels_above_make_room_where_those_below_can_not(name):
+    """A column that was named from the sacrum after two vertebrae had been merged."""
+    truth = column(GRIDS[name], [T12, L1, L2, L3, L4, L5, SACRUM])
+    merged_two = merged(truth.array, [L3], L2)
+    mapping = renamed([T12, L1, L2, L4, L5], L5, L5, USUAL)
+    one = Volume(apply(merged_two, mapping), truth.affine)
+    assert order_of(one) == [L1, L2, L3, L4, L5]
+    parts = split(one, L3, middle_mm(truth, 100 + L2), AXIS)
+    assert order_of(parts) == [T12, L1, L2, L3, L4, L5]
+    for value in LEVEL_ORDER:
+        np.testing.assert_array_equal((parts.array == value)[truth.array == value], True)
+    for value in (100 + T12, 100 + L1, 100 + L3, 100 + L4, CANAL, 0):
+        np.testing.assert_array_equal(parts.array == value, truth.array == value)
+
+
+def test_above_as_below_a_free_level_is_taken_and_the_rest_stays():
+    truth = column(GRIDS["lps"], [T12, L4, L5])
+    parts = split(truth, L4, middle_mm(truth, L4))
+    assert order_of(parts) == [T12, L3, L4, L5]
+    # The disc above the topmost vertebra goes with the upper part.
+    with_disc = Volume(apply(truth.array, {T12: 0}), truth.affine)
+    parts = split(with_disc, L4, middle_mm(truth, L4))
+    np.testing.assert_array_equal(parts.array == 100 + T11, truth.array == 100 + T12)
+
+
+def test_a_split_without_room_at_either_end():
+    labels = column(GRIDS["upright"], USUAL, discs=False)
+    sentence = refusal(lambda: split(labels, L3, middle_mm(labels, L3)))
+    assert "L3 can't be split" in sentence and "left for C1 above nor for L5 below" in sentence
 
 
 def test_splits_that_can_not_be():

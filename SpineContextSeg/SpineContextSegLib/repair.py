@@ -181,7 +181,9 @@ def split(
     """Cuts the vertebra `which` in two at a plane.
 
     The part above keeps its value, the part below takes the next level. If another vertebra has that one, it and all
-    below it move on by one; they stay where the next level is free. The disc goes with the part above it.
+    below it move on by one; they stay where the next level is free. Where the column ends before that, as in a scan
+    that was named from the sacrum, the part below keeps its value, the part above takes the level before it, and those
+    above make room in the same way. The disc goes with the part above it.
 
     Args:
         point_mm: a point of the plane, (R, A, S).
@@ -201,7 +203,7 @@ def split(
         raise InputRefused("The plane to split at needs a point and a direction: give numbers in mm.")
     if normal @ upward < 0:
         normal = -normal
-    renames, below_level = _room_below(order, which, sequence_of(order) if sequence is None else sequence)
+    renames, lower_level = _room(order, which, sequence_of(order) if sequence is None else sequence)
     result = apply(labels.array, renames)
 
     def height(voxels: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -213,26 +215,53 @@ def split(
     lower = bone_height < 0
     if lower.all() or not lower.any():
         raise InputRefused(f"The plane doesn't cut {_name(which)}: put it through the middle of what is to be split.")
-    result[tuple(index[lower] for index in bone)] = below_level
+    result[tuple(index[lower] for index in bone)] = lower_level
     # A disc of which a part lies between the two, as where it wasn't seen that they are two, is of both.
     disc = _voxels(labels.array == DISC_OFFSET + which)
     under = height(disc) < bone_height[lower].mean()
-    result[tuple(index[under] for index in disc)] = DISC_OFFSET + below_level
+    result[tuple(index[under] for index in disc)] = DISC_OFFSET + lower_level
     return Volume(result, labels.affine)
 
 
-def _room_below(order: list[int], which: int, sequence: Sequence[int]) -> tuple[dict[int, int], int]:
-    """What has to be renamed so that the level after `which` is free, and that level."""
+class _NoLevelLeft(InputRefused):
+    """The column ends before all vertebrae have moved."""
+
+
+def _room(order: list[int], which: int, sequence: Sequence[int]) -> tuple[dict[int, int], int]:
+    """What has to be renamed so that `which`, then that of its upper part, and its lower part have a level each; and
+    the level of the lower part."""
+    below, above = order[order.index(which) + 1 :], order[: order.index(which)]
+    try:
+        renames, level = _made_free(order, which, 1, below, sequence)
+        return _with_discs(renames, sequence), level
+    except _NoLevelLeft:
+        pass
+    try:
+        renames, level = _made_free(order, which, -1, above, sequence)
+    except _NoLevelLeft as error:
+        raise InputRefused(
+            f"{_name(which)} can't be split, as no level would be left for {_name(order[0])} above nor for "
+            f"{_name(order[-1])} below in a column of {_described(sequence)}: change these numbers first."
+        ) from error
+    return _with_discs(renames | {which: level}, sequence), which
+
+
+def _made_free(
+    order: list[int], which: int, step: int, beyond: list[int], sequence: Sequence[int]
+) -> tuple[dict[int, int], int]:
+    """Old value -> new value of all in `order`, so that the level one `step` from `which` is free, and that level.
+
+    Where it isn't free yet, all that lie `beyond`, on that side of `which`, move by one `step`.
+    """
     refused = f"{_name(which)} can't be split"
-    level = _moved([which], 1, sequence, refused)[which]
+    level = _moved([which], step, sequence, refused)[which]
+    stay = {value: value for value in order}
     if level not in order:
-        return {}, level
-    below = order[order.index(which) + 1 :]
-    moved = _moved(below, 1, sequence, refused)
-    staying = set(order) - set(below)
-    if staying & {level, *moved.values()}:
+        return stay, level
+    moved = _moved(beyond, step, sequence, refused)
+    if (set(order) - set(beyond)) & {level, *moved.values()}:
         raise InputRefused(f"{refused}, as the levels are out of order from top to bottom: put them in order first.")
-    return _with_discs({value: value for value in staying} | moved, sequence), level
+    return stay | moved, level
 
 
 def _moved(order: Sequence[int], steps: int, sequence: Sequence[int], refused: str) -> dict[int, int]:
@@ -241,7 +270,7 @@ def _moved(order: Sequence[int], steps: int, sequence: Sequence[int], refused: s
     for value in order:
         place = _place_of(value, sequence) + steps
         if not 0 <= place < len(sequence):
-            raise InputRefused(
+            raise _NoLevelLeft(
                 f"{refused}, as no level would be left for {_name(value)} in a column of {_described(sequence)}: "
                 "change these numbers first."
             )
