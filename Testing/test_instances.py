@@ -162,3 +162,11 @@ def test_part_of_a_scan_that_ends_inside_it_cuts_nothing():
     assert single_vertebrae(spine).at_border.tolist() == [True]
     inside = replace(spine, ends=((False, True), (True, True), (True, True)))
     assert single_vertebrae(inside).at_border.tolist() == [False]
+
+
+def test_a_column_with_a_long_gap_in_it():
+    """Metal or a bad part of a scan: nothing votes for 200 mm, and the column goes on aside."""
+    upper, lower = (slice(270, 300), slice(5, 25), slice(5, 25)), (slice(5, 35), slice(25, 45), slice(5, 25))
+    vertebrae = single_vertebrae(block_spine(upper, lower, shape=(310, 50, 30)))
+    assert len(vertebrae.centers) == 2 and np.isfinite(vertebrae.centers).all()
+    assert vertebrae.numbers[upper].min() == 1 and vertebrae.numbers[lower].min() == 2

@@ -34,7 +34,41 @@ def unsure(count: int) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize("levels", [USUAL, USUAL[:9], USUAL[5:20], USUAL[10:14], [22]], ids=len)
 def test_clear_looks_give_their_levels(levels):
     found = read_levels(looks_of(levels), centers_of(len(levels)), sacrum_below=False)
-    assert list(found.values) == levels and found.certain
+    assert list(found.values) == levels and found.certain == bool(found.anchors)
+
+
+@pytest.mark.parametrize(
+    ("levels", "cut", "sacrum", "anchors"),
+    [
+        (USUAL, (), True, ("C1 or C2", "first ribs", "last ribs", "sacrum")),
+        (USUAL[10:18], (), False, ()),
+        (USUAL[20:23], (), False, ()),
+        (USUAL[1:7], (0,), False, ()),
+        (USUAL[6:12], (0, 5), False, ("first ribs",)),
+        (USUAL[6:8], (0, 1), False, ()),
+        (USUAL[10:20], (9,), False, ("last ribs",)),
+        (USUAL[21:24], (), True, ("sacrum",)),
+    ],
+)
+def test_certain_only_with_something_to_count_from(levels, cut, sacrum, anchors):
+    whole = np.array([n not in cut for n in range(len(levels))])
+    found = read_levels(looks_of(levels, sure=0.99), centers_of(len(levels)), sacrum, whole)
+    assert list(found.values) == levels and found.anchors == anchors
+    assert found.certain == bool(anchors)
+    assert all(name in found.reason for name in anchors) if anchors else "nothing to count from" in found.reason
+
+
+@pytest.mark.parametrize("growth", [-0.04, -0.02, 0.0, 0.03])
+def test_a_column_that_gets_smaller_downward_may_be_upside_down(growth):
+    gaps = GAP_MM * np.exp(growth * np.arange(11)) * np.where(np.arange(11) % 2, 1.03, 0.97)
+    found = read_levels(looks_of(USUAL[6:18], sure=0.99), centers_of(12, gaps), sacrum_below=False)
+    assert found.upside_down == (growth < 0) and found.certain == (growth >= 0)
+    assert ("head and feet" in found.reason) == (growth < 0)
+
+
+def test_one_missed_vertebra_does_not_turn_a_column_upside_down():
+    gaps = [*np.linspace(20, 22, 4), 46, *np.linspace(24, 27, 4)]
+    assert not read_levels(looks_of(USUAL[6:16]), centers_of(10, gaps), False).upside_down
 
 
 def test_one_wrong_look_is_outvoted():
@@ -71,6 +105,15 @@ def test_missed_vertebra_leaves_a_gap_in_the_levels():
     levels = [v for v in range(12, 22) if v != 16]
     gaps = [GAP_MM * (2 if below == 17 else 1) for below in levels[1:]]
     assert list(read_levels(looks_of(levels), centers_of(len(levels), gaps), False).values) == levels
+
+
+@pytest.mark.parametrize("missed", [2, 3, 6])
+def test_several_missed_vertebrae_leave_as_many_levels_free(missed):
+    levels = [*range(8, 12), *range(12 + missed, 19)]
+    gaps = [GAP_MM * (below - above) for above, below in zip(levels, levels[1:])]
+    # Of those below the gap nobody knows more than that they are thoracic.
+    looks = looks_of(levels, sure=0.4, spread=8)
+    assert list(read_levels(looks, centers_of(len(levels), gaps), False).values) == levels
 
 
 def test_vertebra_found_twice_has_one_level():

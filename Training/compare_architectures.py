@@ -36,8 +36,9 @@ from .scanner import draw_recipe, render_ct
 from .train import build_parser, network_input, train
 
 CARD = Path(__file__).parent / "cards" / "ct_locator.json"
-# Along R, A and S. SwinUNETR halves a window five times; a spine is longer than it is deep.
-PATCH = (64, 32, 64)
+# Along R, A and S. SwinUNETR halves a window five times; a spine is longer than it is deep. The widest branch of the
+# context block reaches 64 voxels: in a smaller patch all but its middle stays as it was drawn.
+PATCH = (64, 32, 128)
 _FIRST_SEED = 9_500_000
 _STRUCTURES = {
     BINARY: SPINE, VERTEBRAE: VERTEBRA, SACRUM: (SACRUM_CLASS,), DISCS: (DISC,), CANAL: (CANAL_CLASS,),
@@ -86,7 +87,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, dict]:
         train(build_parser().parse_args([
             "--output", str(folder), "--card", str(CARD), "--anatomies", str(arguments.anatomies),
             "--patch", *map(str, PATCH), "--steps", str(arguments.steps), "--learning-rate",
-            str(arguments.learning_rate), "--seed", str(arguments.seed),
+            str(arguments.learning_rate), "--seed", str(arguments.seed), "--batch", "1",
         ]), network)  # fmt: skip
         print(f"{name}: trained, {time.monotonic() - started:.0f} s this time", flush=True)
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))

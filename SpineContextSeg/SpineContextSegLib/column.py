@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -80,8 +80,8 @@ def name_vertebrae(
         return None
     centers = vertebrae.centers[kept]
     seen = {value: share[kept] for value, share in looks.items()}
-    levels = read_levels(seen, centers, _sacrum_follows(centers, spine))
-    levels = replace(levels, probabilities=tuple(min(p, most_sure) for p in levels.probabilities))
+    whole = ~vertebrae.at_border[kept]
+    levels = read_levels(seen, centers, _sacrum_follows(centers, spine), whole).at_most(most_sure)
     of_number = np.zeros(len(kept) + 1, np.uint8)
     of_number[1:][kept] = levels.values
     of_gap = _levels_above_gaps(levels.values)

@@ -8,6 +8,7 @@ import numpy as np
 
 # The line through the column: bends over less than this are those of single votes.
 _LINE_BLUR_MM = 15.0
+_FEW_VOTES = 1e-3
 _CROWD_BLUR_MM = 1.5
 # Bodies in a child's neck lie 11 mm apart.
 _NEAREST_MM = 8.0
@@ -22,7 +23,12 @@ def along_column(votes: np.ndarray) -> np.ndarray:
     top = votes[:, 2].max()
     plane = np.rint(top - votes[:, 2]).astype(int)  # 1 mm apart
     counts = _blurred(np.bincount(plane), _LINE_BLUR_MM)
-    line = [_blurred(np.bincount(plane, votes[:, axis]), _LINE_BLUR_MM) / counts for axis in (0, 1)]
+    # Straight on across planes far from any vote: metal, or a gap between two parts of the column.
+    near = np.flatnonzero(counts > _FEW_VOTES)
+    line = []
+    for axis in (0, 1):
+        middle = _blurred(np.bincount(plane, votes[:, axis]), _LINE_BLUR_MM)[near] / counts[near]
+        line.append(np.interp(np.arange(len(counts)), near, middle))
     line = np.stack([*line, top - np.arange(len(counts))], 1)
     if len(line) < 2:
         return top - votes[:, 2]

@@ -8,7 +8,7 @@ what the naming network says of each vertebra, and that one level follows the ot
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,13 +22,22 @@ LOOKS_LIKE = {28: 19, 25: 24}
 # L4 alone in 2 to 6 % of people).
 _T13, _NO_T12, _L6, _NO_L5 = 0.015, 0.015, 0.04, 0.02
 _FOUND_TWICE, _MISSED = 0.005, 0.01
+# Whatever hides one vertebra, metal or a tumor, hides the next one as well about as often as not.
+_MISSED_TOO = 0.5
 # A segment of the sacrum taken for a vertebra.
 _SACRAL_PIECE = 0.05
-# Distances between neighbors vary by so much of the usual one.
+# Distances between neighbors vary by so much of the usual one, several of them together by the root of their number.
 _GAP_SPREAD = 0.22
 # Of any level, however little a vertebra looks like it.
 _DOUBT = 0.002
 CERTAIN = 0.85
+# No level is more probable than this where there is nothing in view to count from.
+_A_GUESS = 0.8
+# Neighbors lie 1.5 to 4 % further apart with each level downward, and err by about this much of their distance.
+_GAP_ERROR = 0.1
+_LEAST_GAPS = 5
+# So many standard errors of the slope below zero: the column gets smaller downward.
+_SURELY_FALLING = 2.0
 
 
 @dataclass(frozen=True)
@@ -37,17 +46,23 @@ class Levels:
 
     values: label value of each, from top to bottom; the last may be pieces of the sacrum.
     probabilities: (n,) of each to be at its level.
+    anchors: names of what is in view that levels can be counted from.
+    upside_down: the vertebrae get smaller downward.
     """
 
     values: tuple[int, ...]
     probabilities: tuple[float, ...]
+    anchors: tuple[str, ...] = ()
+    upside_down: bool = False
 
     def only(self, kept: np.ndarray) -> Levels:
         """Those of some of the vertebrae, bool (n,)."""
-        return Levels(
-            tuple(value for value, keep in zip(self.values, kept) if keep),
-            tuple(probability for probability, keep in zip(self.probabilities, kept) if keep),
-        )
+        values, probabilities = (tuple(np.array(part)[kept].tolist()) for part in (self.values, self.probabilities))
+        return replace(self, values=values, probabilities=probabilities)
+
+    def at_most(self, probability: float) -> Levels:
+        """The same levels, none of them more probable than this."""
+        return replace(self, probabilities=tuple(min(each, probability) for each in self.probabilities))
 
     @property
     def confidence(self) -> float:
@@ -63,22 +78,48 @@ class Levels:
         """One sentence for the user: what the levels rest on."""
         if not self.values:
             return "No single vertebra was found."
-        anchors = [name for name, values in _ANCHORS.items() if values & set(self.values)]
         if self.certain:
-            return f"Levels fit together; in view: {', '.join(anchors) or 'no end of a region of the column'}."
+            return f"Levels fit together; in view: {', '.join(self.anchors)}."
+        unsure = f"Levels are uncertain ({self.confidence:.0%})"
         others = "the top of the neck, the first or last rib, or the sacrum"
-        return (
-            f"Levels are uncertain ({self.confidence:.0%}), all may be shifted by one or more: compare with {others},"
-            " and correct them with one click or `spinecontextseg levels`."
-        )
+        mend = "and correct them with one click or `spinecontextseg levels`"
+        if self.upside_down:
+            return f"{unsure}, as the vertebrae get smaller downward: head and feet may be exchanged in the file."
+        if not self.anchors:
+            return f"{unsure}, as nothing to count from is wholly in view: compare with {others} in another scan, {mend}."
+        return f"{unsure}, all may be shifted by one or more: compare with {others}, {mend}."
 
 
-_ANCHORS = {
-    "C1 or C2": {1, 2}, "first ribs": {7, 8}, "last ribs": {19, 20, 28}, "lumbosacral junction": {24, 25},
-}  # fmt: skip
+# Pairs of neighbors between which something begins or ends that tells where they are.
+_PAIRS = {"first ribs": ((7, 8),), "last ribs": ((19, 20), (28, 20), (18, 20))}
 
 
-def read_levels(looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_below: bool) -> Levels:
+def _anchors(values: Sequence[int], whole: np.ndarray, sacrum_below: bool) -> tuple[str, ...]:
+    """What levels can be counted from; `whole`: bool (n,), the vertebra isn't cut by the border of the scan."""
+    seen = dict(zip(values, whole))
+    found = ["C1 or C2"] if seen.get(1) or seen.get(2) else []
+    # One of two wholly in view and the other in part show what lies between them.
+    found += [
+        name for name, pairs in _PAIRS.items() if any(a in seen and b in seen and (seen[a] or seen[b]) for a, b in pairs)
+    ]
+    return (*found, "sacrum") if sacrum_below else tuple(found)
+
+
+def _gets_smaller(centers: np.ndarray) -> bool:
+    """Whether the distances between neighbors fall downward, by more than they err."""
+    gaps = np.linalg.norm(np.diff(centers, axis=0), axis=1)
+    if len(gaps) < _LEAST_GAPS:
+        return False
+    place = np.arange(len(gaps)) - (len(gaps) - 1) / 2
+    # The slope that most pairs of distances have (Theil and Sen): a vertebra that was missed doesn't change it.
+    first, second = np.triu_indices(len(gaps), 1)
+    slope = np.median(np.log(gaps[second] / gaps[first]) / (second - first))
+    return bool(slope < -_SURELY_FALLING * _GAP_ERROR / np.sqrt((place**2).sum()))
+
+
+def read_levels(
+    looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_below: bool, whole: np.ndarray | None = None
+) -> Levels:
     """The most probable levels of a column.
 
     Args:
@@ -86,6 +127,7 @@ def read_levels(looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_bel
             it wasn't asked.
         centers: (n, 3) middles of the vertebrae in mm, from top to bottom.
         sacrum_below: whether the sacrum follows directly below the last of them.
+        whole: (n,) bool, False for those that the border of the scan cuts; None where all are whole.
     """
     if not len(centers):
         return Levels((), ())
@@ -95,9 +137,11 @@ def read_levels(looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_bel
     end = _BEFORE_SACRUM if sacrum_below else np.ones(len(ORDER))
     path = _best_path(emissions, steps, end)
     marginals = _marginals(emissions, steps, end)
-    return Levels(
-        tuple(ORDER[state] for state in path), tuple(float(row[state]) for row, state in zip(marginals, path))
-    )
+    values = tuple(ORDER[state] for state in path)
+    probabilities = tuple(float(row[state]) for row, state in zip(marginals, path))
+    anchors = _anchors(values, np.ones(len(values), bool) if whole is None else whole, sacrum_below)
+    levels = Levels(values, probabilities, anchors, _gets_smaller(centers))
+    return levels.at_most(_A_GUESS) if levels.upside_down or not anchors else levels
 
 
 def _emissions(looks: Mapping[int, np.ndarray], count: int) -> np.ndarray:
@@ -142,13 +186,28 @@ def _gap_ratios(centers: np.ndarray) -> np.ndarray:
     return gaps / np.maximum(around, 1e-6)
 
 
+def _steps_down() -> np.ndarray:
+    """(n, states, states): probability that a level comes n levels below another."""
+    steps = [np.eye(len(ORDER))]
+    while len(steps) < len(ORDER):
+        steps.append(steps[-1] @ _FOLLOW)
+    return np.stack(steps)
+
+
+_STEPS_DOWN = _steps_down()
+_FURTHER = np.arange(len(_STEPS_DOWN))
+_HOW_OFTEN = np.array(
+    [_FOUND_TWICE, 1 - _FOUND_TWICE - _MISSED, *(_MISSED * _MISSED_TOO**missed for missed in _FURTHER[:-2])]
+)
+
+
 def _step(ratio: float) -> np.ndarray:
-    """(states, states): probability of a level below another at this distance: 0, 1 or 2 levels further."""
-    weights = np.array([_FOUND_TWICE, 1 - _FOUND_TWICE - _MISSED, _MISSED])
+    """(states, states): probability of a level below another at this distance."""
+    usual = np.maximum(_FURTHER, 0.4)  # parts of one vertebra lie apart, too
+    likely = np.exp(-0.5 * ((ratio - usual) / (_GAP_SPREAD * np.sqrt(np.maximum(_FURTHER, 1)))) ** 2)
     # The median may be that of a column in which every second vertebra is missed: an even gap says little.
-    weights *= np.exp(-0.5 * ((ratio - [0.4, 1.0, 2.0]) / _GAP_SPREAD) ** 2) + 1e-4
-    weights /= weights.sum()
-    return weights[0] * np.eye(len(ORDER)) + weights[1] * _FOLLOW + weights[2] * (_FOLLOW @ _FOLLOW)
+    weights = _HOW_OFTEN * (likely + 1e-4)
+    return np.tensordot(weights / weights.sum(), _STEPS_DOWN, 1)
 
 
 def _best_path(emissions: np.ndarray, steps: Sequence[np.ndarray], end: np.ndarray) -> list[int]:
