@@ -375,11 +375,6 @@ def test_segments_that_slicer_numbered_anew_are_refused(tmp_path, capsys):
     assert "in VerSe's numbering: export it" in refused(capsys, theirs)
     with pytest.raises(InputRefused, match="in VerSe's numbering: export it"):
         evaluate(theirs, path)
-    # A name of one's own says nothing against the value.
-    for number, item in enumerate(content["segments"]):
-        item["name"], item["labelValue"] = f"my {number}", number + L1
-    slicerio.write_segmentation(str(theirs), content | {"voxels": np.where(renumbered, renumbered + (L1 - 1), 0)})
-    assert levels_in(run(capsys, theirs)[0]) == ["L1", "L2", "L3"]
 
 
 def test_overlapping_segments_are_refused(tmp_path, capsys):

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.repair import level_sequence
 
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
 
 from SpineContextSegLib.mrml.edits import is_edited  # noqa: E402
+from SpineContextSegLib.mrml.export import export_segmentation  # noqa: E402
 from SpineContextSegLib.mrml.label_volume import label_volume, reference_grid  # noqa: E402
 from SpineContextSegLib.mrml.levels import Levels  # noqa: E402
 from SpineContextSegLib.mrml.ours import our_values  # noqa: E402
@@ -210,6 +212,22 @@ class TestMergingAndSplitting:
         assert tops() == before
         levels.split(23, middle_of(node, "SpineContextSeg_23", volume), None, level_sequence(lumbar=6))
         assert all(tops().values())
+
+
+def test_a_repaired_segmentation_is_read_by_the_command_line(scene, node, volume, levels, tmp_path):
+    """As the panel exports it and as Slicer saves it: IDs stay those of before, whatever segments are called now."""
+    levels.rename(24, 22, USUAL)
+    levels.split(21, middle_of(node, "SpineContextSeg_23", volume), None, USUAL)
+    for segment_id, segment in segments(node).items():
+        segment.SetName(f"my {segment_id}")
+    exported = export_segmentation(node, volume, tmp_path, formats=["seg.nrrd"])
+    saved = tmp_path / "saved.seg.nrrd"
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(saved))
+    assert storage.WriteData(node)
+    for path in (*exported.files, saved):
+        values = set(np.unique(read_labels(path).array)) - {0}
+        assert values == set(our_values(node)) >= {20, 21, 22, 23}
 
 
 class TestRefusals:

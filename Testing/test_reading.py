@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.labels import structure
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_volume
@@ -324,3 +325,60 @@ def test_truncated_nifti_is_not_hidden_by_a_wrong_number_of_bits(tmp_path):
     path.write_bytes(content[: -(20**3)])
     with pytest.raises(InputRefused, match="lying.nii"):
         read_volume(path)
+
+
+def write_segments(path, *segments: dict[str, str]) -> None:
+    """A `.seg.nrrd` of slabs of the values of some segments, and of each the given fields of the header."""
+    array = np.zeros((3 * len(segments), 8, 8), np.uint16)
+    for n, fields in enumerate(segments):
+        array[3 * n : 3 * n + 2] = int(fields["LabelValue"])
+    image = sitk.GetImageFromArray(array)
+    for n, fields in enumerate(segments):
+        for name, text in fields.items():
+            image.SetMetaData(f"Segment{n}_{name}", text)
+    sitk.WriteImage(image, str(path))
+
+
+L4, SACRUM = (structure(value).terminology_entry for value in (23, 26))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"Name": "L4 vertebra"}, "'L4 vertebra'"),
+        ({"Name": "Fracture", "ID": "SpineContextSeg_23"}, "'Fracture' (L4 vertebra)"),
+        ({"Name": "Fracture", "ID": "other", "Tags": "a:b|SpineContextSeg.Value:23|"}, "'Fracture' (L4 vertebra)"),
+        ({"Name": "Fracture", "ID": "SpineContextSeg_1", "Tags": "SpineContextSeg.Value:23|"}, "'Fracture'"),
+        ({"Name": "Fracture", "ID": "other", "Tags": f"TerminologyEntry:{L4}|"}, "'Fracture' (L4 vertebra)"),
+    ],
+    ids=["name", "ID", "tag", "tag, not ID", "code"],
+)
+def test_a_segment_with_the_value_of_another_structure_is_refused(fields, named, tmp_path):
+    """As in a file from Slicer's save dialog, which numbers segments from 1 on where it collapses layers."""
+    path = tmp_path / "spine.seg.nrrd"
+    write_segments(path, fields | {"LabelValue": "1"}, {"Name": "own", "LabelValue": "2"})
+    with pytest.raises(InputRefused, match="in VerSe's numbering: export it with the Slicer module") as refused:
+        read_labels(path)
+    assert f"has the value 1 for {named}" in str(refused.value)
+    write_segments(path, fields | {"LabelValue": "23"}, {"Name": "own", "LabelValue": "2"})
+    assert set(np.unique(read_labels(path).array)) == {0, 2, 23}
+
+
+def test_segments_that_are_right_are_read(tmp_path):
+    segments = (
+        # Renamed by the module, which leaves the ID, and a code that a person chose for what it was before.
+        {"Name": "my L5", "ID": "SpineContextSeg_23", "LabelValue": "24",
+         "Tags": f"SpineContextSeg.Value:24|TerminologyEntry:{L4}|"},
+        {"Name": "new", "ID": "SpineContextSeg_20_1", "LabelValue": "22", "Tags": "SpineContextSeg.Value:22|"},
+        # Codes of discs, T13 and L6 are those of several structures.
+        {"Name": "L6 as one found", "LabelValue": "25",
+         "Tags": f"TerminologyEntry:{structure(28).terminology_entry}|"},
+        {"Name": "disc", "LabelValue": "123", "Tags": f"TerminologyEntry:{structure(101).terminology_entry}|"},
+        # A person's own copy of one of ours, as the module exports it.
+        {"Name": "Sacrum", "ID": "copy", "LabelValue": "300",
+         "Tags": f"SpineContextSeg.Value:26|TerminologyEntry:{SACRUM}|"},
+        {"Name": "Metastasis", "ID": "Segment_1", "LabelValue": "301", "Tags": "no text|:|"},
+    )  # fmt: skip
+    write_segments(tmp_path / "spine.seg.nrrd", *segments)
+    found = set(np.unique(read_labels(tmp_path / "spine.seg.nrrd").array))
+    assert found == {0, 22, 24, 25, 123, 300, 301}

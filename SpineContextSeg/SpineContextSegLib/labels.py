@@ -25,6 +25,8 @@ CANAL = 61
 DISC_OFFSET = 100
 DISC_LEVEL_UNKNOWN = 200
 VERTEBRA_LEVEL_UNKNOWN = 1
+# A person's own segments have values from here on.
+FIRST_OWN_VALUE = 300
 # Marks voxels of a reference that nobody could assign; they count neither for nor against a prediction.
 IGNORED = 255
 
@@ -45,6 +47,11 @@ TOTALSEGMENTATOR_VALUES: frozenset[int] = frozenset(range(1, 118))
 TOTALSEGMENTATOR_SACRUM = 25
 TOTALSEGMENTATOR_S1 = 26
 
+# What a `.seg.nrrd` says of a segment of ours, whatever a person has called it: the ID it was first written under, and
+# the tag that the module adds, which also follows a repair of levels.
+SEGMENT_ID_PREFIX = "SpineContextSeg_"
+VALUE_TAG = "SpineContextSeg.Value"
+TERMINOLOGY_TAG = "TerminologyEntry"
 TERMINOLOGY_CONTEXT = "Segmentation category and type - SpineContextSeg"
 _CATEGORY = "SCT^123037004^Anatomical Structure"
 # Slicer's default list of regions; no region is set, since the type itself says where the structure lies.

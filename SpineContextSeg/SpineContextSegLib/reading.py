@@ -1,7 +1,10 @@
 """From a file or DICOM folder to a `Volume`, with its geometry checked before and after SimpleITK reads it."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from .checks import MINIMUM_SLICES, check_geometry, check_path
 from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
-from .labels import STRUCTURES
+from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .volume import Grid, Volume, from_sitk, lps_affine
 
@@ -19,6 +22,23 @@ READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 # The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
 HEADER_AGREEMENT_MM = 0.1
 NOTEWORTHY_SHIFT_MM = 1.0
+# Code -> the one structure that has it: not that of the discs, nor that of T13 and L6.
+_CODES = Counter(item.snomed_code for item in STRUCTURES.values())
+_STRUCTURE_OF_CODE = {item.snomed_code: value for value, item in STRUCTURES.items() if _CODES[item.snomed_code] == 1}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What the header of a `.seg.nrrd` says of one segment.
+
+    value: None where it isn't stated. color: "red green blue" in 0..1. tags: name -> text.
+    """
+
+    value: int | None
+    segment_id: str
+    name: str
+    color: str
+    tags: dict[str, str]
 
 
 def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
@@ -53,19 +73,32 @@ def read_labels(path: str | Path) -> Volume:
         Integers (k, j, i), affine IJK -> RAS in mm.
 
     Raises:
-        InputRefused: as `read_volume`; where values are no whole numbers; or where a segment has the name of one
-            structure and the value of another.
+        InputRefused: as `read_volume`; where values are no whole numbers; or where a segment has the name, ID or code
+            of one structure and the value of another.
     """
     path = Path(path)
     volume, _ = read_volume(path)
     if path.name.lower().endswith(".seg.nrrd"):
-        _check_names(path)
+        _check_values(path)
     if np.issubdtype(volume.array.dtype, np.integer):
         return volume
     rounded = np.rint(volume.array)
     if not np.array_equal(rounded, volume.array) or np.abs(rounded).max() > np.iinfo(np.int32).max:
         raise InputRefused(f"'{path.name}' holds fractions, not label values: give a segmentation.")
     return Volume(rounded.astype(np.int32), volume.affine)
+
+
+def read_segments(path: Path) -> list[Segment]:
+    """The segments of a `.seg.nrrd`, in the order of its list."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    found: dict[int, dict[str, str]] = {}
+    for key in reader.GetMetaDataKeys():
+        field = re.fullmatch(r"Segment(\d+)_(\w+)", key)
+        if field:
+            found.setdefault(int(field[1]), {})[field[2]] = reader.GetMetaData(key)
+    return [_segment(found[number]) for number in sorted(found)]
 
 
 @contextmanager
@@ -161,17 +194,49 @@ def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
     return []
 
 
-def _check_names(path: Path) -> None:
+def _segment(fields: dict[str, str]) -> Segment:
+    tags = (tag.partition(":") for tag in fields.get("Tags", "").split("|"))
+    return Segment(
+        _whole_number(fields.get("LabelValue", "")),
+        fields.get("ID", ""),
+        fields.get("Name", ""),
+        fields.get("Color", ""),
+        {name.strip(): text for name, _, text in tags if name.strip()},
+    )
+
+
+def _check_values(path: Path) -> None:
     """Slicer numbers segments anew when it collapses layers; who goes by the values would take a sacrum for C3."""
-    expected = {item.name: value for value, item in STRUCTURES.items()}
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
-    for key, name in header.items():
-        value = header.get(key.removesuffix("_Name") + "_LabelValue")
-        if key.endswith("_Name") and name in expected and value != str(expected[name]):
+    for segment in read_segments(path):
+        expected = _stands_for(segment)
+        # A copy of one of ours, which a person made, still says what it was.
+        own = segment.value is not None and segment.value >= FIRST_OWN_VALUE
+        if expected not in (None, segment.value) and not own:
+            written = STRUCTURES[expected].name
+            called = f"'{written}'" if segment.name == written else f"'{segment.name}' ({written})"
             raise InputRefused(
-                f"'{path.name}' has the value {value} for '{name}', which is {expected[name]} in VerSe's numbering: "
+                f"'{path.name}' has the value {segment.value} for {called}, which is {expected} in VerSe's numbering: "
                 "export it with the Slicer module, which writes VerSe's values."
             )
+
+
+def _stands_for(segment: Segment) -> int | None:
+    """The value of the structure that a segment is, whatever value the file gives it; None where nothing says so.
+
+    A repair of levels leaves the ID as it is and may leave a code that a person chose: the tag, then the ID say more.
+    """
+    named = next((value for value, item in STRUCTURES.items() if item.name == segment.name), None)
+    if named is not None:
+        return named
+    id_of_ours = segment.segment_id.startswith(SEGMENT_ID_PREFIX)
+    own_id = segment.segment_id.removeprefix(SEGMENT_ID_PREFIX) if id_of_ours else ""
+    for text in (segment.tags.get(VALUE_TAG, ""), own_id):
+        value = _whole_number(text)
+        if value in STRUCTURES:
+            return value
+    code_of_type = re.match(r"[^~]*~[^~]*~SCT\^(\d+)\^", segment.tags.get(TERMINOLOGY_TAG, ""))
+    return _STRUCTURE_OF_CODE.get(code_of_type[1]) if code_of_type else None
+
+
+def _whole_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputRefused
-from ..labels import BINARY_SPINE, IGNORED, STRUCTURES, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known
+from ..labels import BINARY_SPINE, FIRST_OWN_VALUE, IGNORED, STRUCTURES, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known
 from ..reading import read_labels
 from ..volume import Volume, count_labels
 
-# A person's own segments have values from here on, see the README.
-_FIRST_OWN_VALUE = 300
 _MOST = np.iinfo(np.uint16).max
 
 
@@ -44,7 +42,7 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
 
 
 def _check_values(path: Path, values: set[int]) -> None:
-    foreign = sorted(v for v in values - set(STRUCTURES) - BINARY_SPINE - {IGNORED} if v < _FIRST_OWN_VALUE)
+    foreign = sorted(v for v in values - set(STRUCTURES) - BINARY_SPINE - {IGNORED} if v < FIRST_OWN_VALUE)
     if foreign:
         listed = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
         raise InputRefused(
