@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.repair import level_sequence
@@ -228,6 +229,31 @@ def test_a_repaired_segmentation_is_read_by_the_command_line(scene, node, volume
     for path in (*exported.files, saved):
         values = set(np.unique(read_labels(path).array)) - {0}
         assert values == set(our_values(node)) >= {20, 21, 22, 23}
+
+
+def test_what_the_command_line_repaired_is_shown_as_it_says(scene, node, volume, tmp_path, capsys):
+    """Names of one's own, also with letters that aren't ASCII, and a segment of one's own, there and back."""
+    beside = np.zeros(SMALL.shape, bool)
+    beside[:3, :3, :3] = True
+    assert not column(*LUMBAR)[beside].any()
+    draw(node, "mine", beside, volume)
+    segments(node)["mine"].SetName("Métastase")
+    segments(node)["SpineContextSeg_23"].SetName("Fraktur, geprüft")
+    segments(node)["SpineContextSeg_23"].SetColor(0.25, 0.5, 0.75)
+    (path,) = export_segmentation(node, volume, tmp_path, formats=["seg.nrrd"]).files
+    assert main(["levels", str(path), "--shift", "-1", "-o", str(path)]) == 0
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(path))
+    loaded = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "loaded")
+    assert storage.ReadData(loaded)
+    names = {value: segments(loaded)[segment_id].GetName() for value, segment_id in our_values(loaded).items()}
+    assert [names[value] for value in (21, 22, 23)] == ["L2 vertebra", "Fraktur, geprüft", "L4 vertebra"]
+    np.testing.assert_allclose(segments(loaded)["SpineContextSeg_22"].GetColor(), (0.25, 0.5, 0.75), atol=1e-5)
+    assert segments(loaded)["mine"].GetName() == "Métastase" and "SpineContextSeg_22" in our_values(loaded).values()
+    np.testing.assert_array_equal(mask_of(loaded, "mine", volume), mask_of(node, "mine", volume))
+    for old, new in ((22, 21), (23, 22), (24, 23), (26, 26)):
+        masks = [mask_of(one, f"SpineContextSeg_{value}", volume) for one, value in ((node, old), (loaded, new))]
+        np.testing.assert_array_equal(*masks)
 
 
 class TestRefusals:

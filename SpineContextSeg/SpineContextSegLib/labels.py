@@ -50,8 +50,10 @@ TOTALSEGMENTATOR_S1 = 26
 # What a `.seg.nrrd` says of a segment of ours, whatever a person has called it: the ID it was first written under, and
 # the tag that the module adds, which also follows a repair of levels.
 SEGMENT_ID_PREFIX = "SpineContextSeg_"
-VALUE_TAG = "SpineContextSeg.Value"
+_OUR_TAGS = "SpineContextSeg."
+VALUE_TAG = f"{_OUR_TAGS}Value"
 TERMINOLOGY_TAG = "TerminologyEntry"
+_COLOR_TOLERANCE = 2e-3
 TERMINOLOGY_CONTEXT = "Segmentation category and type - SpineContextSeg"
 _CATEGORY = "SCT^123037004^Anatomical Structure"
 # Slicer's default list of regions; no region is set, since the type itself says where the structure lies.
@@ -79,6 +81,47 @@ class Structure:
         """
         type_code = f"SCT^{self.snomed_code}^{self.snomed_meaning}"
         return "~".join((TERMINOLOGY_CONTEXT, _CATEGORY, type_code, "^^", _REGION_CONTEXT, "^^", "^^"))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a `.seg.nrrd` says of one segment.
+
+    value: None where it isn't stated. color: red, green, blue in 0..1. tags: name -> text.
+    """
+
+    value: int | None
+    segment_id: str
+    name: str
+    color: tuple[float, float, float]
+    tags: Mapping[str, str]
+
+    @classmethod
+    def of(cls, item: Structure) -> Segment:
+        """As we write it."""
+        tags = {TERMINOLOGY_TAG: item.terminology_entry}
+        return cls(item.value, f"{SEGMENT_ID_PREFIX}{item.value}", item.name, item.color, tags)
+
+    def as_structure(self, item: Structure) -> Segment:
+        """This segment once its level is put right: a name, color or code that isn't of the table is a person's."""
+        written = (structure(VERTEBRA_LEVEL_UNKNOWN, levels_known=False), *STRUCTURES.values())
+        new, code = Segment.of(item), self.tags.get(TERMINOLOGY_TAG)
+        own_color = all(_distance(self.color, w.color) > _COLOR_TOLERANCE for w in written)
+        # What the module remembers of a segment is of its old value and voxels.
+        tags = {name: text for name, text in self.tags.items() if not name.startswith(_OUR_TAGS)}
+        if code in {None, *(w.terminology_entry for w in written)}:
+            tags |= new.tags
+        return Segment(
+            new.value,
+            new.segment_id,
+            new.name if self.name in {"", *(w.name for w in written)} else self.name,
+            self.color if own_color else new.color,
+            tags,
+        )
+
+
+def _distance(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 # DICOM PS3.16 CID 7603 "Vertebra", C1 to L5.

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from .checks import MINIMUM_SLICES, check_geometry, check_path
 from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
-from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG
+from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG, Segment
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .volume import Grid, Volume, from_sitk, lps_affine
 
@@ -22,23 +21,12 @@ READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 # The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
 HEADER_AGREEMENT_MM = 0.1
 NOTEWORTHY_SHIFT_MM = 1.0
+# Slicer's color of a segment that has none.
+_GRAY = (0.5, 0.5, 0.5)
 # Code -> the one structure that has it: not that of the discs, nor that of T13 and L6.
 _CODES = Counter(item.snomed_code for item in STRUCTURES.values())
 _STRUCTURE_OF_CODE = {item.snomed_code: value for value, item in STRUCTURES.items() if _CODES[item.snomed_code] == 1}
 
-
-@dataclass(frozen=True)
-class Segment:
-    """What the header of a `.seg.nrrd` says of one segment.
-
-    value: None where it isn't stated. color: "red green blue" in 0..1. tags: name -> text.
-    """
-
-    value: int | None
-    segment_id: str
-    name: str
-    color: str
-    tags: dict[str, str]
 
 
 def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
@@ -200,9 +188,17 @@ def _segment(fields: dict[str, str]) -> Segment:
         _whole_number(fields.get("LabelValue", "")),
         fields.get("ID", ""),
         fields.get("Name", ""),
-        fields.get("Color", ""),
+        _color(fields.get("Color", "")),
         {name.strip(): text for name, _, text in tags if name.strip()},
     )
+
+
+def _color(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = map(float, text.split())
+    except ValueError:
+        return _GRAY
+    return red, green, blue
 
 
 def _check_values(path: Path) -> None:

@@ -2,16 +2,17 @@
 
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
-from .labels import structures_of
-from .volume import LPS_FROM_RAS, Grid, Volume, count_labels, to_sitk
+from .labels import STRUCTURES, Segment, levels_known, structure
+from .volume import Grid, Volume, count_labels, to_sitk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 # The header and the four bytes that say that no extension follows.
@@ -57,7 +58,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     _write_whole(path, lambda partial: _write_sitk(volume, partial))
 
 
-def write_segmentation(labels: Volume, path: str | Path) -> None:
+def write_segmentation(
+    labels: Volume, path: str | Path, described: Mapping[int, Segment] = MappingProxyType({})
+) -> None:
     """Writes a label map in VerSe values: `.seg.nrrd` with names, colors and terminology, or as `write_volume`.
 
     A `.seg.nrrd` holds all segments in one shared layer, from top to bottom of the spine; segments without voxels are
@@ -66,15 +69,13 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
     Args:
         labels: whole numbers from 0 to 65535, (k, j, i); affine IJK -> RAS in mm.
         path: in a folder that exists.
+        described: value -> what a `.seg.nrrd` says of it, where that isn't what the table of labels says.
 
     Raises:
         InputRefused: as `check_output`.
-        KeyError: a value that no structure has.
+        KeyError: a value that no structure has and that isn't described.
         OSError: disk full or not writable; nothing is left behind.
     """
-    # Slicer's Python has no slicerio, and writes its segmentations itself.
-    import slicerio
-
     path = Path(path)
     check_output(path, labels.grid)
     present = count_labels(labels.array)
@@ -83,38 +84,37 @@ def write_segmentation(labels: Volume, path: str | Path) -> None:
     if _ending(path) != ".seg.nrrd":
         write_volume(labels, path)
         return
-    segmentation = {
-        "voxels": labels.array.transpose(2, 1, 0),
-        "ijkToLPS": LPS_FROM_RAS @ labels.affine,
-        "encoding": "gzip",
-        "containedRepresentationNames": ["Binary labelmap"],
-        "segments": _segments(present, labels.array.shape),
+    header = _header(_segments(set(present) - {0}, described), labels.array.shape)
+    _write_whole(path, lambda partial: _write_sitk(labels, partial, header))
+
+
+def _segments(values: set[int], described: Mapping[int, Segment]) -> list[Segment]:
+    """What is to be said of every value, in the order of the label table, then in rising order."""
+    known, places = levels_known(values), {value: place for place, value in enumerate(STRUCTURES)}
+    order = sorted(values, key=lambda value: (places.get(value, len(places)), value))
+    return [described.get(value) or Segment.of(structure(value, levels_known=known)) for value in order]
+
+
+def _header(segments: Iterable[Segment], shape_kji: tuple[int, int, int]) -> dict[str, str]:
+    """The fields by which Slicer tells a segmentation with one shared layer (vtkMRMLSegmentationStorageNode)."""
+    header = {
+        "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
-    _write_whole(
-        path,
-        lambda partial: slicerio.write_segmentation(
-            str(partial), segmentation, compression_level=SEGMENTATION_COMPRESSION
-        ),
-    )
-
-
-def _segments(values: Iterable[int], shape_kji: tuple[int, int, int]) -> list[dict]:
-    """slicerio's description of every value, in the order of the label table."""
-    from slicerio.segmentation import terminology_entry_from_string
-
-    segments = []
-    for item in structures_of(values):
-        segments.append({
-            "id": f"SpineContextSeg_{item.value}",
-            "name": item.name,
-            "color": [round(part, 6) for part in item.color],
-            "labelValue": item.value,
-            "layer": 0,
+    for number, segment in enumerate(segments):
+        fields = {
+            "ID": segment.segment_id,
+            "Name": segment.name,
+            "Color": " ".join(f"{part:.6g}" for part in segment.color),
+            "LabelValue": str(segment.value),
+            "Layer": "0",
             # Slicer takes the extent of a layer from its first segment, so each states the whole image.
-            "extent": [bound for n in shape_kji[::-1] for bound in (0, n - 1)],
-            "terminology": terminology_entry_from_string(item.terminology_entry),
-        })
-    return segments
+            "Extent": " ".join(f"0 {n - 1}" for n in shape_kji[::-1]),
+            "Tags": "".join(f"{name}:{text}|" for name, text in segment.tags.items()),
+        }
+        header |= {f"Segment{number}_{field}": text for field, text in fields.items()}
+    return header
 
 
 def _ending(path: Path) -> str:
@@ -124,10 +124,14 @@ def _ending(path: Path) -> str:
     return ending
 
 
-def _write_sitk(volume: Volume, path: Path) -> None:
+def _write_sitk(volume: Volume, path: Path, header: Mapping[str, str] = MappingProxyType({})) -> None:
     offset = NIFTI_HEADER_BYTES if _ending(path) in NIFTI_ENDINGS else 0
+    image = to_sitk(volume)
+    for field, text in header.items():
+        image.SetMetaData(field, text)
+    level = SEGMENTATION_COMPRESSION if header else -1
     try:
-        sitk.WriteImage(to_sitk(volume), str(path), useCompression=True)
+        sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=level)
         # ITK's NIfTI writer does not notice a full disk.
         check_size(path, volume.array.nbytes, offset)
         check_voxels(path, volume.array, volume.array.nbytes, offset)

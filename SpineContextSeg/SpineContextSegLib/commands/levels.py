@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
-from ..labels import DISC_OFFSET, LEVEL_ORDER, SACRUM, STRUCTURES, VERTEBRAE
+from ..labels import (
+    DISC_OFFSET,
+    FIRST_OWN_VALUE,
+    LEVEL_ORDER,
+    SACRUM,
+    SEGMENT_ID_PREFIX,
+    STRUCTURES,
+    VERTEBRAE,
+    Segment,
+)
 from .interruption import Interruption
 from .outputs import Outputs, check_target, print_if_possible
 
@@ -19,8 +30,8 @@ if TYPE_CHECKING:
 _OPERATIONS = ("shift", "this", "swap", "merge", "split")
 
 DESCRIPTION = """\
-List the levels of a label file from top to bottom, or put them right. Names, colors, codes and discs follow; sacrum
-and spinal canal stay as they are."""
+List the levels of a label file from top to bottom, or put them right. Names, colors, codes and discs follow, but for
+names, colors and codes that a person gave a segment; sacrum and spinal canal stay as they are."""
 
 EPILOG = """\
 LABELS is a label map in VerSe's numbering: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. Vertebrae are given by their name
@@ -67,21 +78,26 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
     _check_options(arguments)
     labels, counts = read_vertebrae(arguments.labels)
+    before = _described(arguments.labels, counts)
     if arguments.output:
         check_output(arguments.output, labels.grid)
-        _check_nameable(arguments.output, counts)
+        _check_nameable(arguments.output, counts, before)
     sequence = _sequence(arguments, set(counts))
     result = _repaired(labels, arguments, SACRUM in counts, sequence)
+    changes = _changes(labels, result)
+    after = _described_anew(before, changes)
     with Outputs(interruption) as outputs:
         if arguments.output:
-            write_segmentation(result, outputs.stage(arguments.output))
+            write_segmentation(result, outputs.stage(arguments.output), after)
     order = [*order_of(result), *([SACRUM] if SACRUM in counts else [])]
     for sentence in _remarks(order, sequence):
         print(f"Warning: {sentence}", file=sys.stderr)
     voxel_ml = result.grid.voxel_volume_mm3 / 1000
     volumes_ml = {value: voxels * voxel_ml for value, voxels in count_labels(result.array).items()}
-    lines = _table(order, volumes_ml, _origins(labels, result))
+    lines = _table(order, volumes_ml, changes)
     if arguments.output:
+        if given := _given_by_hand(after, changes):
+            lines.append(f"Names that were given by hand stay: {', '.join(map(repr, given))}.")
         lines.append(f"Written to {arguments.output}")
     elif _operation(arguments):
         lines.append("Nothing was written: add --output FILE to write this.")
@@ -142,13 +158,52 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise InputRefused("--thoracic and --lumbar only go with --shift, --this or --split: give one of these too.")
 
 
-def _check_nameable(output: Path, values: Iterable[int]) -> None:
-    nameless = sorted(set(values) - set(STRUCTURES))
+def _described(path: Path, values: Iterable[int]) -> dict[int, Segment]:
+    """Value -> what the file says of its segment, or would say of a person's own one; other files say nothing."""
+    from ..reading import read_segments
+
+    own = [value for value in values if value >= FIRST_OWN_VALUE]
+    found = {value: Segment(value, f"Segment_{value}", f"Segment {value}", (0.5, 0.5, 0.5), {}) for value in own}
+    if path.name.lower().endswith(".seg.nrrd"):
+        found |= {segment.value: segment for segment in read_segments(path) if segment.value is not None}
+    return found
+
+
+def _check_nameable(output: Path, values: Iterable[int], described: Mapping[int, Segment]) -> None:
+    nameless = sorted(set(values) - set(STRUCTURES) - set(described))
     if nameless and output.name.lower().endswith(".seg.nrrd"):
         raise InputRefused(
             f"A .seg.nrrd needs a name for every value, and there is none for {', '.join(map(str, nameless[:8]))}: "
             "write to .nii.gz or .nrrd."
         )
+
+
+def _described_anew(before: Mapping[int, Segment], changes: Mapping[tuple[int, int], int]) -> dict[int, Segment]:
+    """Value -> what is to be said of it, where that was said of a segment before.
+
+    A segment that is split stays the part that keeps its value, one that is merged ends.
+
+    Args:
+        changes: (old value, new value) -> number of voxels.
+    """
+    after: dict[int, Segment] = {}
+    for old, segment in before.items():
+        parts = {new: voxels for (was, new), voxels in changes.items() if was == old}
+        if old in parts:
+            # Its ID may be that of another value, from before it was put right in Slicer.
+            own_id = f"{SEGMENT_ID_PREFIX}{old}" if old in STRUCTURES else segment.segment_id
+            after[old] = replace(segment, segment_id=own_id)
+        elif parts:
+            new = max(parts, key=parts.__getitem__)
+            if (new, new) not in changes and new not in after:
+                after[new] = segment.as_structure(STRUCTURES[new])
+    return after
+
+
+def _given_by_hand(after: Mapping[int, Segment], changes: Iterable[tuple[int, int]]) -> list[str]:
+    """Names of segments with another value than before that don't say which one, as a person has chosen them."""
+    renamed = {new for old, new in changes if old != new} & after.keys()
+    return [after[value].name for value in sorted(renamed) if after[value].name != STRUCTURES[value].name]
 
 
 def _sequence(arguments: argparse.Namespace, values: set[int]) -> tuple[int, ...]:
@@ -203,24 +258,28 @@ def _remarks(order: list[int], sequence: tuple[int, ...]) -> list[str]:
     return remarks
 
 
-def _origins(before: Volume, after: Volume) -> dict[int, set[int]]:
-    """Value in `after` -> the values that its voxels had in `before`; both hold values below 65536."""
+def _changes(before: Volume, after: Volume) -> dict[tuple[int, int], int]:
+    """(value in `before`, value in `after`) -> number of voxels; both hold values below 65536."""
     import numpy as np
 
-    origins: dict[int, set[int]] = {}
+    voxels: Counter[tuple[int, int]] = Counter()
     for old, new in zip(before.array, after.array):
         used = new != 0
-        for pair in np.unique(new[used].astype(np.int64) << 16 | old[used]).tolist():
-            origins.setdefault(pair >> 16, set()).add(pair & 0xFFFF)
-    return origins
+        pairs, counts = np.unique(old[used].astype(np.int64) << 16 | new[used], return_counts=True)
+        for pair, count in zip(pairs.tolist(), counts.tolist()):
+            voxels[divmod(pair, 1 << 16)] += count
+    return voxels
 
 
-def _table(order: Iterable[int], volumes_ml: Mapping[int, float], origins: Mapping[int, set[int]]) -> list[str]:
+def _table(
+    order: Iterable[int], volumes_ml: Mapping[int, float], changes: Iterable[tuple[int, int]]
+) -> list[str]:
     """A line for each of `order`: name, value, volume, and what it was before."""
     lines = [f"{'Level':<13} {'Value':>5} {'Volume ml':>9}"]
     for value in order:
-        others = " and ".join(_short(old) for old in sorted(origins[value] - {value}))
-        story = f"  {'now with' if value in origins[value] else 'was'} {others}" if others else ""
+        origins = {old for old, new in changes if new == value}
+        others = " and ".join(_short(old) for old in sorted(origins - {value}))
+        story = f"  {'now with' if value in origins else 'was'} {others}" if others else ""
         lines.append(f"{STRUCTURES[value].name:<13} {value:>5} {volumes_ml[value]:>9.1f}{story}")
     return lines
 
