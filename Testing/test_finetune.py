@@ -106,6 +106,16 @@ def test_a_network_that_learnt_nothing_is_not_added(dataset, base, tmp_path, cap
     assert not (tmp_path / "users models" / "ours").exists()
 
 
+def test_who_interrupts_is_told_that_it_goes_on(dataset, base, capfd, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "train", interrupted)
+    assert run(dataset, base, "--steps", "1") == 130
+    said = capfd.readouterr()
+    assert "goes on from what 'ours.finetune' holds" in said.err and "log.jsonl" in said.out
+
+
 def test_a_run_goes_on_only_with_the_scans_it_began_with(dataset, base, tmp_path):
     model, scans = load_model(base), find_labelled(dataset)
     for _ in range(2):

@@ -30,7 +30,7 @@ from .architectures import ARCHITECTURES, parameters
 from .classes import CANAL as CANAL_CLASS
 from .classes import DISC, IGNORED, SPINE, VERTEBRA
 from .classes import SACRUM as SACRUM_CLASS
-from .loop import WEIGHTS_FILE
+from .loop import LOG_FILE, WEIGHTS_FILE
 from .real_patches import load_real_scan
 from .scanner import draw_recipe, render_ct
 from .train import build_parser, network_input, train
@@ -94,7 +94,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, dict]:
         network.eval()
         results[name] = {
             "parameters": parameters(network),
-            "training_s": _seconds_of(folder / "log.jsonl"),
+            "training_s": _seconds_of(folder / LOG_FILE),
             "dice": {scan: dice(network, pair, card) for scan, pair in scans.items()},
         }
         (folder / "results.json").write_text(json.dumps(results[name], indent=2) + "\n", encoding="utf-8")

@@ -35,7 +35,7 @@ from .export import export
 from .generated_patches import anatomy_file, store
 from .generated_scans import generated_scan
 from .labelled_scans import find_labelled, labels_of
-from .loop import WEIGHTS_FILE, start_from
+from .loop import LOG_FILE, WEIGHTS_FILE, start_from
 from .quantize import calibration_windows, quantize, with_int8
 from .train import build_parser, train
 from .verdict import Judged, Verdict, judge
@@ -73,6 +73,8 @@ def finetune(
     model = load_model(base)
     held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps)
     _remember(work, model, held_out, taught)
+    # Where bars aren't shown, as in a log file, this is all there is to see for hours.
+    print(f"Learns from {len(taught)} scans, holds out {len(held_out)}; how far it is stands in {work / LOG_FILE}", flush=True)
     weights = _trained(model, taught, work, steps)
     new = _packed(model, name, _halfway(model, weights), taught, held_out, work, steps)
     before, guard_before = _judged("before", model, held_out, threads)

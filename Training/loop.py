@@ -21,7 +21,7 @@ from SpineContextSegLib.network import full_precision
 from . import checkpoint
 from .unfold import unfold
 
-WEIGHTS_FILE = "network.safetensors"
+WEIGHTS_FILE, LOG_FILE = "network.safetensors", "log.jsonl"
 LOG_EVERY = 25
 _WARM_UP_STEPS = 50
 _DECAY_FROM = 0.6  # of all steps; before it the learning rate is constant, so a run can be prolonged
@@ -55,7 +55,7 @@ def run(
     step, seconds = checkpoint.restore(arguments.output, network, optimizer)
     forward = torch.compile(network) if arguments.compile else network
 
-    log = (arguments.output / "log.jsonl").open("a", encoding="utf-8")
+    log = (arguments.output / LOG_FILE).open("a", encoding="utf-8")
     log.write(json.dumps({key: str(value) for key, value in vars(arguments).items()}) + "\n")
 
     started, saved, history = time.monotonic() - seconds, time.monotonic(), []

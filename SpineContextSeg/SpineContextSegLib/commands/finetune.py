@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import InputRefused
+from ..errors import Cancelled, InputRefused
 from .interruption import Interruption
 
 DESCRIPTION = """\
@@ -16,8 +16,7 @@ Train a model on, on scans whose segmentation was corrected, and keep it where i
 folder that the workbench exported, one in VerSe's layout, or scans (name.nii.gz) with name_labels.nii.gz beside them.
 
 Some of the scans are held out: nothing is learnt from them, both models are judged on them, and a model that isn't
-better is not kept. Takes a night on an ordinary PC, minutes on a GPU; run the same command again to go on after an
-interruption."""
+better is not kept. Takes a night on an ordinary PC; run the same command again to go on after an interruption."""
 
 EPILOG = """\
 Needs the source of the project (a checkout) with its training part: make setup.
@@ -54,7 +53,11 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         lack = f"lacks {', '.join(missing)}" if missing else "is without its training part"
         raise InputRefused(f"This installation {lack}: get the project's source and run 'make setup' in it.")
     sys.path.insert(0, str(checkout))
-    print(import_module("Training.finetune").finetune(
-        arguments.dataset, arguments.base, arguments.name, work=arguments.work or Path(f"{arguments.name}.finetune"),
-        hold_out=arguments.hold_out, steps=arguments.steps, threads=arguments.threads,
-    ))  # fmt: skip
+    work = arguments.work or Path(f"{arguments.name}.finetune")
+    try:
+        print(import_module("Training.finetune").finetune(
+            arguments.dataset, arguments.base, arguments.name, work=work, hold_out=arguments.hold_out,
+            steps=arguments.steps, threads=arguments.threads,
+        ))  # fmt: skip
+    except KeyboardInterrupt as interrupted:
+        raise Cancelled(f"interrupted; the same command goes on from what '{work}' holds.") from interrupted
