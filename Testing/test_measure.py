@@ -16,7 +16,7 @@ from scans import CTS, ct, needs_scans
 from SpineContextSegLib.centroids import directions, read_centroids, write_centroids
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import CANAL, SACRUM, TOTALSEGMENTATOR_TO_VERSE, structure
-from SpineContextSegLib.measure import TABLE_TITLES, vertebra_rows, write_table
+from SpineContextSegLib.measure import TABLE_TITLES, table_cells, vertebra_rows, write_table
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.views import sample_labels
 from SpineContextSegLib.volume import Volume, to_sitk
@@ -300,6 +300,26 @@ def test_a_scan_that_is_no_scan_does_not_matter(lumbar):
     assert all(np.isnan(row.body_hu) for row in vertebra_rows(nothing, labels))
 
 
+@pytest.mark.parametrize(("radius_mm", "hu", "found"), [(2.5, 2500, True), (2.5, 1200, False), (0.8, 2500, False)])
+def test_a_body_with_metal_has_no_density(radius_mm, hu, found, lumbar):
+    """A screw from front to back; neither dense bone nor a speck is one."""
+    _, labels = lumbar
+    scan = painted_ct(labels)
+    center = np.array(by_value(vertebra_rows(scan, labels))[L2].center_mm)
+    away = labels.grid.world(np.argwhere(np.ones(labels.array.shape, bool))[:, ::-1]) - center
+    short = (np.abs(away[:, 1]) < 30) if radius_mm > 1 else (np.abs(away[:, 1]) < 1)
+    rod = (np.hypot(away[:, 0], away[:, 2]) < radius_mm) & short
+    with_rod = Volume(np.where(rod.reshape(labels.array.shape), hu, scan.array).astype(np.int16), labels.affine)
+    rows = by_value(vertebra_rows(with_rod, labels))
+    assert [rows[value].metal for value in (L1, L2, L3)] == [False, found, False]
+    assert np.isnan(rows[L2].body_hu) == found and not np.isnan([rows[L1].body_hu, rows[L3].body_hu]).any()
+    assert not np.isnan(heights(rows[L2])).any()
+    cells = {value: dict(zip(TABLE_TITLES, table_cells(rows[value]))) for value in (L1, L2)}
+    assert cells[L1]["metal in body"] == "no" and cells[L2]["metal in body"] == ("yes" if found else "no")
+    assert (cells[L2]["body interior mean (HU)"] == "") == found
+    assert table_cells(by_value(vertebra_rows(None, labels))[L1])[-1] == "", "without a CT nobody knows"
+
+
 # ---------------------------------------------------------------------------------------------------------------- files
 
 
@@ -311,7 +331,7 @@ def test_the_table_names_its_units_and_leaves_empty_what_is_not_known(lumbar, tm
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert tuple(lines[0]) == TABLE_TITLES
-    plain = {"level", "label", "front/back", "middle/back", "partial"}
+    plain = {"level", "label", "front/back", "middle/back", "partial", "metal in body"}
     assert all(title.endswith(("(mm)", "(ml)", "(HU)")) for title in set(TABLE_TITLES) - plain)
     assert (lines[0]["level"], lines[0]["label"], lines[0]["partial"]) == ("T13", "28", "yes")
     assert lines[0]["body height front (mm)"] == lines[0]["front/back"] == ""

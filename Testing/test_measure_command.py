@@ -71,6 +71,17 @@ def test_without_files_the_table_is_shown(scan, tmp_path, capsys, monkeypatch):
     assert contents(tmp_path) == []
 
 
+def test_metal_is_said_in_place_of_a_density(scan, tmp_path, capsys):
+    volume, labels = read_volume(scan / "ct.nii.gz")[0], read_labels(scan / "labels.nii.gz")
+    write_volume(Volume(np.where(labels.array == 21, 3000, volume.array), labels.affine), tmp_path / "ct.nii.gz")
+    assert measure(tmp_path / "ct.nii.gz", scan / "labels.nii.gz", "--table", tmp_path / "table.csv") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert lines["L2"].endswith("  metal") and " - " in lines["L2"] and "metal" not in lines["L1"] + lines["L3"]
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
+        rows = {line["level"]: (line["metal in body"], line["body interior mean (HU)"]) for line in csv.DictReader(file)}
+    assert [rows[level] for level in ("L1", "L2", "L3")] == [("no", "180.0"), ("yes", ""), ("no", "180.0")]
+
+
 def test_a_scan_whose_axes_are_stored_otherwise_is_measured_alike(scan, tmp_path):
     volume, _ = read_volume(scan / "ct.nii.gz")
     flip = np.diag([-1.0, 1.0, -1.0, 1.0])

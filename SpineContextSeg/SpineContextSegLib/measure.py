@@ -19,7 +19,7 @@ from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
 from .seen_vertebrae import C2, SeenVertebra, body_frames, seen_vertebrae
-from .vertebral_body import SHELL_MM, Body, mean_hu, measure_body
+from .vertebral_body import SHELL_MM, Body, holds_metal, interior_hu, measure_body
 from .vertebral_frame import BodyFrame
 from .volume import Volume, count_labels
 
@@ -37,11 +37,13 @@ class VertebraRow:
             where the border of the scan leaves no body.
         volume_ml: of all its voxels, arch and processes included; of what is seen where it is `partial`.
         body_hu: mean HU of the trabecular interior of the body, 4 mm and 1.5 voxels within its surface; NaN without
-            a CT, for C1 and C2 (the dens is hardly more than its cortex), and where less than 0.2 ml of it is there.
+            a CT, for C1 and C2 (the dens is hardly more than its cortex), where less than 0.2 ml of it is there, and
+            where it holds metal.
         height_front_mm, height_middle_mm, height_back_mm: of the body in its midsagittal plane: at the front wall, half
             way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
             bodies have no two endplates, and where the border of the scan cuts the body.
         partial: it touches the border of the scan.
+        metal: there is metal in the interior of the body, as of a screw or a cage.
     """
 
     value: int
@@ -53,6 +55,7 @@ class VertebraRow:
     height_middle_mm: float
     height_back_mm: float
     partial: bool
+    metal: bool = False
 
     @property
     def front_to_back(self) -> float:
@@ -92,21 +95,23 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
     # A voxel with endplate in it is no marrow, and neither is all of the way from there to the next one.
     shell_mm = max(SHELL_MM, _SHELL_VOXELS * float(one.mask.grid.spacing_mm.max()))
     body = frame and measure_body(one.mask, frame, shell_mm)
-    heights, hu, center = (NAN, NAN, NAN), NAN, one.middle
+    heights, hu, center = (NAN, NAN, NAN), np.zeros(0), one.middle
     if body:
         center = body.center
         if ct is not None and one.value != C2:
-            hu = mean_hu(Volume(ct.array[one.box], one.mask.affine), body)
+            hu = interior_hu(Volume(ct.array[one.box], one.mask.affine), body)
         if one.value != C2 and not _cut(one, frame, body):
             heights = body.heights_mm
+    metal = holds_metal(hu)
     return VertebraRow(
         one.value,
         structure(one.value).name,
         tuple(float(part) for part in center),
         float(np.count_nonzero(one.mask.array) * one.mask.grid.voxel_volume_mm3 / 1000),
-        hu,
+        NAN if metal or not len(hu) else float(np.mean(hu)),
         *heights,
         len(one.border) > 0,
+        metal,
     )
 
 
@@ -130,6 +135,8 @@ _COLUMNS = (
     ("front/back", lambda row: _number(row.front_to_back, 3)),
     ("middle/back", lambda row: _number(row.middle_to_back, 3)),
     ("partial", lambda row: "yes" if row.partial else "no"),
+    # Empty where nobody looked: without density there is no answer.
+    ("metal in body", lambda row: "yes" if row.metal else "" if math.isnan(row.body_hu) else "no"),
 )
 TABLE_TITLES = tuple(title for title, _ in _COLUMNS)
 

@@ -26,6 +26,9 @@ _WIDTH_SHARE = 1.8
 # patients the mean falls by 5 to 10 % from 2 to 3 mm, by 2 to 5 % from 3 to 4 mm, and stays from there on.
 SHELL_MM = 4.0
 LEAST_INTERIOR_ML = 0.2
+# No interior of 70 bodies in six CTs of patients has a voxel above 1350 HU, not a sclerotic one either; titanium begins
+# at 2500. A screw takes 5 % of an interior or more, and what is left below this share moves the mean by up to 15 HU.
+METAL_HU, MOST_METAL_SHARE = 1500.0, 0.005
 # No body is less deep from front to back, a child's neck included.
 LEAST_DEPTH_MM = 6.0
 
@@ -85,12 +88,17 @@ def measure_body(mask: Volume, frame: BodyFrame, shell_mm: float) -> Body | None
     return Body(frame.origin + frame.rotation @ _middle(footprint, bottom, top, x, y), heights, y_back, grid, interior)
 
 
-def mean_hu(ct: Volume, body: Body) -> float:
-    """Mean HU of the interior; NaN where there is too little of it, or where the CT has no values."""
+def interior_hu(ct: Volume, body: Body) -> np.ndarray:
+    """(n,) HU in the interior, NaN where the CT has no values; none of them where there is too little of it."""
     if body.interior.sum() * body.grid.voxel_volume_mm3 / 1000 < LEAST_INTERIOR_ML:
-        return NAN
+        return np.zeros(0)
     box = bounding_box(body.interior)
-    return float(np.mean(resample_intensity(ct, body.grid.crop(box), NAN)[body.interior[box]]))
+    return resample_intensity(ct, body.grid.crop(box), NAN)[body.interior[box]]
+
+
+def holds_metal(hu: np.ndarray) -> bool:
+    """Whether HU of an interior (n,) are in part those of a screw or cage, so that their mean says nothing of bone."""
+    return np.count_nonzero(hu > METAL_HU) > MOST_METAL_SHARE * len(hu)
 
 
 def _filled(mask: Volume) -> Volume:
