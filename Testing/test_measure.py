@@ -147,6 +147,36 @@ def test_a_patient_on_the_side_and_upside_down_has_the_same_sizes(lumbar):
             assert row.center_mm == pytest.approx(turn @ usual[value].center_mm, abs=0.7)
 
 
+def stored_otherwise(volume, axes, flips):
+    """The same voxels in the same places, stored with other axes (k, j, i) first, some of them backwards."""
+    index = np.eye(4)
+    index[:3, :3] = np.eye(3)[[2 - axes.index(axis) for axis in (2, 1, 0)]]
+    turned = volume.array.transpose(axes)
+    for axis in np.flatnonzero(flips):
+        backwards = np.eye(4)
+        backwards[2 - axis, [2 - axis, 3]] = -1, turned.shape[axis] - 1
+        index = index @ backwards
+    steps = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+    return Volume(turned[steps], volume.affine @ index)
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """T6 to T9 of a scoliosis, finer than what is looked at, so that voxels are taken together."""
+    return smooth_spine(CURVED, "T6", "T9", 0.9)[1]
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1)])
+@pytest.mark.parametrize("flips", [(0, 0, 1), (0, 1, 0), (1, 0, 0), (1, 1, 1)])
+def test_it_does_not_matter_how_the_axes_are_stored(axes, flips, curved):
+    usual, turned = (vertebra_rows(None, volume) for volume in (curved, stored_otherwise(curved, axes, flips)))
+    assert [row.value for row in turned] == [row.value for row in usual]
+    for row, other in zip(usual, turned):
+        assert heights(other) == pytest.approx(heights(row), abs=0.1, nan_ok=True)
+        assert other.center_mm == pytest.approx(row.center_mm, abs=0.1)
+        assert (other.volume_ml, other.partial) == (pytest.approx(row.volume_ml), row.partial)
+
+
 # ------------------------------------------------------------------------------------------------ labels as people have
 
 

@@ -8,14 +8,15 @@ import numpy as np
 
 from .label_boxes import Box, label_boxes
 from .labels import CANAL, VERTEBRAE
-from .vertebral_frame import LOOK_MM, BodyFrame, find_body, points_of, thinned
+from .vertebral_frame import LOOK_MM, BodyFrame, coarsened, find_body, points_of
 from .volume import Volume
 
 C1, C2 = 1, 2
 _SUPERIOR = np.array([0.0, 0.0, 1.0])
 # The canal within this distance of a vertebra's middle says which way the column runs there.
 _CANAL_NEAR_MM, _LEAST_CANAL_LENGTH_MM = 40.0, 15.0
-_CANAL_POINT_MM = 3.0
+# A canal that is drawn as a thin line fills no bin.
+_CANAL_POINT_MM, _CANAL_SHARE = 3.0, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,25 +36,25 @@ class SeenVertebra:
     @classmethod
     def of(cls, value: int, box: Box, labels: Volume) -> SeenVertebra:
         mask = Volume(labels.array[box] == value, labels.grid.crop(box).affine)
-        coarse = points_of(thinned(mask, LOOK_MM))
         border = [np.zeros((0, 3))]
         for axis, (part, size) in enumerate(zip(box, labels.array.shape, strict=True)):
             for plane, at_end in ((0, part.start == 0), (part.stop - part.start - 1, part.stop == size)):
                 if at_end:
                     border.append(np.insert(np.argwhere(mask.array.take(plane, axis)), axis, plane, axis=1))
-        middle = (coarse if len(coarse) else points_of(mask)).mean(0)
+        along = [mask.array.sum(tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
+        middle = mask.grid.world(np.array([counts @ np.arange(len(counts)) / counts.sum() for counts in along]))
         return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]))
 
 
 def seen_vertebrae(labels: Volume) -> tuple[list[SeenVertebra], np.ndarray]:
     """The vertebrae in VerSe labels (k, j, i) from top to bottom by their place, and (n, 3) RAS in mm: points within
-    the labeled canal, some mm apart, or none."""
+    the labeled canal or less than a bin from it, some mm apart, or none."""
     boxes = label_boxes(labels.array, VERTEBRAE | {CANAL})
     canal = np.zeros((0, 3))
     if CANAL in boxes:
         box = boxes.pop(CANAL)
-        part = thinned(Volume(labels.array[box], labels.grid.crop(box).affine), _CANAL_POINT_MM)
-        canal = points_of(Volume(part.array == CANAL, part.affine))
+        part = coarsened(Volume(labels.array[box] == CANAL, labels.grid.crop(box).affine), _CANAL_POINT_MM)
+        canal = points_of(Volume(part.array >= _CANAL_SHARE, part.affine))
     seen = [SeenVertebra.of(value, box, labels) for value, box in boxes.items()]
     return sorted(seen, key=lambda one: -one.middle[2]), canal
 

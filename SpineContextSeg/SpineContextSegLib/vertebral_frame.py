@@ -17,6 +17,8 @@ from .resampling import resample_intensity
 from .volume import Grid, Volume
 
 LOOK_MM = 2.0
+# Less what float32 may lose, so that a tie counts as inside whichever way the axes run.
+_HALF = 0.5 - 1e-3
 # Of a hole in the sum over a vertebra's height. The foramen for the artery in the neck has 35 mm2.
 _LEAST_CANAL_MM2 = 60.0
 # The canal is straight over such a part of a vertebra's height.
@@ -80,8 +82,8 @@ def find_body(mask: Volume, up: np.ndarray, canal_points: np.ndarray, *, tilted:
         canal_points: (n, 3) RAS in mm, points within the labeled canal, or none.
         tilted: whether the endplates say how the body is tilted; else `up` does.
     """
-    coarse = thinned(mask, LOOK_MM)
-    points = points_of(coarse)
+    coarse = coarsened(mask, LOOK_MM)
+    points = points_of(Volume(coarse.array >= _HALF, coarse.affine))
     if not len(points):
         return None
     front = _ANTERIOR
@@ -93,11 +95,17 @@ def find_body(mask: Volume, up: np.ndarray, canal_points: np.ndarray, *, tilted:
     return frame
 
 
-def thinned(volume: Volume, step_mm: float) -> Volume:
-    """Voxels of a volume about `step_mm` apart, without a copy; all of them where they are farther apart anyway."""
-    steps = np.maximum(1, (step_mm / volume.grid.spacing_mm).astype(int))
-    i, j, k = steps
-    return Volume(volume.array[::k, ::j, ::i], volume.affine * [*steps, 1])
+def coarsened(mask: Volume, step_mm: float) -> Volume:
+    """Which share of a mask (k, j, i) lies in bins of voxels up to `step_mm` wide, or in its voxels if these are wider.
+
+    The bins lie evenly from end to end, so that nothing depends on which way the axes of the scan run.
+    """
+    sizes = np.array(mask.array.shape[::-1])
+    counts = np.ceil(sizes / np.maximum(1, (step_mm / mask.grid.spacing_mm).astype(int))).astype(int)
+    affine = mask.affine.copy()
+    affine[:3, :3] *= sizes / counts
+    affine[:3, 3] = mask.grid.world((sizes / counts - 1) / 2)
+    return Volume(resample_intensity(mask, Grid(tuple(counts[::-1]), affine), 0.0), affine)
 
 
 def points_of(mask: Volume) -> np.ndarray:
@@ -134,7 +142,7 @@ def _look(
     local = around.local(points)
     low, high = local.min(0) - 2 * LOOK_MM, local.max(0) + 2 * LOOK_MM
     grid = around.grid(low, high, LOOK_MM)
-    inside = resample_intensity(mask, grid, 0.0) >= 0.5
+    inside = resample_intensity(mask, grid, 0.0) >= _HALF
     x, y, z = (low[n] + LOOK_MM * np.arange(size) for n, size in enumerate(grid.shape[::-1]))
     height = inside.sum(0)
     depth = depth_within(height > 0, LOOK_MM)

@@ -24,7 +24,8 @@ Research use only: not for diagnosis or treatment."""
 EPILOG = """\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files. LABELS is a label map in VerSe's numbering on the grid of the
 CT: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. The spinal canal (61) helps where it is labeled. Heights of C1 and C2, and
-of a body that the border of the scan cuts, are left empty, and so is the HU of a body with metal in it. Centroids are voxel indices, as in VerSe's files.
+of a body that the border of the scan cuts, are left empty, and so is the HU of a body with metal in it. Centroids are
+voxel indices, as in VerSe's files.
 
 example:
   spinecontextseg measure chest.nii.gz spine.seg.nrrd --table spine.csv --centroids spine.json"""
