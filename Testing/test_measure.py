@@ -285,11 +285,25 @@ def test_a_cut_process_is_marked_and_leaves_the_body_as_it_is(lumbar):
     _, labels = lumbar
     usual = own_rows(labels, L1, L2, L3)
     rows = np.flatnonzero((labels.array == L2).any((0, 2)))
-    first = int(rows[0]) + 14
-    cut = Volume(labels.array[:, first:], labels.grid.crop((slice(None), slice(first, None), slice(None))).affine)
-    row = own_rows(cut, L2)[L2]
-    assert row.partial and row.volume_ml < usual[L2].volume_ml - 1
-    assert heights(row) == pytest.approx(heights(usual[L2]), abs=0.7)
+    for lost, partial in ((38, True), (2, False)):
+        first = int(rows[0]) + lost
+        cut = Volume(labels.array[:, first:], labels.grid.crop((slice(None), slice(first, None), slice(None))).affine)
+        row = own_rows(cut, L2)[L2]
+        assert row.partial == partial and (row.volume_ml < usual[L2].volume_ml - 1) == partial
+        assert heights(row) == pytest.approx(heights(usual[L2]), abs=0.7)
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.5, 1.5, 1.5), (0.75, 0.75, 3.0), (3.0, 1.0, 1.0)])
+@pytest.mark.parametrize(("area_mm2", "partial"), [(9 * 12, False), (18 * 12, True)])
+def test_partial_is_what_it_is_in_the_report_of_a_run_on_any_grid(spacing_mm, area_mm2, partial):
+    """More than 1 % of the voxels at the border, were they of 1.5 mm: here 160 mm2 for 24 ml."""
+    counts = np.round(np.array([30.0, 30.0, 27.0]) / spacing_mm).astype(int)
+    array = np.zeros(counts[::-1] + (4, 4, 4), np.uint8)
+    array[2:-2, 2:-2, 2:-2] = L2
+    tip = np.round(np.array([area_mm2 / 12, 12.0]) / spacing_mm[1:]).astype(int)
+    array[2 : 2 + tip[1], 2 : 2 + tip[0], :2] = L2
+    (row,) = vertebra_rows(None, Volume(array, np.diag([*spacing_mm, 1.0])))
+    assert row.partial == partial
 
 
 @pytest.mark.parametrize("canal", [True, False])

@@ -42,7 +42,7 @@ class VertebraRow:
         height_front_mm, height_middle_mm, height_back_mm: of the body in its midsagittal plane: at the front wall, half
             way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
             bodies have no two endplates, and where the border of the scan cuts the body.
-        partial: it touches the border of the scan.
+        partial: the border of the scan cuts it, as in the report of a run: more than a voxel or two lie there.
         metal: there is metal in the interior of the body, as of a screw or a cage.
     """
 
@@ -110,7 +110,7 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
         float(np.count_nonzero(one.mask.array) * one.mask.grid.voxel_volume_mm3 / 1000),
         NAN if metal or not len(hu) else float(np.mean(hu)),
         *heights,
-        len(one.border) > 0,
+        one.partial,
         metal,
     )
 

@@ -12,6 +12,9 @@ from .vertebral_frame import LOOK_MM, BodyFrame, coarsened, find_body, points_of
 from .volume import Volume
 
 C1, C2 = 1, 2
+# Area at the border of the scan (mm2) by volume (mm3), above which the border cuts a vertebra: 1 % of it lies within
+# 1.5 mm of the border. A voxel or two there may be a neighbor's, or the tip of a process.
+CUT_PER_MM = 0.01 / 1.5
 _SUPERIOR = np.array([0.0, 0.0, 1.0])
 # The canal within this distance of a vertebra's middle says which way the column runs there.
 _CANAL_NEAR_MM, _LEAST_CANAL_LENGTH_MM = 40.0, 15.0
@@ -24,7 +27,7 @@ class SeenVertebra:
     """One vertebra as it is in the labels.
 
     box: slices (k, j, i) around it, and mask: the vertebra in there. middle: (3,) RAS in mm, of all its voxels.
-    border: (n, 3) RAS in mm, its voxels at the border of the scan.
+    border: (n, 3) RAS in mm, its voxels at the border of the scan. partial: the border cuts it.
     """
 
     value: int
@@ -32,18 +35,22 @@ class SeenVertebra:
     mask: Volume
     middle: np.ndarray
     border: np.ndarray
+    partial: bool
 
     @classmethod
     def of(cls, value: int, box: Box, labels: Volume) -> SeenVertebra:
         mask = Volume(labels.array[box] == value, labels.grid.crop(box).affine)
-        border = [np.zeros((0, 3))]
+        border, area_mm2 = [np.zeros((0, 3))], 0.0
+        voxel_mm3 = mask.grid.voxel_volume_mm3
         for axis, (part, size) in enumerate(zip(box, labels.array.shape, strict=True)):
             for plane, at_end in ((0, part.start == 0), (part.stop - part.start - 1, part.stop == size)):
                 if at_end:
                     border.append(np.insert(np.argwhere(mask.array.take(plane, axis)), axis, plane, axis=1))
+                    area_mm2 += len(border[-1]) * voxel_mm3 / mask.grid.spacing_mm[2 - axis]
         along = [mask.array.sum(tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
         middle = mask.grid.world(np.array([counts @ np.arange(len(counts)) / counts.sum() for counts in along]))
-        return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]))
+        partial = bool(area_mm2 > CUT_PER_MM * np.count_nonzero(mask.array) * voxel_mm3)
+        return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]), partial)
 
 
 def seen_vertebrae(labels: Volume) -> tuple[list[SeenVertebra], np.ndarray]:
@@ -66,7 +73,7 @@ def body_frames(seen: list[SeenVertebra], canal: np.ndarray) -> list[BodyFrame |
         seen: from top to bottom.
         canal: (n, 3) RAS in mm, points within it; none where it isn't labeled.
     """
-    whole = [one for one in seen if not len(one.border)]
+    whole = [one for one in seen if not one.partial]
     others = whole if len(whole) > 1 else seen
 
     def find(one: SeenVertebra, canal: np.ndarray) -> BodyFrame | None:
@@ -82,9 +89,9 @@ def body_frames(seen: list[SeenVertebra], canal: np.ndarray) -> list[BodyFrame |
             for one, frame in zip(seen, frames, strict=True)
         ]
     # Spinous processes hang beside the vertebra below: of the first vertebra of a scan often only such a tip is seen.
-    known = [frame for one, frame in zip(seen, frames) if frame is not None and not len(one.border)]
+    known = [frame for one, frame in zip(seen, frames) if frame is not None and not one.partial]
     for n, (one, frame) in enumerate(zip(seen, frames)):
-        if frame is not None and len(one.border) and known:
+        if frame is not None and one.partial and known:
             nearest = min(known, key=lambda other: float(np.linalg.norm(other.origin - frame.origin)))
             behind = nearest.radius_mm if np.isnan(nearest.canal_mm) else nearest.canal_mm
             if nearest.local(frame.origin)[1] < -behind:
