@@ -93,6 +93,35 @@ def test_a_scan_whose_axes_are_stored_otherwise_is_measured_alike(scan, tmp_path
     assert (tmp_path / "usual.csv").read_text() == (tmp_path / "turned.csv").read_text()
 
 
+def test_odd_levels_are_said(scan, tmp_path, capsys):
+    """As `levels` says them: the table alone doesn't show that they are wrong."""
+    labels = read_labels(scan / "labels.nii.gz")
+    table = np.arange(256, dtype=np.uint8)
+    table[[20, 21, 22]] = 21, 20, 23
+    write_volume(Volume(table[labels.array], labels.affine), tmp_path / "odd.nii.gz")
+    assert measure(scan / "ct.nii.gz", tmp_path / "odd.nii.gz") == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "Warning: L2 lies above L1: the levels are out of order." in said
+    main(["levels", str(tmp_path / "odd.nii.gz")])
+    assert capsys.readouterr().err.splitlines() == said
+
+
+def test_where_nothing_is_named_no_table_is_written_and_none_is_listed(
+    sample_scan, tiny_model, tmp_path, capsys, monkeypatch
+):
+    """A model that tells vertebrae apart, which it didn't here."""
+    monkeypatch.setattr("SpineContextSegLib.commands.segment._check_measurable", lambda *_: None)
+    files = {name: tmp_path / name for name in ("spine.nrrd", "t.csv", "c.json", "r.json")}
+    spine, table, middles, report = files.values()
+    command = ["segment", sample_scan.path, "-o", spine, "--table", table, "--centroids", middles, "--report", report]
+    assert main([*map(str, command), "--model", str(tiny_model)]) == 0
+    shown, said = capsys.readouterr()
+    assert contents(tmp_path) == ["r.json", "spine.nrrd"]
+    assert "Nothing was measured. These labels hold one value" in said
+    assert str(table) not in shown and str(middles) not in shown
+    assert json.loads(report.read_text())["files"] == [str(spine), str(report)]
+
+
 def refusals():
     """Name of the case -> (arguments; {} is the folder of the scan, [] that of the results; a word of the answer)."""
     return {

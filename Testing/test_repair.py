@@ -17,6 +17,7 @@ from SpineContextSegLib.repair import (
     order_of,
     renamed,
     require,
+    require_neighbors,
     sequence_of,
     shifted,
     split,
@@ -232,6 +233,14 @@ def test_apply_takes_odd_arrays():
     assert apply(own, {20: 21}).tolist() == [[[21, 300, 65535]]]
     turned = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[::-1].T
     np.testing.assert_array_equal(apply(turned, {20: 1}), np.where(turned == 20, 1, turned))
+
+
+def test_neighbors_are_those_by_place():
+    order = [T12, L2, L1, L3, SACRUM]
+    for one, other in ((T12, L2), (L2, T12), (L1, L3), (SACRUM, L3)):
+        require_neighbors(order, one, other)
+    assert "as L2 lies between them" in refusal(lambda: require_neighbors(order, T12, L1))
+    assert "as L2 to L3 lie between them" in refusal(lambda: require_neighbors(order, SACRUM, T12))
 
 
 # --------------------------------------------------------------------------------------------------- voxels

@@ -68,6 +68,22 @@ def require(order: Sequence[int], *chosen: int) -> None:
             raise InputRefused(f"{_name(value)} is not there: choose one that is ({there}).")
 
 
+def require_neighbors(order: Sequence[int], one: int, other: int) -> None:
+    """Tells whether two of `order`, from top to bottom, lie one above the other.
+
+    Raises:
+        InputRefused: there is another one between them.
+    """
+    first, last = sorted((order.index(one), order.index(other)))
+    between = order[first + 1 : last]
+    if between:
+        listed = _name(between[0]) if len(between) == 1 else f"{_name(between[0])} to {_name(between[-1])}"
+        verb = "lies" if len(between) == 1 else "lie"
+        raise InputRefused(
+            f"{_name(one)} and {_name(other)} can't be merged, as {listed} {verb} between them: choose two neighbors."
+        )
+
+
 def renamed(order: Sequence[int], which: int, level: int, sequence: Sequence[int]) -> dict[int, int]:
     """The vertebra `which` becomes `level`; those above and below it follow in `sequence`, without gaps.
 

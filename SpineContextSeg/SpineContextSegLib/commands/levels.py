@@ -14,7 +14,6 @@ from ..errors import InputRefused
 from ..labels import (
     DISC_OFFSET,
     FIRST_OWN_VALUE,
-    LEVEL_ORDER,
     SACRUM,
     SEGMENT_ID_PREFIX,
     STRUCTURES,
@@ -60,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
                             help="vertebra V is LEVEL, and those above and below it follow")  # fmt: skip
     operations.add_argument("--swap", metavar=("V", "W"), nargs=2, type=_vertebra, help="V and W exchange their levels")
     operations.add_argument("--merge", metavar=("V", "W"), nargs=2, type=_vertebra_or_sacrum,
-                            help="W becomes part of V; V may be the sacrum")  # fmt: skip
+                            help="W becomes part of V, its neighbor; V may be the sacrum")  # fmt: skip
     operations.add_argument("--split", metavar=("V", "R", "A", "S"), nargs=4, action=_Split,
                             help="cut V across the column at a point (RAS, mm)")  # fmt: skip
     parser.add_argument("--thoracic", metavar="N", type=int, help="number of thoracic vertebrae: 11, 12 or 13")
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..repair import order_of
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
-    from .label_input import read_vertebrae
+    from .label_input import read_vertebrae, remarks_on_levels
 
     _check_options(arguments)
     labels, counts = read_vertebrae(arguments.labels)
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
     order = [*order_of(result), *([SACRUM] if SACRUM in counts else [])]
-    for sentence in _remarks(order, sequence):
+    for sentence in remarks_on_levels(order, sequence):
         print(f"Warning: {sentence}", file=sys.stderr)
     voxel_ml = result.grid.voxel_volume_mm3 / 1000
     volumes_ml = {value: voxels * voxel_ml for value, voxels in count_labels(result.array).items()}
@@ -236,26 +235,14 @@ def _repaired(labels: Volume, arguments: argparse.Namespace, has_sacrum: bool, s
         repair.require(order, *arguments.swap)
         mapping = repair.swapped(*arguments.swap)
     elif arguments.merge:
-        repair.require([*order, *([SACRUM] if has_sacrum else [])], *arguments.merge)
+        whole = [*order, *([SACRUM] if has_sacrum else [])]
+        repair.require(whole, *arguments.merge)
         into, part = arguments.merge
         mapping = repair.merging([part], into)
+        repair.require_neighbors(whole, into, part)
     else:
         return labels
     return Volume(repair.apply(labels.array, mapping), labels.affine)
-
-
-def _remarks(order: list[int], sequence: tuple[int, ...]) -> list[str]:
-    """What is odd about the levels, given from top to bottom, in one sentence each."""
-    remarks = []
-    for upper, lower in zip(order, order[1:]):
-        place, next_place = LEVEL_ORDER.index(upper), LEVEL_ORDER.index(lower)
-        missing = [_short(v) for v in sequence if place < LEVEL_ORDER.index(v) < next_place and v not in order]
-        if next_place < place:
-            remarks.append(f"{_short(upper)} lies above {_short(lower)}: the levels are out of order.")
-        elif missing:
-            those = f"{missing[0]} is" if len(missing) == 1 else f"{missing[0]} to {missing[-1]} are"
-            remarks.append(f"{those} missing between {_short(upper)} and {_short(lower)}.")
-    return remarks
 
 
 def _changes(before: Volume, after: Volume) -> dict[tuple[int, int], int]:

@@ -75,14 +75,16 @@ def write_measurements(rows: list[VertebraRow], grid: Grid, arguments: argparse.
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
     from ..evaluate import on_grid_of
+    from ..labels import SACRUM
     from ..measure import vertebra_rows
     from ..reading import read_volume
+    from ..repair import sequence_of
     from ..volume import Volume
     from .account import RESEARCH_ONLY
-    from .label_input import read_vertebrae
+    from .label_input import read_vertebrae, remarks_on_levels
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
-    labels, _ = read_vertebrae(arguments.labels)
+    labels, counts = read_vertebrae(arguments.labels)
     try:
         ct, notes = read_volume(arguments.ct)
     except OSError as error:
@@ -92,7 +94,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(rows, labels.grid, arguments, outputs)
-    for sentence in notes:
+    order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
+    for sentence in [*notes, *remarks_on_levels(order, sequence_of(counts))]:
         print(f"Warning: {sentence}", file=sys.stderr)
     written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
     print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))

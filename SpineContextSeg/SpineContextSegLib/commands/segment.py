@@ -18,6 +18,7 @@ from .progress import Bar
 
 if TYPE_CHECKING:
     from ..card import ModelCard
+    from ..measure import VertebraRow
     from ..pipeline import Result
     from ..volume import Grid, Volume
 
@@ -101,6 +102,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             volume, model, runtime, **helpers, everywhere=arguments.everywhere, structures=arguments.structures,
             force=arguments.force, progress=bar.update, cancelled=interruption.is_requested,
         )  # fmt: skip
+    rows: list[VertebraRow] = []
     with Outputs(interruption) as outputs:
         with after.stage("write"):
             write(result, outputs.stage(arguments.output))
@@ -111,13 +113,18 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             from ..measure import vertebra_rows
 
             with after.stage("measure"):
+                why = "No vertebra was found."
                 try:
                     rows = vertebra_rows(volume, result.labels)
                 except InputRefused as refusal:  # what was segmented isn't lost for that
-                    rows, notes = [], [*notes, f"Nothing was measured. {refusal}"]
-                write_measurements(rows, volume.grid, arguments, outputs)
+                    why = str(refusal)
+                if rows:
+                    write_measurements(rows, volume.grid, arguments, outputs)
+                else:
+                    notes = [*notes, f"Nothing was measured. {why}"]
         seconds = before.seconds | result.seconds | after.seconds
-        named = arguments.output, arguments.preview, arguments.table, arguments.centroids, arguments.report
+        measured = (arguments.table, arguments.centroids) if rows else ()
+        named = arguments.output, arguments.preview, *measured, arguments.report
         files = [path for path in named if path]
         account = Account(arguments.input, volume.grid, notes, result, seconds, peak_memory_mb(), files)
         if arguments.report:
