@@ -114,10 +114,40 @@ def test_what_is_there_is_kept_up_to_date(scene, node):
     assert scene.GetNumberOfNodesByClass("vtkMRMLTableNode") == 0
     points, table, _ = show_measurements(node)
     scene.RemoveNode(points)
-    Levels(node).shift(-1, level_sequence())
+    segments(node)["SpineContextSeg_24"].SetTag("SpineContextSeg.Value", "25")
     update_measurements(node)
-    assert column_of(table, TABLE_TITLES[0])[-1] == "L4"
+    assert column_of(table, TABLE_TITLES[0])[-1] == "L6"
     assert scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 0, "it was removed, and stays so"
+
+
+def test_they_follow_repairs_and_their_undo(node):
+    """Called from Python, without the panel."""
+    points, table, _ = show_measurements(node)
+    levels = Levels(node)
+    before = names_of(points)
+    assert levels.shift(-1, level_sequence()) == []
+    assert names_of(points)[-1] == "L4 vertebra" and column_of(table, TABLE_TITLES[0])[-1] == "L4"
+    levels.merge(22)
+    assert names_of(points)[-2:] == ["L2 vertebra", "L3 vertebra"] and table.GetNumberOfRows() == 19
+    middle = points.GetNthControlPointPosition(18)
+    levels.split(22, middle, None, level_sequence())
+    assert points.GetNumberOfControlPoints() == table.GetNumberOfRows() == 20
+    for _ in range(3):
+        assert levels.undo() == []
+    assert names_of(points) == before and column_of(table, TABLE_TITLES[0])[-1] == "L5"
+
+
+def test_a_repair_stays_where_nothing_can_be_measured_after_it(volume):
+    """C1 alone has the value that stands for all vertebrae where levels are unknown."""
+    labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
+    labels[20:40, 20:40, 20:40] = 2
+    node = add_result(volume, labels)
+    points, _, _ = show_measurements(node)
+    levels = Levels(node)
+    (remark,) = levels.rename(2, 1, level_sequence())
+    assert remark.startswith("Points and table are still those of before. These labels hold one value")
+    assert [vertebra.value for vertebra in levels.vertebrae] == [1] and names_of(points) == ["C2 vertebra"]
+    assert levels.undo() == []
 
 
 def test_points_go_with_the_transform(node, volume, rows):

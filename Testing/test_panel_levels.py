@@ -237,6 +237,20 @@ class TestClicks:
         user.ui.mergeButton.click()
         assert points.GetNumberOfControlPoints() == 2
 
+    def test_a_repair_that_can_not_be_measured_is_told_apart(self, user, node, monkeypatch):
+        user.ui.measureButton.click()
+
+        def fail(*_):
+            raise MemoryError
+
+        monkeypatch.setattr("SpineContextSegLib.mrml.levels.update_measurements", fail)
+        user.ui.shiftUpButton.click()
+        assert levels(node) == [21, 22, 23] and "Done" in user.ui.statusLabel.text
+        assert "still those of before. There is not enough memory" in user.notice()
+        user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24] and "Undone" in user.ui.statusLabel.text
+        assert "still those of before" in user.notice()
+
     def test_what_cannot_be_measured_is_told(self, user, node, volume):
         slicer.mrmlScene.RemoveNode(volume)
         user.ui.measureButton.click()

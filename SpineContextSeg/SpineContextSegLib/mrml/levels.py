@@ -7,6 +7,7 @@ all voxels, would lose it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ import vtk
 
 from .. import repair
 from ..errors import InputRefused
+from ..faults import describe
 from ..labels import LEVEL_ORDER, SACRUM, STRUCTURES, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known, structure
 from ..volume import Volume, count_labels
 from .edits import FINGERPRINT_TAG
 from .label_numbers import number_by_value
 from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, labelmap_from
+from .measurements import update_measurements
 from .naming import description_of, give_back, is_coded_as, name_as, without_voxels
 from .ours import VALUE_TAG, our_segments, segment_id_of
 from .transfers import add_beside, give
@@ -60,7 +63,8 @@ class Levels:
 
     What repairs happens at once or not at all: where it can't be done, InputRefused says why in one sentence. It
     returns sentences for the user, most often none. Afterwards the renamed segments count as edited by a person
-    (`edits`), so that no run overwrites them without asking.
+    (`edits`), so that no run overwrites them without asking, and points and table, where there are any
+    (`measurements`), are those of the new levels.
 
     Vertebrae are given by label value; above and below is where they lie in the world. `sequence` is that of a whole
     column, see `repair.level_sequence`.
@@ -167,7 +171,7 @@ class Levels:
             remarks = self._rename_all(done, renames, labels)
             for old, new, mask in parts:
                 self._part(done, segments[old], new, mask)
-        return remarks
+        return remarks + self._measured_again()
 
     @property
     def undo_title(self) -> str | None:
@@ -177,12 +181,23 @@ class Levels:
         last, now = self._done[-1], our_segments(self._segmentation)
         return last.title if now.items() <= last.values.items() and last.needs <= set(now.values()) else None
 
-    def undo(self) -> None:
+    def undo(self) -> list[str]:
         """Takes back the last repair, and nothing that was done since to voxels, names or colors."""
         if self.undo_title is None:
             raise InputRefused("There is no repair of levels to take back.")
         with self._all_at_once():
             _take_back(self._done.pop())
+        return self._measured_again()
+
+    def _measured_again(self) -> list[str]:
+        """The repair stays where nothing can be measured; the sentence that says so, or none."""
+        try:
+            update_measurements(self._node)
+        except Exception as error:  # noqa: BLE001, "nothing was changed" would be wrong
+            logging.exception("Not measured again")
+            why = str(error) if isinstance(error, InputRefused) else describe(error)
+            return [f"Points and table are still those of before. {why}"]
+        return []
 
     def _labels(self, on_top: int | None = None) -> Volume:
         """All segments of ours in the world, or under a non-linear transform in their own coordinates."""
@@ -199,7 +214,8 @@ class Levels:
         if not mapping.keys() & our_segments(self._segmentation).keys():
             raise InputRefused("The levels are like that already.")
         with self._repair(title) as done:
-            return self._rename_all(done, mapping, labels)
+            remarks = self._rename_all(done, mapping, labels)
+        return remarks + self._measured_again()
 
     @contextmanager
     def _repair(self, title: str) -> Iterator[_Repair]:

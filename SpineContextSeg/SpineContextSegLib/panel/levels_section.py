@@ -13,7 +13,7 @@ from ..errors import InputRefused
 from ..faults import describe
 from ..labels import structure
 from ..mrml.levels import Levels, Vertebra
-from ..mrml.measurements import show_measurements, update_measurements
+from ..mrml.measurements import show_measurements
 from ..mrml.planes import name_of, plane_at, pointers
 from ..repair import counts_of, level_sequence
 from . import editor
@@ -107,7 +107,7 @@ class LevelsSection:
     def _undo(self) -> None:
         def act() -> None:
             title = self._levels.undo_title
-            self._levels.undo()
+            self._notice.show(self._levels.undo(), heading=_("About the levels"))
             self._say(_("Undone: {repair}. The levels are {levels} now.").format(repair=title, levels=self._span()))
 
         self._change(act)
@@ -115,9 +115,7 @@ class LevelsSection:
     def _change(self, act: Callable[[], None]) -> None:
         editor.save_state(self._node)
         self._notice.clear()
-        if self._try(act, _("Levels not changed")):
-            self._try(lambda: update_measurements(self._node), _("Not measured again"))
-        else:
+        if not self._try(act, _("Levels not changed")):
             self._say(_("Nothing was changed."))
         self._refresh()
 
