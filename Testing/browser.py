@@ -75,7 +75,7 @@ class Page:
 
     def said(self) -> dict:
         """What the page tells its user."""
-        return {name: self.state(name) for name in ("status", "notice", "warnings")}
+        return {name: self.state(name) for name in ("status", "notice", "warnings", "remarks")}
 
     def find(self, name: str):
         """The element with this ID."""
@@ -114,6 +114,15 @@ class Page:
             "const box = name.parentElement.getBoundingClientRect();"
             "return [box.left, box.top, box.width, box.height]", name,
         )  # fmt: skip
+
+    def point_at(self, view: str, x: float, y: float) -> None:
+        """Moves the mouse to a point of a view, from 0, 0 (upper left) to 1, 1."""
+        from selenium.webdriver import ActionChains
+
+        left, top, width, height = self.view(view)
+        chain = ActionChains(self.driver, duration=80)
+        chain.w3c_actions.pointer_action.move_to_location(round(left + x * width), round(top + y * height))
+        chain.perform()
 
     def drag(self, view: str, *points: tuple[float, float]) -> None:
         """Draws with the left button through points of a view, from 0, 0 (upper left) to 1, 1."""

@@ -185,10 +185,12 @@ def test_a_lasso_erases_what_is_inside_in_all_slices(data, tiny_model, sample_sc
     page.press(f"[data-segment='{NAME}']")
     before = page.scene()[NAME]
     # The left of a view is where i is low (the patient's right), or j (the front).
-    for view, axis in (("Axial", 2), ("Sagittal", 1), ("Coronal", 2)):
+    behind_mm = (np.argwhere(before)[:, 1].mean() - 29.5) * 2
+    behind = behind_mm / page.look()["fields_mm"][0][0]
+    for view, axis, aside in (("Axial", 2, 0), ("Sagittal", 1, behind), ("Coronal", 2, 0)):
         page.click("tool-scissors")
         page.until(lambda: page.state("tool") == "scissors")
-        page.drag(view, *LEFT_HALF)
+        page.drag(view, *((x + aside, y) for x, y in LEFT_HALF))
         page.until(lambda: page.state("can_undo"))
         after = page.scene()[NAME]
         erased = before & ~after

@@ -49,7 +49,7 @@ def test_a_folder_is_taken_through_and_exported(data, tiny_model, tmp_path, samp
         opened("a.nii.gz")
         # One link that leads nowhere keeps nothing else out.
         assert [entry["name"] for entry in page.state("entries")] == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
-        page.until(lambda: "link.nii.gz" in " ".join(page.state("warnings")))
+        page.until(lambda: "link.nii.gz" in " ".join(page.state("remarks")))
         assert page.state("cohort") == "1 of 3 finished"
 
         page.tab("Worklist")
@@ -81,7 +81,7 @@ def test_a_folder_is_taken_through_and_exported(data, tiny_model, tmp_path, samp
         (data / "c.nii.gz").unlink()
         page.click("export-set")
         page.until(lambda: page.state("status").startswith("Exported"))
-        [warning] = page.state("warnings")
+        [warning] = page.state("remarks")
         assert warning.startswith("Number 3 was left out: ") and "is gone" in warning
         [dataset] = tmp_path.glob("data-dataset-*")
         assert page.state("status") == f"Exported 1 of 2 finished scans to '{dataset}'."
@@ -91,7 +91,7 @@ def test_a_folder_is_taken_through_and_exported(data, tiny_model, tmp_path, samp
         write_volume(Volume(sample_scan.volume.array[:45], sample_scan.volume.affine), data / "d.nii.gz")
         page.click("look")
         page.until(lambda: len(page.state("entries")) == 4)
-        assert "link.nii.gz" in " ".join(page.state("warnings"))
+        assert "link.nii.gz" in " ".join(page.state("remarks"))
         assert page.faults() == []
     finally:
         page.close()

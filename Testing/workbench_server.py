@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -53,9 +54,9 @@ class WorkbenchServer:
         self.process.kill()
         self.process.wait()
 
-    def end(self) -> None:
-        """As Ctrl+C does."""
-        self.process.terminate()
+    def end(self, how: int = signal.SIGTERM) -> None:
+        """As Ctrl+C does, or by another signal."""
+        self.process.send_signal(how)
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
@@ -72,7 +73,7 @@ def main() -> None:
 
     workbench = Workbench(Path(data), by="tester", token=None, upload_bytes=UPLOAD_BYTES, model=model, threads=1)
     if scan:
-        workbench.open_path(Path(scan[0]))
+        workbench.open_paths([Path(path) for path in scan])
 
     async def scene(_: web.Request) -> web.Response:
         """Name -> mask (k, j, i) of every segment, as Slicer's own export of a label map sees them."""
@@ -93,7 +94,10 @@ def main() -> None:
         node = workbench.scene.segmentation_node
         views = workbench.scene.app.view_manager.get_slice_views()
         shown = {
+            "fields_mm": [list(view.get_view_node().GetFieldOfView()[:2]) for view in views],
+            "offsets": [view.get_slice_value() for view in views],
             "middles": [[view.get_view_node().GetSliceToRAS().GetElement(n, 3) for n in range(3)] for view in views],
+            "surfaces_seen": _seen(workbench.scene),
             "opacity": node.GetDisplayNode().GetOpacity2DFill(),
             "surfaces": node.GetSegmentation().ContainsRepresentation("Closed surface"),
         }
@@ -105,6 +109,19 @@ def main() -> None:
 
     workbench.server.controller.on_server_bind.add(add_windows)
     serve(workbench, "127.0.0.1", 0, None)
+
+
+def _seen(scene) -> bool:
+    """Whether the surfaces lie in their view as a whole."""
+    [view] = scene.app.view_manager.get_threed_views()
+    renderer = view.renderer()
+    low, high = np.array(renderer.ComputeVisiblePropBounds()).reshape(3, 2).T
+    on_view = []
+    for corner in np.ndindex(2, 2, 2):
+        renderer.SetWorldPoint(*np.where(corner, high, low), 1)
+        renderer.WorldToView()
+        on_view.append(renderer.GetViewPoint()[:2])
+    return bool(np.abs(on_view).max() <= 1)
 
 
 if __name__ == "__main__":

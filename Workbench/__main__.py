@@ -1,10 +1,12 @@
-"""`python -m Workbench [SCAN] [--data FOLDER]`: the annotation workbench in the browser. Research use only."""
+"""`python -m Workbench [SCAN...] [--data FOLDER]`: the annotation workbench in the browser. Research use only."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import getpass
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,8 +21,9 @@ REFUSED, FAILED = 2, 1
 def parser() -> argparse.ArgumentParser:
     """What can be given on the command line."""
     parser = argparse.ArgumentParser(prog="python -m Workbench", description=__doc__)
-    parser.add_argument("scan", nargs="?", type=Path, help="a scan, or a folder of scans, to list and open")
-    parser.add_argument("--data", type=Path, help="folder of worklist and uploads (default: SpineContextSeg at home)")
+    parser.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="scans or folders of scans, to be listed")
+    parser.add_argument("--data", type=Path, help="folder of worklist and uploads (default: SpineContextSeg in the "
+                        "folder of scans, or at home)")  # fmt: skip
     parser.add_argument("--port", type=int, default=8765, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="any other than loopback needs a token, which is printed")
     parser.add_argument("--by", default=user_name(), help="your name in saved versions (default: that of the login)")
@@ -47,15 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
     from .workbench import Workbench, default_folder
 
     token = None if is_loopback(options.host) else new_token()
-    data = options.data or default_folder()
+    data = options.data or default_folder(options.scans)
     try:
         data.mkdir(parents=True, exist_ok=True)
         workbench = Workbench(
             data, by=options.by, token=token, upload_bytes=int(options.upload_limit * 1e9), model=options.model,
             threads=options.threads,
         )  # fmt: skip
-        if options.scan is not None:
-            workbench.open_path(options.scan)
+        if options.scans:
+            workbench.open_paths(options.scans)
     except InputRefused as refusal:
         print(refusal, file=sys.stderr)
         return REFUSED
@@ -75,12 +78,27 @@ def serve(workbench, host: str, port: int, token: str | None) -> None:
         print(f"Worklist and uploads: {workbench.worklist.folder}. Ctrl+C ends it. Research use only.", flush=True)
 
     workbench.server.controller.on_server_ready.add(announce)
+    workbench.server.controller.on_server_ready.add(lambda **_: _ignore_closed_pages())
+    # The terminal was closed; `nohup` has it ignored.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     try:
         workbench.server.start(
             host=host, port=port, open_browser=False, show_connection_info=False, timeout=0, disable_logging=True
         )
     finally:
         workbench.close()
+
+
+def _ignore_closed_pages() -> None:
+    """A page that is left while something is sent to it is no fault to be told on the terminal."""
+    loop = asyncio.get_running_loop()
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        if not isinstance(context.get("exception"), ConnectionResetError):
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(tell)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 import uuid
 import zipfile
@@ -20,6 +19,7 @@ from SpineContextSegLib.mrml.placing import safe_name
 from SpineContextSegLib.mrml.segment_voxels import FIRST_FOREIGN_VALUE, merge, name_of, read_segments
 from SpineContextSegLib.volume import Volume
 
+from .held_folder import HeldFolder
 from .scene import Scene
 
 _TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
@@ -36,7 +36,7 @@ class Exports:
     """Files that wait to be fetched by the browser, under names that nobody can guess; gone with the server."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="SpineContextSeg-exports-"))
+        self._folder = HeldFolder("SpineContextSeg-exports-")
         self._files: dict[str, Path] = {}
 
     def make(self, scene: Scene, form: str) -> tuple[str, list[str]]:
@@ -54,7 +54,7 @@ class Exports:
         """
         if form not in EXPORTS:
             raise InputRefused("There is no such form of export: choose one from the list.")
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        folder = Path(tempfile.mkdtemp(dir=self._folder.path))
         exported = export_segmentation(scene.segmentation_node, scene.volume_node, folder, formats=[form])
         path = exported.files[0]
         if len(exported.files) > 1:
@@ -79,7 +79,7 @@ class Exports:
             OSError: disk full.
         """
         labels, segments, remarks = _draw(scene, corrected)
-        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        folder = Path(tempfile.mkdtemp(dir=self._folder.path))
         path = folder / f"{safe_name(scene.segmentation_node.GetName() or '', 'Segmentation')}{dicom_seg.ENDING}"
 
         def write() -> None:
@@ -100,7 +100,7 @@ class Exports:
 
     def remove(self) -> None:
         """Removes all of them."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
 
 def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment], list[str]]:

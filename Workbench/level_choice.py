@@ -43,7 +43,7 @@ class LevelChoice:
         if state.running or self._repair.refusal:
             raise InputRefused(self._repair.refusal or "Wait until the run has ended, or cancel it.")
         chosen = (int(number) for number in (state.which, state.level, state.thoracic, state.lumbar))
-        state.warnings = self._repair.do(repair, *chosen)
+        state.remarks = self._repair.do(repair, *chosen)
 
 
 def _same_vertebra(which: int | None, before: list[int], after: list[int]) -> int:

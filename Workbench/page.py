@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from .workbench import Workbench
 
 PANEL_WIDTH = 316
+# In place of trame's own words, which only say that a connection was closed.
+ENDED = """<div id="ended" style="position: fixed; inset: 0; display: flex; flex-direction: column; gap: 10px;
+  align-items: center; justify-content: center; background: #0b1115; color: #c4d2da; font-family: Roboto, sans-serif;">
+  <div style="font-size: 22px;">The workbench has ended</div>
+  <div style="max-width: 520px; text-align: center; line-height: 1.5;">Your work is kept. Start the workbench again
+  (<b>make app</b> or <b>python -m Workbench</b>, as before), then load this page again and open the scan: what wasn't
+  saved is offered there.</div>
+  <button onclick="location.reload()" style="margin-top: 10px; padding: 8px 18px; border: 0; border-radius: 4px;
+  background: #4db6ac; color: #06211e; font-size: 14px; cursor: pointer;">Load again</button></div>"""
 TABS = (("worklist", "Worklist"), ("segments", "Segments"), ("levels", "Levels"))
 
 
@@ -28,6 +37,7 @@ def build(bench: Workbench, layout: LayoutManager) -> SimpleNamespace:
     Returns:
         `download`, whose `exec(address)` makes the browser fetch a file.
     """
+    bench.state.trame__template_error = ENDED
     with VAppLayout(bench.server, vuetify_config=VUETIFY) as page:
         download = client.JSEval(exec="window.workbench.download($event)")
         _bar(bench)
@@ -40,12 +50,13 @@ def build(bench: Workbench, layout: LayoutManager) -> SimpleNamespace:
                 with html.Div(v_show=f"tab === '{value}'", classes="pa-3"):
                     fill(bench)
         with v.VMain(style="position: relative; height: 100vh;"):
-            with html.Div(style="position: relative; height: 100%;"):
-                _notices(bench)
-                with html.Div(classes="views"):
-                    layout.initialize_layout_grid(page)
-                    layout.set_layout(LAYOUT)
-                _nothing_open()
+            with html.Div(classes="middle"):
+                _strips(bench)
+                with html.Div(classes="stage"):
+                    with html.Div(classes="views"):
+                        layout.initialize_layout_grid(page)
+                        layout.set_layout(LAYOUT)
+                    _nothing_open()
         _status_line(bench)
         dialogs.build(bench)
         shortcuts.dialog()
@@ -84,6 +95,10 @@ def _bar(bench: Workbench) -> None:
                     v.VListItem(title, click=(bench.clicks.begin(bench.export), f"['{form}']"),
                                 disabled=("!is_dicom",) if form == DICOM_SEG else None,
                                 id=f"export-{form.replace('.', '-')}")  # fmt: skip
+        with v.VBtn(v_if="warnings.length", icon=True, size="small", id="show-warnings", color="warning",
+                    title="What to look at in this scan", click="warnings_shown = !warnings_shown"):  # fmt: skip
+            with v.VBadge(content=("warnings.length",), color="warning"):
+                v.VIcon("mdi-alert-outline")
         _icon("mdi-keyboard-outline", "Keyboard and mouse (?)", "keys", "show_shortcuts = true", "false")
 
 
@@ -92,17 +107,29 @@ def _icon(icon: str, title: str, name: str, click, disabled: str) -> None:
         v.VIcon(icon)
 
 
-def _notices(bench: Workbench) -> None:
-    with html.Div(style="position: absolute; top: 10px; left: 50%; transform: translateX(-50%); z-index: 5;"
-                        "width: min(640px, 92%);"):  # fmt: skip
-        with v.VAlert(v_if="notice", id="notice", type="error", density="compact", closable=True, classes="mb-2",
-                      click_close="notice = ''"):  # fmt: skip
-            html.Div("{{ notice }}")
-            v.VBtn("Segment anyway", v_if="can_force", id="force", size="small", variant="outlined", classes="mt-2",
-                   click=(bench.clicks.begin(bench.segment), "[false, true]"))  # fmt: skip
-        with v.VAlert(v_if="warnings.length", id="warnings", type="warning", variant="flat", density="compact",
-                      closable=True, click_close="warnings = []"):  # fmt: skip
+def _strips(bench: Workbench) -> None:
+    """What there is to say, above the views, which make room for it."""
+    with html.Div(v_if="notice", id="notice", classes="strip fault"):
+        v.VIcon("mdi-close-circle-outline", size="small")
+        html.Div("{{ notice }}", style="flex: 1;")
+        v.VBtn("Segment anyway", v_if="can_force", id="force", size="small", variant="outlined",
+               click=(bench.clicks.begin(bench.segment), "[false, true]"))  # fmt: skip
+        _close("notice = ''")
+    with html.Div(v_if="warnings.length && warnings_shown", id="warnings", classes="strip warning"):
+        v.VIcon("mdi-alert-outline", size="small")
+        with html.Div(style="flex: 1;"):
             html.Div("{{ sentence }}", v_for="sentence in warnings", key="sentence")
+        _close("warnings_shown = false")
+    with html.Div(v_if="remarks.length", id="remarks", classes="strip remark"):
+        v.VIcon("mdi-information-outline", size="small")
+        with html.Div(style="flex: 1;"):
+            html.Div("{{ sentence }}", v_for="sentence in remarks", key="sentence")
+        _close("remarks = []")
+
+
+def _close(click: str) -> None:
+    with v.VBtn(icon=True, size="x-small", title="Close", click=click):
+        v.VIcon("mdi-close", size="small")
 
 
 def _nothing_open() -> None:
@@ -122,4 +149,5 @@ def _status_line(bench: Workbench) -> None:
                           color="primary", rounded=True, style="width: 220px; flex: none;", classes="ml-4",
                           id="progress")  # fmt: skip
         v.VSpacer()
+        html.Div("{{ under_mouse }}", id="under-mouse", style="white-space: pre;", classes="mr-6")
         html.Div("Not for diagnosis or treatment", style="color: #9fb3bf;")

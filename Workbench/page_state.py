@@ -7,7 +7,7 @@ from .editing import SMOOTHINGS, Tool
 STATE = {
     "trame__title": "SpineContextSeg workbench",
     "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
-    "status": "", "notice": "", "warnings": [],
+    "status": "", "notice": "", "warnings": [], "warnings_shown": False, "remarks": [], "under_mouse": "",
     "models": [], "model": "", "structures_all": False,
     "running": False, "progress": None, "can_force": False, "ask_replace": False,
     "segments": [], "active_segment": "", "unsaved": False, "can_undo": False, "can_redo": False,
@@ -17,5 +17,5 @@ STATE = {
     "show_3d": True, "opacity": 0.5, "renaming": False, "new_name": "", "new_color": "#ffffff",
     "levels_refusal": "", "level_names": [], "which": None, "level": None, "thoracic": 12, "lumbar": 5,
     "all_levels": [], "recovery": None, "entries": [], "cohort": "", "cohort_share": {}, "notes": "", "reason": "",
-    "rejecting": False, "exporting": False, "tab": "segments", "show_shortcuts": False,
+    "filter": "", "rejecting": False, "exporting": False, "tab": "segments", "show_shortcuts": False,
 }  # fmt: skip

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
+
+from SpineContextSegLib.errors import InputRefused
 
 from .scene import Scene
 from .store.versions import Kind, Version, Versions
 
-AUTOSAVE_SECONDS = 60.0
+# Saved in passing when the hand rests for so long, and after so long also while it doesn't.
+REST_SECONDS, AUTOSAVE_SECONDS = 5.0, 60.0
 
 
 class Saving:
@@ -16,23 +20,36 @@ class Saving:
     def __init__(self, scene: Scene, by: str) -> None:
         self._scene, self._by = scene, by
         self._versions: Versions | None = None
-        self._changes = self._kept_changes = 0
+        self._changes = self._kept_changes = self._tried_changes = 0
+        self._changed_at = self._tried_at = time.monotonic()
+        # The last one of this session that no other version has followed.
+        self._in_passing: Version | None = None
         # One after the other, so that an older state never gets the higher number.
         self._order = asyncio.Lock()
         scene.undo_stack.index_changed.connect(self._count)
 
     def _count(self, *_: object) -> None:
         self._changes += 1
+        self._changed_at = time.monotonic()
 
     def begin(self, versions: Versions) -> None:
         """Another scan is open from now on."""
-        self._versions = versions
-        self._kept_changes = self._changes
+        self._versions, self._in_passing = versions, None
+        self._kept_changes, self._tried_at = self._changes, time.monotonic()
 
     @property
     def is_unsaved(self) -> bool:
         """Whether there is work that is in no saved correction."""
         return self._versions is not None and not self._scene.undo_stack.is_clean()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to save in passing. After a failure it is so only when the longer time is over."""
+        if not self.is_unsaved or self._changes == self._kept_changes:
+            return False
+        now = time.monotonic()
+        rests = self._changes != self._tried_changes and now - self._changed_at >= REST_SECONDS
+        return rests or now - self._tried_at >= AUTOSAVE_SECONDS
 
     def recoverable(self) -> Version | None:
         """Work that was only saved in passing, of a session that ended without saving."""
@@ -52,8 +69,9 @@ class Saving:
         self._versions.set_aside(version)
 
     def warnings(self) -> list[str]:
-        """Of the versions, for the user."""
-        return self._versions.warnings()
+        """Of the versions and of the run that their labels come from, for the user."""
+        reports = [version.report for version in reversed(self._versions.list()) if version.report]
+        return [*self._versions.warnings(), *(reports[0].get("warnings", []) if reports else [])]
 
     async def show(self, version: Version) -> None:
         """Puts a version into the scene; one that was saved in passing counts as unsaved work.
@@ -71,15 +89,19 @@ class Saving:
         """Saves the scene as it is now.
 
         Raises:
+            InputRefused: a correction without a single voxel.
             OSError: it couldn't be written; the scene still has the work.
         """
         async with self._order:
             versions, changes = self._versions, self._changes
             index = self._scene.undo_stack.index()
             labels, names = self._scene.labels()
+            if kind == "correction" and not names:
+                raise InputRefused("There is nothing to save: segment the scan, or paint a segment first.")
             version = await asyncio.to_thread(versions.save, labels, names, kind=kind, by=self._by, report=report)
             if versions is self._versions:
                 self._kept_changes = max(self._kept_changes, changes)
+                self._in_passing = version if kind == "autosave" else None
                 # What was painted while the disk was busy is not in it.
                 if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
                     self._scene.undo_stack.set_clean()
@@ -87,6 +109,11 @@ class Saving:
 
     async def autosave(self) -> Version | None:
         """Saves in passing, where something was changed since anything was saved."""
+        if not self.is_unsaved and self._in_passing is not None:
+            # What was kept has been undone since: nothing to be offered later.
+            self._versions.set_aside(self._in_passing)
+            self._in_passing = None
         if not self.is_unsaved or self._changes == self._kept_changes:
             return None
+        self._tried_changes, self._tried_at = self._changes, time.monotonic()
         return await self.save("autosave")

@@ -11,6 +11,7 @@ import slicer
 import vtk
 from trame_slicer.core import SlicerApp
 from trame_slicer.segmentation import SegmentationOverwriteMode
+from trame_slicer.views import SliceView
 from undo_stack import UndoStack
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
@@ -22,6 +23,10 @@ from SpineContextSegLib.volume import Volume
 TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
 # A step back is a copy of all segments before and one after it.
 UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
+# Counted from the back, about 70 % of a vertebra's voxels lie behind the middle of its body.
+_BODY_QUANTILE = 0.7
+# Half a vertebra's height, so that a slice through a disc or an arch alone doesn't decide.
+_AROUND_MM = 12.0
 
 
 class Scene:
@@ -131,6 +136,8 @@ class Scene:
         self._edit_segmentation()
         self.show_surfaces(self.surfaces)
         for view in self.app.view_manager.get_threed_views():
+            # VTK measures what is seen before the camera has moved: only the second time is it right.
+            view.reset_view()
             view.reset_view()
 
     def show_surfaces(self, shown: bool) -> None:
@@ -147,6 +154,17 @@ class Scene:
         array, _ = merge(segments, grid)
         return Volume(array, grid.affine), {item.value: name_of(item) for item in segments if item.count}
 
+    def value_at(self, point) -> float | None:
+        """Of the scan at a point (R, A, S) in mm, None outside of it."""
+        if self.volume_node is None:
+            return None
+        to_ijk = vtk.vtkMatrix4x4()
+        self.volume_node.GetRASToIJKMatrix(to_ijk)
+        index = [round(number) for number in to_ijk.MultiplyPoint((*point, 1))[:3]]
+        image = self.volume_node.GetImageData()
+        inside = all(0 <= n < size for n, size in zip(index, image.GetDimensions(), strict=True))
+        return image.GetScalarComponentAsDouble(*index, 0) if inside else None
+
     def go_to(self, segment_id: str) -> None:
         """All slices move to the middle of a segment; nowhere where it has no voxels."""
         center = self.segmentation_node.GetSegmentCenterRAS(segment_id)
@@ -154,13 +172,18 @@ class Scene:
             self.jump(center)
 
     def jump(self, point) -> None:
-        """All slices move to a point (R, A, S) in mm."""
+        """All slices move to a point (R, A, S) in mm, and what they show of the scan stays."""
         for view in self.app.view_manager.get_slice_views():
             with view.trigger_modified_once():
-                view.get_view_node().JumpSliceByCentering(*point)
+                view.get_view_node().JumpSliceByOffsetting(*point)
+
+    def fit_slices(self) -> None:
+        """All of each slice is shown, at the place where it is."""
+        for view in self.app.view_manager.get_slice_views():
+            fit_slice(view)
 
     def go_to_spine(self) -> None:
-        """All slices move to the middle of the column, half of which lies above; of all segments without vertebrae."""
+        """All slices move to the bodies in the middle of the column; of all segments where there are no vertebrae."""
         labels, _ = self.labels()
         drawn = np.isin(labels.array, list(VERTEBRAE))
         if not drawn.any():
@@ -168,7 +191,16 @@ class Scene:
         places = labels.grid.world(np.argwhere(drawn)[:, ::-1])
         if len(places):
             height = np.median(places[:, 2])
-            self.jump(places[np.abs(places[:, 2] - height) <= max(labels.grid.spacing_mm)].mean(axis=0))
+            around = places[np.abs(places[:, 2] - height) <= max(_AROUND_MM, *labels.grid.spacing_mm)]
+            self.jump((np.median(around[:, 0]), np.quantile(around[:, 1], _BODY_QUANTILE), height))
+
+
+def fit_slice(view: SliceView) -> None:
+    """All of a slice is shown, at the place where it is."""
+    place = view.get_slice_value()
+    with view.trigger_modified_once():
+        view.fit_view_to_content()
+        view.set_slice_value(place)
 
 
 def _quiet() -> None:

@@ -26,6 +26,7 @@ SHORTCUTS = (
     ("Ctrl + S", "save"),
     ("F", "go to the chosen segment"),
     ("H", "hide or show the chosen segment"),
+    ("R", "whole slices again, after zoom and moves"),
     ("N  B", "next scan that is open, previous scan"),
     ("?", "this list"),
 )
@@ -64,6 +65,7 @@ def press(bench: Workbench, name: str) -> None:
         "larger": partial(bench.tools.resize_brush, 1.25),
         "smaller": partial(bench.tools.resize_brush, 0.8),
         "go_to": lambda: active and bench.scene.go_to(active),
+        "fit": bench.scene.fit_slices,
         "hide": lambda: active and bench.segments.toggle(active),
         "undo": bench.editing.undo,
         "redo": bench.editing.redo,

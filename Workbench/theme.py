@@ -4,6 +4,7 @@ COLORS = {
     "background": "#0b1115",
     "surface": "#141d23",
     "surface-variant": "#26333b",
+    "surface-bright": "#9fb3bf",
     "primary": "#4db6ac",
     "secondary": "#9fb3bf",
     "error": "#ef6f6c",

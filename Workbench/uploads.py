@@ -83,9 +83,8 @@ class Uploads:
         return _scan_among(kept, folder)
 
     def _too_large(self) -> InputRefused:
-        return InputRefused(
-            f"The upload is larger than {self._limit / 1e9:.1f} GB: crop the scan, or put it into the data folder."
-        )
+        limit = f"{self._limit / 1e9:.1f} GB" if self._limit >= 1e9 else f"{self._limit / 1e6:.0f} MB"
+        return InputRefused(f"The upload is larger than {limit}: crop the scan, or put it into the data folder.")
 
 
 def _file_name(name: str, number: int) -> str:

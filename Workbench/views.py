@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 from trame_server import Server
@@ -10,6 +12,9 @@ from trame_slicer.app.ui.slider import Slider
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import register_rca_factories
 from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+
+from .bearings import EDGES, name_of
+from .scene import fit_slice
 
 LAYOUT = "spine"
 
@@ -32,6 +37,13 @@ def make_layout(server: Server, app: SlicerApp) -> LayoutManager:
 
 def _slice_frame(server: Server, _view_id: str, view) -> None:
     html.Div(view.get_orientation(), classes="view-name")
+    bearings = name_of(view)
+    html.Div(f"{{{{ {bearings}?.place }}}}", classes="view-place", v_if="scan_name")
+    with html.Div(v_if="scan_name", id=bearings):
+        for edge in EDGES:
+            html.Div(f"{{{{ {bearings}?.{edge} }}}}", classes=f"view-letter {edge}")
+    with v.VBtn(icon=True, size="small", classes="view-button", click=partial(fit_slice, view), title="Whole slice (R)"):
+        v.VIcon("mdi-fit-to-screen-outline", size="small")
     with html.Div(classes="view-slider"):
         Slider(typed_state=connect_slice_view_slider_to_state(server, view))
 

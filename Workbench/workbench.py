@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from trame.app import get_server
 from trame_slicer import module as trame_slicer_module
 
 from SpineContextSegLib.checks import NO_SPINE
+from SpineContextSegLib.dicom import is_dicom_file
 from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
@@ -24,6 +26,7 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.worker import Request
 
 from . import web
+from .bearings import Bearings
 from .clicks import Clicks
 from .editing import Editing, Tool
 from .exports import DICOM_SEG, EXPORTS, Exports
@@ -32,16 +35,19 @@ from .level_choice import LevelChoice
 from .levels import LevelRepair
 from .page import build
 from .page_state import STATE
-from .saving import AUTOSAVE_SECONDS, Saving
+from .saving import Saving
 from .scene import Scene
 from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
+from .store.database import DATABASE
 from .store.worklist import State, Worklist
 from .tool_choice import ToolChoice
 from .uploads import Uploads
 from .views import make_layout
 from .worklist_actions import WorklistActions
+
+FOLDER = "SpineContextSeg"
 
 
 class Workbench:
@@ -80,8 +86,12 @@ class Workbench:
         self._token = token
         self._run: SegmentRun | None = None
         layout = make_layout(self.server, self.scene.app)
+        self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
         self._observe()
+        self.worklist_actions.show()
+        if self.state.entries:
+            self.state.tab = "worklist"
         self.server.controller.on_server_bind.add(self._bind)
         self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(self._keep_autosaving()))
 
@@ -89,11 +99,13 @@ class Workbench:
         for signal in self.scene.editor.signals():
             signal.connect(self.segments.show)
         self.scene.undo_stack.index_changed.connect(self._show_changes)
+        self.scene.undo_stack.index_changed.connect(self._end_status)
         self.scene.undo_stack.clean_changed.connect(self._show_changes)
         state = self.state
         state.change("brush_mm", "sphere", "limited", "limits", "keep_inside")(lambda **_: self.tools.apply_sizes())
         state.change("show_3d")(lambda **_: self.scene.show_surfaces(bool(state.show_3d)))
         state.change("opacity")(lambda **_: self.segments.set_opacity())
+        state.change("notes")(lambda **_: self.clicks.start(self.worklist_actions.keep_typed_notes()))
         state.change("which", "thoracic", "lumbar")(lambda **_: self.levels.show_sequence())
         self.server.controller.trigger("workbench_key")(partial(press, self))
 
@@ -105,6 +117,12 @@ class Workbench:
         })  # fmt: skip
         self.segments.show()
         self.levels.show()
+
+    def _end_status(self, *_: object) -> None:
+        """What was said last is no longer so after a change."""
+        stack = self.scene.undo_stack
+        if stack.can_undo() or stack.can_redo():
+            self.state.status = ""
 
     def _refresh(self) -> None:
         self._show_changes()
@@ -164,22 +182,24 @@ class Workbench:
 
     # Opening
 
-    def open_path(self, path: Path) -> None:
-        """Lists a scan of this computer and opens it; of a folder of scans, lists all and opens the first open one.
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """Lists scans of this computer, and those in folders, and opens the first one that isn't finished.
 
         Raises:
             InputRefused: there is none. What else can't be read is told on the page.
         """
         problems: list[str] = []
-        entries = self.worklist.add([path], problems.append)
+        self.worklist_actions.sources = [Path(os.path.abspath(path)) for path in paths]
+        entries = self.worklist.add(paths, problems.append)
         if not entries:
             raise InputRefused(problems[0])
         self.worklist_actions.show()
+        self.state.tab = "segments"
         first = next((entry for entry in entries if entry.state not in (State.DONE, State.REJECTED)), entries[0])
 
         async def open_first() -> None:
             await self.open_entry(first.number)
-            self.state.warnings = [*self.state.warnings, *problems]
+            self.state.remarks = problems
 
         self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(open_first()))
 
@@ -213,12 +233,17 @@ class Workbench:
             if latest is not None:
                 await self.saving.show(latest)
                 self.scene.go_to_spine()
-            self.state.warnings = [*notes, *self.saving.warnings()]
+            self._warn([*notes, *self.saving.warnings()])
+            self.state.remarks = []
             if lost is not None:
                 self.state.recovery = f"{lost.saved.astimezone():%d %b %Y, %H:%M} by {lost.by}"
         finally:
             self.state.opening = False
             self._refresh()
+
+    def _warn(self, sentences: list[str]) -> None:
+        """What to look at in this scan: shown at first, and again by the button with their number."""
+        self.state.update({"warnings": in_page_words(sentences), "warnings_shown": True})
 
     async def recover(self) -> None:
         """Brings back work that was only saved in passing."""
@@ -261,12 +286,12 @@ class Workbench:
             request = Request(self.state.model, "auto", "auto", self._threads, structures, force)
             result = await self._run.segment(self.scene.volume(), request)
             if not result.report["structures"]:
-                self.state.warnings = result.report["warnings"] or [NO_SPINE]
+                self.state.remarks = in_page_words(result.report["warnings"] or [NO_SPINE])
                 self.state.status = "Nothing was found, nothing was changed."
                 return
             self.scene.write_result(result.labels, result.report)
             self.scene.go_to_spine()
-            self.state.warnings = result.report["warnings"]
+            self._warn(result.report["warnings"])
             names = self.scene.editor.get_segment_names()
             self.state.status = done_text(self.state.scan_name, names[:6], loop.time() - started)
             await self.saving.save("model", result.report)
@@ -321,8 +346,9 @@ class Workbench:
 
     async def _keep_autosaving(self) -> None:
         while True:
-            await asyncio.sleep(AUTOSAVE_SECONDS)
-            await self.clicks.guarded(self._autosave())
+            await asyncio.sleep(1.0)
+            if self.saving.is_due:
+                await self.clicks.guarded(self._autosave())
 
     async def export(self, form: str) -> None:
         """Hands the segmentation to the browser as a file."""
@@ -335,11 +361,27 @@ class Workbench:
             )
         else:
             key, remarks = self.exports.make(self.scene, form)
-        self.state.warnings = remarks
+        self.state.remarks = remarks
         self.state.status = f"Exported: {EXPORTS[form]}."
         self.page.download.exec(f"export/{key}")
 
 
-def default_folder() -> Path:
-    """Where worklist and uploads are kept unless another folder is named."""
-    return Path(os.path.expanduser("~")) / "SpineContextSeg"
+def in_page_words(sentences: Iterable[str]) -> list[str]:
+    """A run's warnings, which may name a command, as a page says them."""
+    return [sentence.replace("with one click or `spinecontextseg levels`", "in the tab Levels") for sentence in sentences]
+
+
+def default_folder(scans: Sequence[Path] = ()) -> Path:
+    """Where worklist and uploads are kept unless another folder is named.
+
+    In a folder of scans, so that each cohort has a list of its own; at home for single scans and where nothing can be
+    written.
+    """
+    if len(scans) == 1 and scans[0].is_dir() and os.access(scans[0], os.W_OK):
+        [folder] = scans
+        if (folder / DATABASE).exists():
+            return folder
+        # A DICOM series is the files of its folder, all of them.
+        if not any(path.is_file() and is_dicom_file(path) for path in folder.iterdir()):
+            return folder / FOLDER
+    return Path(os.path.expanduser("~")) / FOLDER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 
 from trame_server.state import State as PageState
 
@@ -13,6 +14,8 @@ from SpineContextSegLib.errors import InputRefused
 from .saving import Saving
 from .store.dataset import export_dataset
 from .store.worklist import State, Worklist
+
+TYPING_SECONDS = 1.0
 
 
 class WorklistActions:
@@ -27,6 +30,8 @@ class WorklistActions:
             open_entry: opens a scan by its number, after what is open was saved in passing.
         """
         self._worklist, self._saving, self._state, self._open_entry = worklist, saving, state, open_entry
+        # Scans, and folders of scans, that were named when the workbench was started.
+        self.sources: list[Path] = []
 
     def show(self) -> None:
         """Lists all scans, and the share of each state."""
@@ -44,10 +49,11 @@ class WorklistActions:
         self._state.cohort = f"{finished} of {len(entries)} finished"
 
     async def add_folder(self) -> None:
-        """Lists what has been put into the data folder since."""
+        """Lists what has been put into the data folder, or where the scans come from, since."""
         problems: list[str] = []
-        await asyncio.to_thread(self._worklist.add, [self._worklist.folder], problems.append)
-        self._state.warnings = problems
+        places = [self._worklist.folder, *self.sources]
+        await asyncio.to_thread(self._worklist.add, places, problems.append)
+        self._state.remarks = problems
         self.show()
 
     async def open_next(self) -> None:
@@ -89,12 +95,24 @@ class WorklistActions:
 
     def keep_notes(self, number: int, text: str) -> None:
         """Saves the notes that were typed; another scan may be opened by now."""
-        self._worklist.set_notes(int(number), str(text)[:10_000])
-        self.show()
+        text = str(text)[:10_000]
+        if text != self._worklist.entry(int(number)).notes:
+            self._worklist.set_notes(int(number), text)
+            self.show()
+
+    async def keep_typed_notes(self) -> None:
+        """Saves the notes if no key is hit for a moment; a field that is left saves them at once."""
+        number, text = self._state.entry, self._state.notes
+        await asyncio.sleep(TYPING_SECONDS)
+        if number is not None and (number, text) == (self._state.entry, self._state.notes):
+            self.keep_notes(number, text)
 
     async def export_set(self) -> None:
         """Writes all scans that are done as a dataset beside the data folder, see `store.dataset`."""
         folder, loop = self._worklist.folder, asyncio.get_running_loop()
+        if folder.parent in self.sources:
+            # The data folder lies in the folder of the scans, where the dataset would be taken for more of them.
+            folder = folder.parent
 
         def count(done: int, total: int) -> None:
             with self._state:
@@ -110,6 +128,6 @@ class WorklistActions:
             finished = len(report.exported) + len(report.left_out)
             self._state.status = f"Exported {len(report.exported)} of {finished} finished scans to '{report.dataset}'."
             left_out = [f"Number {number} was left out: {why}" for number, why in report.left_out.items()]
-            self._state.warnings = [*left_out, *report.notes]
+            self._state.remarks = [*left_out, *report.notes]
         finally:
             self._state.exporting = False

@@ -3,8 +3,11 @@
   const KEYS = {
     p: "paint", e: "erase", x: "scissors", Escape: "none", "+": "larger", "-": "smaller", f: "go_to", h: "hide",
     n: "next", b: "previous", "?": "shortcuts", "ctrl+z": "undo", "ctrl+y": "redo", "ctrl+shift+z": "redo",
-    "ctrl+s": "save",
+    "ctrl+s": "save", r: "fit",
   };
+
+  // Where letters are typed; a switch or slider that has the focus takes none.
+  const TYPED = "textarea, [contenteditable], input:not([type=checkbox], [type=radio], [type=range])";
 
   async function send(files) {
     if (!files || !files.length) return;
@@ -65,7 +68,7 @@
   window.workbench = { choose, download };
 
   window.addEventListener("keydown", (event) => {
-    if (event.target.closest("input, textarea, [contenteditable]")) return;
+    if (event.target.closest(TYPED)) return;
     const prefix = (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.ctrlKey && event.shiftKey ? "shift+" : "");
     const key = prefix + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
     if (!(key in KEYS)) return;
@@ -83,9 +86,12 @@
     window.addEventListener(name, () => setTimeout(() => document.body.classList.remove("drawing")), true);
   }
 
+  // First in line, as trame's own listener closes the connection, also where the user then stays.
   window.addEventListener("beforeunload", (event) => {
-    if (trame.state.get("unsaved")) event.preventDefault();
-  });
+    if (!trame.state.get("unsaved")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  }, true);
 
   for (const name of ["dragover", "dragleave", "drop"]) {
     window.addEventListener(name, (event) => {

@@ -1,0 +1,64 @@
+"""How the workbench is started: which scans it lists, and where it keeps the list."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from Testing.dicom_series import SeriesWriter
+from Testing.store_use import write_scan
+
+pytest.importorskip("trame_slicer")
+
+from Workbench.store.worklist import Worklist  # noqa: E402
+from Workbench.workbench import FOLDER, default_folder  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+
+
+def started(*arguments: object, home: Path) -> list[str]:
+    """What a workbench says until it serves."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "Workbench", *map(str, arguments), "--port", "0"], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"HOME": str(home), "PATH": ""},
+    )  # fmt: skip
+    lines = [process.stdout.readline(), process.stdout.readline()]
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    return lines
+
+
+def test_several_scans_are_listed_at_home(tmp_path):
+    scans = [write_scan(tmp_path / f"{name}.nii.gz", seed) for seed, name in enumerate("ab")]
+    lines = started(*scans, home=tmp_path)
+    assert "http://127.0.0.1" in lines[0] and str(tmp_path / FOLDER) in lines[1]
+    assert [entry.name for entry in Worklist.open(tmp_path / FOLDER).entries()] == ["a.nii.gz", "b.nii.gz"]
+
+
+def test_each_folder_of_scans_has_a_list_of_its_own(tmp_path):
+    for seed, cohort in enumerate(("one", "two")):
+        write_scan(tmp_path / cohort / "a.nii.gz", seed)
+        lines = started(tmp_path / cohort, home=tmp_path)
+        assert str(tmp_path / cohort / FOLDER) in lines[1]
+        [entry] = Worklist.open(tmp_path / cohort / FOLDER).entries()
+        assert entry.scan == tmp_path / cohort / "a.nii.gz"
+    assert not (tmp_path / FOLDER).exists()
+
+
+def test_where_the_list_is_kept(tmp_path, monkeypatch, sample_scan):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    scan = write_scan(tmp_path / "scans" / "a.nii.gz", 0)
+    home = tmp_path / FOLDER
+    assert default_folder() == default_folder([scan]) == default_folder([scan.parent, scan]) == home
+    assert default_folder([scan.parent]) == scan.parent / FOLDER
+    # A list that lies there already goes on.
+    Worklist.open(scan.parent)
+    assert default_folder([scan.parent]) == scan.parent
+    # A DICOM series is all that lies in its folder.
+    SeriesWriter(tmp_path / "series").write(sample_scan.volume)
+    assert default_folder([tmp_path / "series"]) == home
+    monkeypatch.setattr("os.access", lambda *_: False)
+    (tmp_path / "protected").mkdir()
+    assert default_folder([tmp_path / "protected"]) == home

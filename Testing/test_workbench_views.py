@@ -1,0 +1,125 @@
+"""In the browser: the views show the spine, as a whole, and say where one is."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.volume import Volume
+from Testing.browser import Page, require_browser
+from Testing.workbench_server import WorkbenchServer
+
+pytest.importorskip("trame_slicer")
+
+from Workbench.store.versions import Versions  # noqa: E402
+
+BODIES = slice(27, 42)
+NAMES = {20 + n: f"L{n + 1} vertebra" for n in range(5)}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, sample_scan, tiny_model):
+    """With a scan whose saved result is its whole column."""
+    require_browser()
+    folder = tmp_path_factory.mktemp("data")
+    shutil.copy(sample_scan.path, folder / "a.nii.gz")
+    labels = np.zeros(sample_scan.volume.array.shape, np.uint8)
+    drawn = np.zeros(labels.shape, bool)
+    drawn[:, BODIES] = sample_scan.bone[:, BODIES]
+    # As much behind the canal as arches and processes are.
+    drawn[:, 44:54, 26:43] = True
+    for n, value in enumerate(NAMES):
+        part = slice(60 - 12 * (n + 1), 60 - 12 * n)
+        labels[part] = value * drawn[part]
+    Versions(folder / "a.nii.gz", folder).save(
+        Volume(labels, sample_scan.volume.affine), NAMES, kind="model", by="model", report={"model": "tiny 0"}
+    )
+    server = WorkbenchServer(folder, tiny_model, folder / "a.nii.gz")
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def page(server, tmp_path):
+    page = Page(server.address, tmp_path)
+    page.until(lambda: page.state("scan_name") == "a.nii.gz" and not page.state("opening"))
+    yield page
+    try:
+        assert page.faults() == []
+    finally:
+        page.close()
+
+
+def test_the_whole_column_is_in_view(page):
+    assert page.look()["surfaces_seen"]
+
+
+def test_every_button_of_a_view_lies_in_it(page):
+    buttons = page.driver.find_elements("css selector", ".view-button")
+    boxes = [page.view(name) for name in ("Sagittal", "Coronal", "Axial", "3D")]
+    assert len(buttons) == len(boxes)
+    for button, (left, top, width, height) in zip(buttons, boxes):
+        x, y = button.rect["x"] - left, button.rect["y"] - top
+        assert 0.8 * width < x < width and 0 <= y < 0.2 * height
+
+
+def test_slices_run_through_bodies_and_show_all_of_the_scan(page, sample_scan):
+    middle = sample_scan.volume.grid.world(np.argwhere(sample_scan.volume.array > -2000)[:, ::-1].mean(axis=0))
+    look = page.look()
+    sagittal, coronal, axial = look["middles"]
+    # The picture isn't moved, only the slice.
+    np.testing.assert_allclose([sagittal[1], sagittal[2]], middle[[1, 2]], atol=3)
+    np.testing.assert_allclose([coronal[0], coronal[2]], middle[[0, 2]], atol=3)
+    np.testing.assert_allclose([axial[0], axial[1]], middle[[0, 1]], atol=3)
+    places = sample_scan.volume.grid.world(np.argwhere(sample_scan.bone[:, BODIES])[:, ::-1] + (0, BODIES.start, 0))
+    assert abs(coronal[1] - np.median(places[:, 1])) < 6
+    assert abs(sagittal[0] - np.median(places[:, 0])) < 8
+
+
+def test_a_key_and_a_button_show_whole_slices_again(page):
+    opened = page.look()
+    body = page.driver.find_element("tag name", "body")
+    body.send_keys("r")
+    # The upper views are lower than wide, so they were fitted to the axial slice before they had a size.
+    before = page.until(lambda: look if (look := page.look())["fields_mm"] != opened["fields_mm"] else None)
+
+    def zoom() -> None:
+        left, top, width, height = page.view("Axial")
+        x, y = left + width / 2, top + height / 2
+        for kind, dy in (("mousePressed", 0), ("mouseMoved", 60), ("mouseReleased", 60)):
+            event = {"type": kind, "x": x, "y": y + dy, "button": "right", "buttons": 2, "clickCount": 1}
+            page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+        page.until(lambda: page.look()["fields_mm"] != before["fields_mm"])
+
+    def whole() -> bool:
+        look = page.look()
+        return all(np.allclose(look[name], before[name], atol=0.1) for name in ("fields_mm", "offsets"))
+
+    zoom()
+    body.send_keys("r")
+    page.until(whole)
+    zoom()
+    page.driver.find_elements("css selector", ".view-button")[2].click()
+    page.until(whole)
+
+
+def test_letters_place_and_value_under_the_mouse(page, sample_scan):
+    def edges(view: str) -> list[str]:
+        return [letter.text for letter in page.driver.find_elements("css selector", f"#bearings_{view.lower()} div")]
+
+    assert edges("Axial") == ["R", "L", "A", "P"]
+    assert edges("Coronal") == ["R", "L", "S", "I"]
+    assert edges("Sagittal") == ["A", "P", "S", "I"]
+    height = page.look()["offsets"][2]
+    assert page.state("bearings_axial")["place"] == f"{'S' if height >= 0 else 'I'} {abs(height):.1f} mm"
+
+    page.point_at("Axial", 0.5, 0.55)
+    words = page.until(lambda: page.state("under_mouse"))
+    place, value = words.split(":")
+    point = [float(word) * (1 if letter in "RAS" else -1) for letter, word in
+             (part.split()[:2] for part in place.split("  "))]  # fmt: skip
+    index = np.linalg.inv(sample_scan.volume.affine) @ (*point, 1)
+    i, j, k = np.rint(index[:3]).astype(int)
+    near = sample_scan.volume.array[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2]
+    number, unit = value.split()
+    assert unit == "HU" and near.min() <= float(number) <= near.max()
