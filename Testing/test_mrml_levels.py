@@ -231,6 +231,22 @@ def test_a_repaired_segmentation_is_read_by_the_command_line(scene, node, volume
         assert values == set(our_values(node)) >= {20, 21, 22, 23}
 
 
+def test_what_slicer_numbered_anew_is_refused_whatever_it_is_called(scene, node, levels, tmp_path):
+    """Where Slicer makes one layer of several, it gives segments the numbers from 1 on: C1, C2, C3..."""
+    levels.shift(-1, USUAL)
+    segmentation = node.GetSegmentation()
+    for segment_id, segment in segments(node).items():
+        segment.SetName(f"my {segment_id}")
+        segmentation.SeparateSegmentLabelmap(segment_id)
+    segmentation.CollapseBinaryLabelmaps(False)
+    assert [segment.GetLabelValue() for segment in segments(node).values()] == list(range(1, 9))
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(tmp_path / "saved.seg.nrrd"))
+    assert storage.WriteData(node)
+    with pytest.raises(InputRefused, match=r"value 1 for 'my SpineContextSeg_22' \(L2 vertebra\), which is 21"):
+        read_labels(tmp_path / "saved.seg.nrrd")
+
+
 def test_what_the_command_line_repaired_is_shown_as_it_says(scene, node, volume, tmp_path, capsys):
     """Names of one's own, also with letters that aren't ASCII, and a segment of one's own, there and back."""
     beside = np.zeros(SMALL.shape, bool)
