@@ -16,7 +16,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.ours import tag
 from SpineContextSegLib.mrml.placing import safe_name
-from SpineContextSegLib.mrml.segment_voxels import FIRST_FOREIGN_VALUE, merge, name_of, read_segments
+from SpineContextSegLib.mrml.segment_voxels import merge, name_of, read_segments
 from SpineContextSegLib.volume import Volume
 
 from .held_folder import HeldFolder
@@ -117,7 +117,7 @@ def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment
     segments = [
         dicom_seg.Segment(
             item.value, name_of(item), item.segment.GetColor(), tag(item.segment, _TERMINOLOGY_TAG),
-            by_network if item.value < FIRST_FOREIGN_VALUE else "MANUAL",
+            by_network if item.value < FIRST_OWN_VALUE else "MANUAL",
         )
         for item in items
     ]  # fmt: skip

@@ -40,6 +40,8 @@ def build(bench: Workbench, layout: LayoutManager) -> SimpleNamespace:
     bench.state.trame__template_error = ENDED
     with VAppLayout(bench.server, vuetify_config=VUETIFY) as page:
         download = client.JSEval(exec="window.workbench.download($event)")
+        for name in ("entry", "tab"):
+            client.ClientStateChange(value=name, change="window.workbench.showEntry(entry)")
         _bar(bench)
         with v.VNavigationDrawer(permanent=True, width=PANEL_WIDTH, color="surface"):
             with v.VTabs(v_model=("tab",), density="compact", grow=True, color="primary"):

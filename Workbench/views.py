@@ -42,7 +42,8 @@ def _slice_frame(server: Server, _view_id: str, view) -> None:
     with html.Div(v_if="scan_name", id=bearings):
         for edge in EDGES:
             html.Div(f"{{{{ {bearings}?.{edge} }}}}", classes=f"view-letter {edge}")
-    with v.VBtn(icon=True, size="small", classes="view-button", click=partial(fit_slice, view), title="Whole slice (R)"):
+    with v.VBtn(icon=True, size="small", classes="view-button", click=partial(fit_slice, view),
+                title="Whole slice (R: all three)"):  # fmt: skip
         v.VIcon("mdi-fit-to-screen-outline", size="small")
     with html.Div(classes="view-slider"):
         Slider(typed_state=connect_slice_view_slider_to_state(server, view))

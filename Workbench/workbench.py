@@ -37,6 +37,7 @@ from .page import build
 from .page_state import STATE
 from .saving import Saving
 from .scene import Scene
+from .segment_all import SegmentAll
 from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
@@ -81,6 +82,7 @@ class Workbench:
         self.worklist = Worklist.open(data_folder, by)
         self.saving = Saving(self.scene, by)
         self.worklist_actions = WorklistActions(self.worklist, self.saving, self.state, self.open_entry)
+        self.all_new = SegmentAll(self.worklist, by, self.state, self._show_result_of)
         self.exports = Exports()
         self._uploads = Uploads(data_folder, upload_bytes)
         self._token = token
@@ -268,6 +270,8 @@ class Workbench:
         """Runs the network on the scan in a process of its own."""
         if self.scene.volume_node is None or self._run is not None:
             return
+        if self.state.all_running:
+            raise InputRefused("All new scans are being segmented: wait for that, or cancel it in the tab Worklist.")
         if not replace and self.scene.editor.n_segments and self._holds_corrections():
             self.state.ask_replace = True
             return
@@ -279,12 +283,7 @@ class Workbench:
         self.state.update({"running": True, "progress": None, "can_force": False, "status": stage_text("read")})
         self.state.flush()
         try:
-            structures = "all" if self.state.structures_all else "spine"
-            # A page may send anything, and a model may be a path, too.
-            if self.state.model not in self._models:
-                raise InputRefused("There is no such model: choose one of the list.")
-            request = Request(self.state.model, "auto", "auto", self._threads, structures, force)
-            result = await self._run.segment(self.scene.volume(), request)
+            result = await self._run.segment(self.scene.volume(), self._request(force))
             if not result.report["structures"]:
                 self.state.remarks = in_page_words(result.report["warnings"] or [NO_SPINE])
                 self.state.status = "Nothing was found, nothing was changed."
@@ -295,6 +294,7 @@ class Workbench:
             names = self.scene.editor.get_segment_names()
             self.state.status = done_text(self.state.scan_name, names[:6], loop.time() - started)
             await self.saving.save("model", result.report)
+            self.worklist.set_problem(self.state.entry, None)
             if self.worklist.entry(self.state.entry).state is State.NEW:
                 self.worklist.set_state(self.state.entry, State.SEGMENTED)
         except UnlikelyValues as refusal:
@@ -306,6 +306,26 @@ class Workbench:
             self._run = None
             self.state.update({"running": False, "progress": None})
             self._refresh()
+
+    def _request(self, force: bool) -> Request:
+        # A page may send anything, and a model may be a path, too.
+        if self.state.model not in self._models:
+            raise InputRefused("There is no such model: choose one of the list.")
+        structures = "all" if self.state.structures_all else "spine"
+        return Request(self.state.model, "auto", "auto", self._threads, structures, force)
+
+    async def segment_all(self) -> None:
+        """Runs the network on every new scan of the worklist; meanwhile others can be corrected."""
+        if self.state.all_running or self.state.running:
+            raise InputRefused("Wait until the run has ended, or cancel it.")
+        await self.all_new.start(self._request(force=False))
+
+    async def _show_result_of(self, number: int) -> None:
+        """Lists what came of a scan, and shows the result where the scan is open and nothing was done on it."""
+        self.worklist_actions.show()
+        untouched = not self.scene.editor.n_segments and not self.saving.is_unsaved and not self.state.opening
+        if self.state.entry == number and untouched and self.worklist.entry(number).problem is None:
+            await self.open_entry(number)
 
     def _holds_corrections(self) -> bool:
         latest = self.saving.latest()
@@ -368,7 +388,8 @@ class Workbench:
 
 def in_page_words(sentences: Iterable[str]) -> list[str]:
     """A run's warnings, which may name a command, as a page says them."""
-    return [sentence.replace("with one click or `spinecontextseg levels`", "in the tab Levels") for sentence in sentences]
+    command, place = "with one click or `spinecontextseg levels`", "in the tab Levels"
+    return [sentence.replace(command, place) for sentence in sentences]
 
 
 def default_folder(scans: Sequence[Path] = ()) -> Path:

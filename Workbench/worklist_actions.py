@@ -37,11 +37,12 @@ class WorklistActions:
         """Lists all scans, and the share of each state."""
         entries = self._worklist.entries()
         self._state.entries = [
-            {"number": entry.number, "name": entry.name, "state": entry.state.value, "reason": entry.reason or "",
+            {"number": entry.number, "name": entry.name, "state": entry.state.value, "reason": entry.reason or entry.problem or "",
              "notes": entry.notes, "by": entry.by, "changed": f"{entry.changed.astimezone():%d %b, %H:%M}"}
             for entry in entries
         ]  # fmt: skip
         progress = self._worklist.progress()
+        self._state.cohort_counts = {state.value: count for state, count in progress.items()}
         self._state.cohort_share = {
             state.value: round(100 * count / max(len(entries), 1), 2) for state, count in progress.items()
         }

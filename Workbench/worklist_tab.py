@@ -38,6 +38,7 @@ def fill(bench: Workbench) -> None:
         with v.VBtn(icon=True, size="small", title="Export all that are done as a dataset", id="export-set",
                     disabled=("exporting",), click=bench.clicks.begin(actions.export_set)):  # fmt: skip
             v.VIcon("mdi-database-export-outline")
+    _all_new(bench)
     _entries(bench)
     with html.Div(v_if="entry !== null"):
         v.VDivider(classes="my-3")
@@ -56,26 +57,41 @@ def _progress() -> None:
         for state, (name, color) in LOOKS.items():
             width = f"(cohort_share['{state.value}'] || 0) + '%'"
             html.Div(style=(f"{{ width: {width}, background: '{color}' }}",), title=name)
-    with html.Div(classes="d-flex flex-wrap mb-2 text-caption"):
-        for name, color in LOOKS.values():
+    with html.Div(classes="d-flex flex-wrap mb-2 text-caption", id="legend"):
+        for state, (name, color) in LOOKS.items():
             with html.Div(classes="d-flex align-center mr-3"):
                 html.Div(style=f"background: {color};", classes="dot mr-1")
-                html.Div(name)
+                html.Div(f"{name} {{{{ cohort_counts['{state.value}'] || 0 }}}}")
+
+
+def _all_new(bench: Workbench) -> None:
+    v.VBtn("Segment all new", size="small", variant="tonal", id="segment-all", classes="mb-2", v_if="!all_running",
+           disabled=("running || !cohort_counts.new",), click=bench.clicks.begin(bench.segment_all),
+           prepend_icon="mdi-playlist-play")  # fmt: skip
+    with html.Div(v_if="all_running", classes="d-flex align-center mb-2"):
+        with html.Div(style="flex: 1; min-width: 0;"):
+            html.Div("{{ all_text }}", classes="text-caption text-truncate", id="all-text")
+            v.VProgressLinear(model_value=("all_share",), color="primary", rounded=True)
+        v.VBtn("Cancel", size="small", color="error", id="cancel-all", classes="ml-2",
+               click=bench.clicks.attempt(bench.all_new.cancel))  # fmt: skip
 
 
 def _entries(bench: Workbench) -> None:
     colors = {state.value: color for state, (_, color) in LOOKS.items()}
     names = {state.value: name for state, (name, _) in LOOKS.items()}
+    v.VTextField(v_model=("filter",), placeholder="Filter by name, state or notes", id="filter", clearable=True,
+                 v_if="entries.length > 5 || filter", classes="mb-1")  # fmt: skip
     with v.VList(density="compact", lines="two", classes="entries py-0", bg_color="transparent",
-                 style="max-height: 300px; overflow-y: auto;"):  # fmt: skip
-        with v.VListItem(v_for="item in entries", key="item.number", active=("item.number === entry",), color="primary",
+                 style="max-height: max(170px, calc(100vh - 480px)); overflow-y: auto;"):  # fmt: skip
+        with v.VListItem(v_for="item in window.workbench.matching(entries, filter)", key="item.number", active=("item.number === entry",), color="primary",
                          click=(bench.clicks.begin(bench.open_entry), "[item.number]"),
-                         raw_attrs=[':data-entry="item.number"']):  # fmt: skip
+                         raw_attrs=[':data-entry="item.number"', ':title="item.reason"']):  # fmt: skip
             html.Div("{{ item.number }}  {{ item.name }}", classes="text-body-2 text-truncate")
             with html.Div(classes="d-flex align-center text-caption"):
                 html.Div(classes="dot mr-2", style=(f"{{ background: {colors}[item.state] }}",))
-                html.Div(f"{{{{ {names}[item.state] + (item.reason ? ': ' + item.reason : '') }}}}", classes="mr-2")
-                html.Div("{{ item.changed }}, {{ item.by }}", style="color: #7f929d;")
+                html.Div(f"{{{{ {names}[item.state] + (item.reason ? ': ' + item.reason : '') }}}}",
+                         classes="mr-2 text-truncate")  # fmt: skip
+                html.Div("{{ item.changed }}, {{ item.by }}", style="color: #7f929d; flex: none;")
             with v.Template(v_slot_append=True):
                 with v.VBtn(icon=True, size="x-small", title="Open it again",
                             v_if="item.state === 'done' || item.state === 'rejected'", __events=[CLICK_ALONE],

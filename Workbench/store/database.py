@@ -50,6 +50,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX change_of_entry ON change (number)",
     ),
+    ("ALTER TABLE entry ADD COLUMN problem TEXT",),
 )
 
 

@@ -44,6 +44,7 @@ class Entry:
         name: of the file or folder, to show.
         state: how far it is.
         reason: why it was rejected, else None.
+        problem: why the last run on it came to nothing, else None.
         notes: free text, "" where there is none.
         changed: when state or notes were last changed (with time zone).
         by: the user who did.
@@ -54,6 +55,7 @@ class Entry:
     name: str
     state: State
     reason: str | None
+    problem: str | None
     notes: str
     changed: datetime
     by: str
@@ -61,7 +63,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Change:
-    """What one user changed in an entry, before and after: "state", "reason", "notes", "scan" (where it lies) or
+    """What one user changed in an entry, before and after: "state", "reason", "problem", "notes", "scan" (where it lies) or
     "accepted" (which version was set to done)."""
 
     what: str
@@ -239,6 +241,12 @@ class Worklist:
         self._change(number, notes=text)
         return self.entry(number)
 
+    def set_problem(self, number: int, problem: str | None) -> Entry:
+        """Notes why a run on it came to nothing, or that one has come to something."""
+        if self.entry(number).problem != problem:
+            self._change(number, problem=problem)
+        return self.entry(number)
+
     def next_open(self, after: int | None = None) -> Entry | None:
         """The first entry beyond number `after` that is neither done nor rejected."""
         states = [state.value for state in OPEN]
@@ -303,12 +311,15 @@ class Worklist:
     def _select(self, rest: str, *values: object) -> list[Entry]:
         with reading(self._path) as connection:
             rows = connection.execute(
-                f"SELECT number, scan, state, reason, notes, changed, by FROM entry {rest}", values
+                f"SELECT number, scan, state, reason, problem, notes, changed, by FROM entry {rest}", values
             ).fetchall()
         return [
-            Entry(n, self._scan(scan), Path(scan).name, State(state), reason, notes, datetime.fromisoformat(at), by)
-            for n, scan, state, reason, notes, at, by in rows
-        ]
+            Entry(
+                n, self._scan(scan), Path(scan).name, State(state), reason, problem, notes,
+                datetime.fromisoformat(at), by,
+            )
+            for n, scan, state, reason, problem, notes, at, by in rows
+        ]  # fmt: skip
 
     def _stored(self, scan: Path) -> str:
         inside = scan.relative_to(self._folder) if scan.is_relative_to(self._folder) else scan

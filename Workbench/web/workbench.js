@@ -65,7 +65,21 @@
     link.remove();
   }
 
-  window.workbench = { choose, download };
+  // Entries of the worklist that hold all words of a filter.
+  function matching(entries, filter) {
+    const words = (filter || "").toLowerCase().split(/\s+/);
+    return entries.filter((entry) => {
+      const text = [entry.number, entry.name, entry.state.replace("_", " "), entry.reason, entry.notes].join(" ");
+      return words.every((word) => text.toLowerCase().includes(word));
+    });
+  }
+
+  // What isn't shown can't be scrolled to, so this is called again when its tab is.
+  function showEntry(number) {
+    setTimeout(() => document.querySelector(`[data-entry="${number}"]`)?.scrollIntoView({ block: "nearest" }), 50);
+  }
+
+  window.workbench = { choose, download, matching, showEntry };
 
   window.addEventListener("keydown", (event) => {
     if (event.target.closest(TYPED)) return;

@@ -1,0 +1,105 @@
+"""Every new scan of the worklist is segmented, one after the other, while others are looked at and corrected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from trame_server.state import State as PageState
+
+from SpineContextSegLib.checks import NO_SPINE
+from SpineContextSegLib.errors import Cancelled, InputRefused
+from SpineContextSegLib.faults import describe
+from SpineContextSegLib.reading import read_volume
+from SpineContextSegLib.worker import Request, WorkerResult
+
+from .segment_run import SegmentRun
+from .store.worklist import Entry, State, Worklist
+
+
+class SegmentAll:
+    """Scans that fail are marked with the reason, and the rest go on."""
+
+    def __init__(
+        self, worklist: Worklist, by: str, state: PageState, on_scan: Callable[[int], Awaitable[None]]
+    ) -> None:
+        """
+        Args:
+            by: whose results these are.
+            on_scan: gets the number of each scan, once its result or the reason why there is none is in the worklist.
+        """
+        self._worklist, self._by, self._state, self._on_scan = worklist, by, state, on_scan
+        self._run: SegmentRun | None = None
+        self._cancelled = False
+
+    async def start(self, request: Request) -> None:
+        """Goes through all that are new now.
+
+        Raises:
+            InputRefused: there are none.
+        """
+        waiting = [entry.number for entry in self._worklist.entries() if entry.state is State.NEW]
+        if not waiting:
+            raise InputRefused("No scan is new: there is nothing left to be segmented.")
+        self._cancelled, done, failed = False, 0, 0
+        self._state.update({"all_running": True, "all_share": 0})
+        try:
+            for place, number in enumerate(waiting):
+                entry = self._worklist.entry(number)
+                if entry.state is not State.NEW:
+                    # Somebody has worked on it meanwhile.
+                    continue
+                self._state.all_text = f"Scan {place + 1} of {len(waiting)}: {entry.name}"
+                self._state.flush()
+                problem = await self._segment(entry, request, partial(self._show_share, place, len(waiting)))
+                if self._cancelled:
+                    break
+                done, failed = done + (not problem), failed + bool(problem)
+                self._worklist.set_problem(number, problem)
+                await self._on_scan(number)
+        finally:
+            self._state.update({"all_running": False, "all_text": ""})
+        words = f"{done} of {len(waiting)} new scans were segmented"
+        self._state.status = f"{words}, {failed} could not be: the list says why." if failed else f"{words}."
+
+    def cancel(self) -> None:
+        """Ends it within a second; the results so far stay."""
+        self._cancelled = True
+        if self._run is not None:
+            self._run.cancel()
+
+    async def _segment(
+        self, entry: Entry, request: Request, on_progress: Callable[[int, int], None]
+    ) -> str | None:
+        """Why there is no result, in a sentence; None where there is one."""
+        try:
+            path = await asyncio.to_thread(self._worklist.locate, entry.number)
+            volume, _ = await asyncio.to_thread(read_volume, path)
+            self._run = SegmentRun(lambda name: None, on_progress)
+            if self._cancelled:
+                return None
+            result = await self._run.segment(volume, request)
+            if not result.report["structures"]:
+                return " ".join(result.report["warnings"] or [NO_SPINE])
+            await asyncio.to_thread(self._keep, entry, result)
+        except Cancelled:
+            return None
+        except InputRefused as refusal:
+            return str(refusal)
+        except Exception as error:  # noqa: BLE001, the rest must go on
+            return describe(error)
+        finally:
+            self._run = None
+
+    def _keep(self, entry: Entry, result: WorkerResult) -> None:
+        names = {item["value"]: item["name"] for item in result.report["structures"]}
+        self._worklist.versions(entry.number).save(
+            result.labels, names, kind="model", by=self._by, report=result.report
+        )
+        if self._worklist.entry(entry.number).state is State.NEW:
+            self._worklist.set_state(entry.number, State.SEGMENTED)
+
+    def _show_share(self, place: int, count: int, done: int, total: int) -> None:
+        with self._state:
+            self._state.all_share = round(100 * (place + done / max(total, 1)) / count)
