@@ -13,6 +13,7 @@ import slicer
 
 from SpineContextSegLib import dicom_seg
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.labels import FIRST_OWN_VALUE
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.ours import tag
 from SpineContextSegLib.mrml.placing import safe_name
