@@ -174,6 +174,12 @@ def test_switches_change_what_is_seen(data, tiny_model, sample_scan, open_page):
     assert painted() == 1
     page.switch("ball")
     page.until(lambda: page.state("sphere"))
+    # Keys still work while the switch has the focus.
+    assert page.driver.switch_to.active_element.get_attribute("id") == "ball"
+    page.driver.switch_to.active_element.send_keys("p")
+    page.until(lambda: page.state("tool") == "none")
+    page.driver.switch_to.active_element.send_keys("p")
+    page.until(lambda: page.state("tool") == "paint")
     # 8 mm in slices of 2.5 mm.
     assert painted() in (3, 4)
     assert page.faults() == []

@@ -185,7 +185,7 @@ def sentence_about(server, *files):
 
 
 def test_what_is_too_large_is_refused(server):
-    assert "larger" in sentence_about(server, ("large.nii", bytes(2 * LIMIT)))
+    assert "larger than 1 MB" in sentence_about(server, ("large.nii", bytes(2 * LIMIT)))
     halves = [(f"{number}.dcm", bytes(LIMIT * 2 // 3)) for number in range(2)]
     assert "larger" in sentence_about(server, *halves)
 

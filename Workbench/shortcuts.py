@@ -34,7 +34,7 @@ SHORTCUTS = (
 
 def dialog() -> None:
     """The list, shown while `show_shortcuts` is true."""
-    with v.VDialog(v_model=("show_shortcuts", False), max_width=440), v.VCard(title="Keyboard and mouse"):
+    with v.VDialog(v_model=("show_shortcuts", False), max_width=600), v.VCard(title="Keyboard and mouse"):
         with v.VCardText(), html.Table(classes="keys"):
             for keys, meaning in SHORTCUTS:
                 with html.Tr():
