@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="scans or folders of scans, to be listed")
     parser.add_argument("--data", type=Path, help="folder of worklist and uploads (default: SpineContextSeg in the "
                         "folder of scans, or at home)")  # fmt: skip
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="of `spinecontextseg batch`, to be listed and "
+                        "corrected")  # fmt: skip
     parser.add_argument("--port", type=int, default=8765, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="any other than loopback needs a token, which is printed")
     parser.add_argument("--by", default=user_name(), help="your name in saved versions (default: that of the login)")
@@ -57,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
             data, by=options.by, token=token, upload_bytes=int(options.upload_limit * 1e9), model=options.model,
             threads=options.threads,
         )  # fmt: skip
+        if options.results is not None:
+            workbench.take_over(options.results, lambda problem: print(problem, file=sys.stderr))
         if options.scans:
             workbench.open_paths(options.scans)
     except InputRefused as refusal:

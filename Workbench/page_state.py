@@ -16,7 +16,8 @@ STATE = {
     "smoothing": SMOOTHINGS[0], "smoothing_mm": 4, "island_voxels": 100,
     "show_3d": True, "opacity": 0.5, "renaming": False, "new_name": "", "new_color": "#ffffff",
     "levels_refusal": "", "level_names": [], "which": None, "level": None, "thoracic": 12, "lumbar": 5,
-    "all_levels": [], "recovery": None, "entries": [], "cohort": "", "cohort_share": {}, "cohort_counts": {}, "notes": "", "reason": "",
+    "all_levels": [], "recovery": None, "entries": [], "cohort": "", "cohort_share": {}, "cohort_counts": {},
+    "notes": "", "reason": "",
     "all_running": False, "all_text": "", "all_share": 0,
     "filter": "", "rejecting": False, "exporting": False, "tab": "segments", "show_shortcuts": False,
 }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -41,6 +41,7 @@ from .segment_all import SegmentAll
 from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
+from .store.batch_results import take_over
 from .store.database import DATABASE
 from .store.worklist import State, Worklist
 from .tool_choice import ToolChoice
@@ -91,11 +92,14 @@ class Workbench:
         self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
         self._observe()
+        self._begin_with_list()
+        self.server.controller.on_server_bind.add(self._bind)
+        self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(self._keep_autosaving()))
+
+    def _begin_with_list(self) -> None:
         self.worklist_actions.show()
         if self.state.entries:
             self.state.tab = "worklist"
-        self.server.controller.on_server_bind.add(self._bind)
-        self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(self._keep_autosaving()))
 
     def _observe(self) -> None:
         for signal in self.scene.editor.signals():
@@ -183,6 +187,11 @@ class Workbench:
         self.exports.remove()
 
     # Opening
+
+    def take_over(self, folder: Path, on_problem: Callable[[str], None]) -> None:
+        """Lists the results of a batch, see `store.batch_results`."""
+        take_over(self.worklist, folder, on_problem)
+        self._begin_with_list()
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Lists scans of this computer, and those in folders, and opens the first one that isn't finished.

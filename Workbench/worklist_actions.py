@@ -37,7 +37,8 @@ class WorklistActions:
         """Lists all scans, and the share of each state."""
         entries = self._worklist.entries()
         self._state.entries = [
-            {"number": entry.number, "name": entry.name, "state": entry.state.value, "reason": entry.reason or entry.problem or "",
+            {"number": entry.number, "name": entry.name, "state": entry.state.value,
+             "reason": entry.reason or entry.problem or "",
              "notes": entry.notes, "by": entry.by, "changed": f"{entry.changed.astimezone():%d %b, %H:%M}"}
             for entry in entries
         ]  # fmt: skip

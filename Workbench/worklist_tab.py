@@ -83,7 +83,8 @@ def _entries(bench: Workbench) -> None:
                  v_if="entries.length > 5 || filter", classes="mb-1")  # fmt: skip
     with v.VList(density="compact", lines="two", classes="entries py-0", bg_color="transparent",
                  style="max-height: max(170px, calc(100vh - 480px)); overflow-y: auto;"):  # fmt: skip
-        with v.VListItem(v_for="item in window.workbench.matching(entries, filter)", key="item.number", active=("item.number === entry",), color="primary",
+        with v.VListItem(v_for="item in window.workbench.matching(entries, filter)", key="item.number",
+                         active=("item.number === entry",), color="primary",
                          click=(bench.clicks.begin(bench.open_entry), "[item.number]"),
                          raw_attrs=[':data-entry="item.number"', ':title="item.reason"']):  # fmt: skip
             html.Div("{{ item.number }}  {{ item.name }}", classes="text-body-2 text-truncate")

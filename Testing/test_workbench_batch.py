@@ -1,0 +1,64 @@
+"""What `spinecontextseg batch` has segmented goes on in the workbench."""
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.cli import main
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+from Workbench.store.batch_results import take_over
+from Workbench.store.worklist import State, Worklist
+
+
+@pytest.fixture
+def results(tmp_path, sample_scan, tiny_model):
+    """The output folder of a batch over two scans and something that is none."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name, slices in (("a", 60), ("b", 50)):
+        write_volume(Volume(sample_scan.volume.array[:slices], sample_scan.volume.affine), scans / f"{name}.nii.gz")
+    (scans / "letter.nii.gz").write_text("no scan")
+    main(["batch", str(scans), str(tmp_path / "out"), "--model", str(tiny_model), "--no-preview"])
+    return tmp_path / "out"
+
+
+def test_results_become_versions_once(results, tmp_path):
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data", "tester")
+    changed = read_labels(results / "b.seg.nrrd")
+    changed.array[0, 0, 0] = 1
+    write_volume(changed, results / "b.seg.nrrd")
+    assert take_over(worklist, results, pytest.fail) == 2
+    a, b = worklist.entries()
+    assert (a.name, a.state) == ("a.nii.gz", State.SEGMENTED) and (b.name, b.state) == ("b.nii.gz", State.IN_CORRECTION)
+    for entry, kind in ((a, "model"), (b, "correction")):
+        [version] = worklist.versions(entry.number).list()
+        assert version.kind == kind and version.report["model"].startswith("tiny") and "warnings" in version.report
+        labels = worklist.versions(entry.number).load(version)
+        result = read_labels(results / entry.name.replace("nii.gz", "seg.nrrd"))
+        np.testing.assert_array_equal(labels.array, result.array)
+        assert version.names == {1: "Vertebrae"}
+    assert take_over(worklist, results, pytest.fail) == 0
+    assert [len(worklist.versions(entry.number).list()) for entry in worklist.entries()] == [1, 1]
+
+
+def test_what_can_not_be_taken_over_is_said(results, tmp_path):
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    (tmp_path / "scans" / "a.nii.gz").unlink()
+    (results / "b.seg.nrrd").unlink()
+    said = []
+    assert take_over(worklist, results, said.append) == 0
+    assert [sentence.split()[0] for sentence in said] == ["'a.json'", "'b.json'"]
+    with pytest.raises(InputRefused, match="holds no results"):
+        take_over(worklist, tmp_path / "data", said.append)
+
+
+def test_the_command_line_lists_them(results, tmp_path):
+    pytest.importorskip("trame_slicer")
+    from Testing.test_workbench_start import FOLDER, started
+
+    started("--results", results, home=tmp_path)
+    assert [entry.state for entry in Worklist.open(tmp_path / FOLDER).entries()] == [State.SEGMENTED, State.SEGMENTED]

@@ -1,0 +1,67 @@
+"""Results of `spinecontextseg batch` become versions of the scans that they were made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from SpineContextSegLib.cohort.records import file_digest, read_record
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.labels import STRUCTURES
+from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.volume import count_labels
+
+from .worklist import State, Worklist
+
+_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
+
+
+def take_over(worklist: Worklist, folder: Path, on_problem: Callable[[str], None]) -> int:
+    """Lists the scans of all results in a batch's folder; those without any version get the result as their first one.
+
+    A file that was changed since the batch wrote it counts as a correction.
+
+    Args:
+        on_problem: called with a sentence for each result that can't be taken over.
+
+    Returns:
+        How many scans got a version.
+
+    Raises:
+        InputRefused: there are no results in the folder.
+    """
+    records = {path: record for path in sorted(folder.rglob("*.json")) if (record := read_record(path)) is not None}
+    if not records:
+        raise InputRefused(f"'{folder}' holds no results of `spinecontextseg batch`: give its output folder.")
+    taken = 0
+    for path, record in records.items():
+        if record["state"] == "done":
+            try:
+                taken += _take(worklist, path, record)
+            except (InputRefused, OSError) as error:
+                on_problem(f"'{path.name}' was not taken over: {error}")
+    return taken
+
+
+def _take(worklist: Worklist, path: Path, record: dict) -> bool:
+    files = (path.with_name(path.stem + ending) for ending in _ENDINGS)
+    segmentation = next((file for file in files if file.is_file()), None)
+    if segmentation is None:
+        raise InputRefused("its segmentation is gone.")
+    entries = worklist.add([record["input"]["path"]])
+    if len(entries) != 1:
+        raise InputRefused(f"'{record['input']['path']}' is not one scan.")
+    versions = worklist.versions(entries[0].number)
+    if versions.list():
+        return False
+    labels = read_labels(segmentation)
+    found = {item["value"]: item["name"] for item in record["structures"]}
+    names = {value: found.get(value) or _name(value) for value in count_labels(labels.array) if value}
+    kind = "model" if file_digest(segmentation) in record["written"] else "correction"
+    versions.save(labels, names, kind=kind, by="batch", report=record)
+    worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
+    return True
+
+
+def _name(value: int) -> str:
+    return STRUCTURES[value].name if value in STRUCTURES else f"Segment {value}"
