@@ -58,7 +58,8 @@ def test_all_that_can_be_segmented_are(data, tiny_model, start, tmp_path, sample
     page.until(lambda: not page.state("all_running"), 120)
     assert page.state("status") == "2 of 3 new scans were segmented, 1 could not be: the list says why."
     assert [entry["state"] for entry in page.state("entries")] == ["segmented", "new", "segmented"]
-    assert "Hounsfield" in page.driver.find_element("css selector", "[data-entry='2']").text
+    name, state = page.driver.find_element("css selector", "[data-entry='2']").text.split("\n")
+    assert name == "2 b.nii.gz" and state.startswith("new: ") and "Hounsfield" in state
     worklist = Worklist.open(data)
     assert "Hounsfield" in worklist.entry(2).problem
     [version] = worklist.versions(3).list()

@@ -122,4 +122,6 @@ def test_letters_place_and_value_under_the_mouse(page, sample_scan):
     i, j, k = np.rint(index[:3]).astype(int)
     near = sample_scan.volume.array[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2]
     number, unit = value.split()
+    page.driver.execute_script("document.querySelector('.views').dispatchEvent(new MouseEvent('mouseleave'))")
+    page.until(lambda: not page.state("under_mouse"))
     assert unit == "HU" and near.min() <= float(number) <= near.max()

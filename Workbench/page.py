@@ -55,7 +55,7 @@ def build(bench: Workbench, layout: LayoutManager) -> SimpleNamespace:
             with html.Div(classes="middle"):
                 _strips(bench)
                 with html.Div(classes="stage"):
-                    with html.Div(classes="views"):
+                    with html.Div(classes="views", mouseleave="under_mouse = ''"):
                         layout.initialize_layout_grid(page)
                         layout.set_layout(LAYOUT)
                     _nothing_open()

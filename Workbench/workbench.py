@@ -237,7 +237,7 @@ class Workbench:
             self.state.update({
                 "scan_name": entry.name, "entry": entry.number, "notes": entry.notes, "can_force": False,
                 "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "tool": Tool.NONE.value,
-                "recovery": None,
+                "recovery": None, "under_mouse": "",
             })  # fmt: skip
             self.worklist.note_versions([entry.number])
             latest, lost = self.saving.latest(), self.saving.recoverable()

@@ -86,13 +86,13 @@ def _entries(bench: Workbench) -> None:
         with v.VListItem(v_for="item in window.workbench.matching(entries, filter)", key="item.number",
                          active=("item.number === entry",), color="primary",
                          click=(bench.clicks.begin(bench.open_entry), "[item.number]"),
-                         raw_attrs=[':data-entry="item.number"', ':title="item.reason"']):  # fmt: skip
+                         raw_attrs=[':data-entry="item.number"']):  # fmt: skip
             html.Div("{{ item.number }}  {{ item.name }}", classes="text-body-2 text-truncate")
-            with html.Div(classes="d-flex align-center text-caption"):
+            with html.Div(classes="d-flex align-center text-caption", title=("item.reason",)):
                 html.Div(classes="dot mr-2", style=(f"{{ background: {colors}[item.state] }}",))
                 html.Div(f"{{{{ {names}[item.state] + (item.reason ? ': ' + item.reason : '') }}}}",
                          classes="mr-2 text-truncate")  # fmt: skip
-                html.Div("{{ item.changed }}, {{ item.by }}", style="color: #7f929d; flex: none;")
+                html.Div("{{ item.changed }}, {{ item.by }}", style="color: #7f929d; flex: none;", v_if="!item.reason")
             with v.Template(v_slot_append=True):
                 with v.VBtn(icon=True, size="x-small", title="Open it again",
                             v_if="item.state === 'done' || item.state === 'rejected'", __events=[CLICK_ALONE],
