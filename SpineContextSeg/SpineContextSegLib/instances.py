@@ -19,6 +19,7 @@ from .label_boxes import Box, label_boxes
 from .labels import VERTEBRA_LEVEL_UNKNOWN
 from .pieces import HALF, MOST_PIECES, components_of, dilated
 from .refine import OFFSET_STEP_MM, Spine
+from .seen_vertebrae import CUT_PER_MM
 from .volume import Grid
 
 # Offsets are exact near the middle of a body and err by some mm at the tips of its processes: votes from near by say
@@ -32,8 +33,6 @@ _LEAST_ML = 1.5
 _LEAST_AT_BORDER_ML = 0.3
 # A loose part as large as this is a process whose root is too thin to be seen, and knows best where it belongs.
 _CRUMB_ML = 0.3
-# A vertebra with more of its voxels than this at the border is cut by it; a voxel or two may be a neighbor's.
-_CUT = 0.01
 # How far around a vertebra's voxels on the fine grid its number reaches, in voxels: interpolation goes half as far.
 _RIM_VOXELS = 2
 _POINTS_AT_ONCE = 500_000
@@ -87,7 +86,7 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
         _reattach_crumbs(numbers, _CRUMB_ML / (spine.grid.voxel_volume_mm3 / 1000))
     found = numbers[inside]
     touching, all_of_it = (np.bincount(part, minlength=len(centers) + 1)[1:] for part in (found[border], found))
-    at_border = touching > _CUT * all_of_it
+    at_border = touching > CUT_PER_MM * spine.grid.spacing_mm.max() * all_of_it
     return Vertebrae(_with_rim(numbers), spine.grid, centers, at_border)
 
 

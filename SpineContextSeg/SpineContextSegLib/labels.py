@@ -25,7 +25,8 @@ CANAL = 61
 DISC_OFFSET = 100
 DISC_LEVEL_UNKNOWN = 200
 VERTEBRA_LEVEL_UNKNOWN = 1
-# A person's own segments have values from here on.
+# A person's own segments have values from here on, far from VerSe's (1 to 28), the canal's (61), the discs' (101 to 128
+# and 200) and "ignored" (255).
 FIRST_OWN_VALUE = 300
 # Marks voxels of a reference that nobody could assign; they count neither for nor against a prediction.
 IGNORED = 255

@@ -19,7 +19,16 @@ import vtk
 from .. import repair
 from ..errors import InputRefused
 from ..faults import describe
-from ..labels import LEVEL_ORDER, SACRUM, STRUCTURES, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known, structure
+from ..labels import (
+    LEVEL_ORDER,
+    SACRUM,
+    STRUCTURES,
+    VALUE_TAG,
+    VERTEBRA_LEVEL_UNKNOWN,
+    VERTEBRAE,
+    levels_known,
+    structure,
+)
 from ..volume import Volume, count_labels
 from .edits import FINGERPRINT_TAG
 from .label_numbers import number_by_value
@@ -27,7 +36,7 @@ from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, labelmap_from
 from .measurements import update_measurements
 from .naming import description_of, give_back, is_coded_as, name_as, without_voxels
-from .ours import VALUE_TAG, our_segments, segment_id_of
+from .ours import our_segments, segment_id_of
 from .transfers import add_beside, give
 from .volumes import non_linear_parent
 

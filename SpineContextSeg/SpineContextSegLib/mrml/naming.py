@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 import slicer
 
-from ..labels import Structure
+from ..labels import VALUE_TAG, Structure
 from .edits import FINGERPRINT_TAG
-from .ours import VALUE_TAG, tag
+from .ours import tag
 
 _TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
 _TAGS = (_TERMINOLOGY_TAG, VALUE_TAG, FINGERPRINT_TAG)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import vtk
 
-from ..labels import STRUCTURES
-
-VALUE_TAG = "SpineContextSeg.Value"
-_ID_PREFIX = "SpineContextSeg_"
+from ..labels import SEGMENT_ID_PREFIX, STRUCTURES, VALUE_TAG
 
 
 def segment_id_of(value: int) -> str:
     """The segment ID under which a label value is written, also by the command line; it stays if the value changes."""
-    return f"{_ID_PREFIX}{value}"
+    return f"{SEGMENT_ID_PREFIX}{value}"
 
 
 def our_values(segmentation_node) -> dict[int, str]:
@@ -47,6 +44,6 @@ def tag(segment, name: str) -> str:
 
 def _value_of(segment_id: str, segment) -> int | None:
     # The command line's `.seg.nrrd` has no tags of ours, but the same IDs.
-    text = tag(segment, VALUE_TAG) or segment_id.removeprefix(_ID_PREFIX)
+    text = tag(segment, VALUE_TAG) or segment_id.removeprefix(SEGMENT_ID_PREFIX)
     value = int(text) if text.isascii() and text.isdigit() else None
     return value if value in STRUCTURES else None

@@ -14,12 +14,10 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..labels import FIRST_OWN_VALUE
 from ..volume import Grid
 from .labelmaps import BINARY_LABELMAP, labelmap_of
 from .ours import our_values
-
-# Far from VerSe's values (1 to 28), the canal (61), the discs (101 to 128 and 200) and "ignored" (255).
-FIRST_FOREIGN_VALUE = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +56,7 @@ def read_segments(segmentation_node, volume_node, grid: Grid) -> tuple[list[Segm
     values = {segment_id: value for value, segment_id in our_values(segmentation_node).items()}
     layers = _Layers(segmentation_node, _transform_between(segmentation_node, volume_node), grid)
     segments = []
-    foreign = FIRST_FOREIGN_VALUE
+    foreign = FIRST_OWN_VALUE
     for segment_id in segmentation.GetSegmentIDs():
         if segment_id not in values:
             values[segment_id], foreign = foreign, foreign + 1
