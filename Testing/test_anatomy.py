@@ -133,7 +133,7 @@ def test_classes_and_levels_agree(spine):
     assert set(np.unique(level[label == SACRUM])) == {26}
     assert set(np.unique(level[label == DISC])) <= {100 + v for v in values}
     assert not level[np.isin(label, (0, CANAL, RIB, OTHER))].any()
-    least = 255 * (0.5 - generation.LABEL_REACH_MM / 2.0)  # share of bone in a voxel of 2 mm whose middle is so far away
+    least = 255 * (0.5 - generation.LABEL_REACH_MM / 2.0)  # of a voxel of 2 mm whose middle is so far off
     assert (bone[np.isin(label, (BODY, ARCH, SACRUM, RIB, OTHER))] >= least - 1).all()
     assert (bone[np.isin(label, (0, DISC, CANAL))] <= least + 1).all()
     assert 0 < cortex[label == BODY].mean() < cortex[label == ARCH].mean()

@@ -21,9 +21,9 @@ from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.no_network import BLOCK
+from Training import quantize as quantization
 from Training.calibration import draw_windows
 from Training.export import export
-from Training import quantize as quantization
 from Training.quantize import Comparison, in_8_bits, main, quantize, table, with_int8
 
 
@@ -132,7 +132,8 @@ def test_a_network_that_names_is_quantized_without_a_comparison(namer, sample_sc
     assert "| scan |" not in capsys.readouterr().out
     windows = np.random.default_rng(0).uniform(-1, 1, (2, 1, *namer.card.roi_size)).astype(np.float32)
     quantized = load_model(tmp_path / "out")
-    both = [each(windows) for each in (choose_runtime(quantized, "openvino", "cpu", 1, "fp32"), in_8_bits(quantized, 1))]
+    exact = choose_runtime(quantized, "openvino", "cpu", 1, "fp32")
+    both = [runtime(windows) for runtime in (exact, in_8_bits(quantized, 1))]
     assert both[0].shape == both[1].shape == (2, 26) and np.allclose(both[1].sum(1), 1, atol=1e-3)
 
 
@@ -149,8 +150,8 @@ def test_helpers_come_along(model, tmp_path):
 def test_without_dot_products_8_bits_are_emulated(model, tmp_path, monkeypatch):
     monkeypatch.setattr(quantization, "has_dot_products", lambda: False)
     quantized = with_int8(model, *quantize(model, windows()), tmp_path / "tiny")
-    exact, rounded = (each(windows()[0]) for each in (choose_runtime(quantized, precision="fp32"), in_8_bits(quantized)))
-    assert 1e-4 < np.abs(rounded - exact).max() < 0.1
+    exact, rounded = choose_runtime(quantized, precision="fp32"), in_8_bits(quantized)
+    assert 1e-4 < np.abs(rounded(windows()[0]) - exact(windows()[0])).max() < 0.1
 
 
 def test_the_table():

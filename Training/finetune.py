@@ -74,7 +74,7 @@ def finetune(
     held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps)
     _remember(work, model, held_out, taught)
     # Where bars aren't shown, as in a log file, this is all there is to see for hours.
-    print(f"Learns from {len(taught)} scans, holds out {len(held_out)}; how far it is stands in {work / LOG_FILE}", flush=True)
+    print(f"Learns from {len(taught)} scans, holds out {len(held_out)}; log: {work / LOG_FILE}", flush=True)
     weights = _trained(model, taught, work, steps)
     new = _packed(model, name, _halfway(model, weights), taught, held_out, work, steps)
     before, guard_before = _judged("before", model, held_out, threads)

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--regions", nargs="+", choices=REGIONS, help="of these seeds, only those that show one of these")
+    parser.add_argument("--regions", nargs="+", choices=REGIONS, help="only the seeds that show one of these")
     parser.add_argument("--card", type=Path, default=CARD, help="card of the network that is trained: its spacing")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()

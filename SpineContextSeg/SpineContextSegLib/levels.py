@@ -86,7 +86,7 @@ class Levels:
         if self.upside_down:
             return f"{unsure}, as the vertebrae get smaller downward: head and feet may be exchanged in the file."
         if not self.anchors:
-            return f"{unsure}, as nothing to count from is wholly in view: compare with {others} in another scan, {mend}."
+            return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan, {mend}."
         return f"{unsure}, all may be shifted by one or more: compare with {others}, {mend}."
 
 
@@ -99,9 +99,9 @@ def _anchors(values: Sequence[int], whole: np.ndarray, sacrum_below: bool) -> tu
     seen = dict(zip(values, whole))
     found = ["C1 or C2"] if seen.get(1) or seen.get(2) else []
     # One of two wholly in view and the other in part show what lies between them.
-    found += [
-        name for name, pairs in _PAIRS.items() if any(a in seen and b in seen and (seen[a] or seen[b]) for a, b in pairs)
-    ]
+    for name, pairs in _PAIRS.items():
+        if any(a in seen and b in seen and (seen[a] or seen[b]) for a, b in pairs):
+            found.append(name)
     return (*found, "sacrum") if sacrum_below else tuple(found)
 
 
