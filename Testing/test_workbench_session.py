@@ -167,20 +167,6 @@ def test_warnings_stay_with_their_scan(data, tiny_model, start):
     assert page.faults() == []
 
 
-def test_a_page_that_is_loaded_again_during_a_run_is_no_fault(data, slow_model, start):
-    server, page = start(data, slow_model, data / "b.nii.gz")
-    opened(page, "b.nii.gz")
-    page.click("segment")
-    page.until(lambda: page.state("progress"))
-    for _ in range(3):
-        page.driver.refresh()
-        page.until(lambda: page.find("segment-all"))
-    page.until(lambda: page.find("cancel").is_displayed())
-    page.click("cancel")
-    page.until(lambda: not page.state("running"))
-    assert server.errors() == []
-
-
 def test_the_status_line_says_nothing_that_has_passed(data, tiny_model, start):
     _, page = start(data, tiny_model, data / "a.nii.gz")
     opened(page, "a.nii.gz")

@@ -1,5 +1,7 @@
 """How the workbench is started: which scans it lists, and where it keeps the list."""
 
+import asyncio
+import gc
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from Testing.store_use import write_scan
 
 pytest.importorskip("trame_slicer")
 
+from Workbench.__main__ import ignore_closed_pages  # noqa: E402
 from Workbench.store.worklist import Worklist  # noqa: E402
 from Workbench.workbench import FOLDER, default_folder  # noqa: E402
 
@@ -62,3 +65,19 @@ def test_where_the_list_is_kept(tmp_path, monkeypatch, sample_scan):
     monkeypatch.setattr("os.access", lambda *_: False)
     (tmp_path / "protected").mkdir()
     assert default_folder([tmp_path / "protected"]) == home
+
+
+def test_pages_that_are_left_are_no_faults_to_be_told(caplog):
+    async def lost(fault: Exception) -> None:
+        async def send() -> None:
+            raise fault
+
+        ignore_closed_pages()
+        asyncio.get_running_loop().create_task(send())
+        await asyncio.sleep(0.01)
+        gc.collect()
+
+    asyncio.run(lost(ConnectionResetError("Cannot write to closing transport")))
+    assert caplog.records == []
+    asyncio.run(lost(ValueError("something else")))
+    assert "never retrieved" in caplog.text

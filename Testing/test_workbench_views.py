@@ -1,11 +1,12 @@
 """In the browser: the views show the spine, as a whole, and say where one is."""
 
-import shutil
+import time
 
 import numpy as np
 import pytest
 
 from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
 from Testing.browser import Page, require_browser
 from Testing.workbench_server import WorkbenchServer
 
@@ -18,12 +19,18 @@ NAMES = {20 + n: f"L{n + 1} vertebra" for n in range(5)}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, sample_scan, tiny_model):
+def scan(sample_scan) -> Volume:
+    """As tall as a trunk."""
+    return Volume(sample_scan.volume.array, sample_scan.volume.affine @ np.diag([1, 1, 2.5, 1]))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, scan, sample_scan, tiny_model):
     """With a scan whose saved result is its whole column."""
     require_browser()
     folder = tmp_path_factory.mktemp("data")
-    shutil.copy(sample_scan.path, folder / "a.nii.gz")
-    labels = np.zeros(sample_scan.volume.array.shape, np.uint8)
+    write_volume(scan, folder / "a.nii.gz")
+    labels = np.zeros(scan.array.shape, np.uint8)
     drawn = np.zeros(labels.shape, bool)
     drawn[:, BODIES] = sample_scan.bone[:, BODIES]
     # As much behind the canal as arches and processes are.
@@ -32,7 +39,7 @@ def server(tmp_path_factory, sample_scan, tiny_model):
         part = slice(60 - 12 * (n + 1), 60 - 12 * n)
         labels[part] = value * drawn[part]
     Versions(folder / "a.nii.gz", folder).save(
-        Volume(labels, sample_scan.volume.affine), NAMES, kind="model", by="model", report={"model": "tiny 0"}
+        Volume(labels, scan.affine), NAMES, kind="model", by="model", report={"model": "tiny 0"}
     )
     server = WorkbenchServer(folder, tiny_model, folder / "a.nii.gz")
     yield server
@@ -50,10 +57,6 @@ def page(server, tmp_path):
         page.close()
 
 
-def test_the_whole_column_is_in_view(page):
-    assert page.look()["surfaces_seen"]
-
-
 def test_every_button_of_a_view_lies_in_it(page):
     buttons = page.driver.find_elements("css selector", ".view-button")
     boxes = [page.view(name) for name in ("Sagittal", "Coronal", "Axial", "3D")]
@@ -63,15 +66,15 @@ def test_every_button_of_a_view_lies_in_it(page):
         assert 0.8 * width < x < width and 0 <= y < 0.2 * height
 
 
-def test_slices_run_through_bodies_and_show_all_of_the_scan(page, sample_scan):
-    middle = sample_scan.volume.grid.world(np.argwhere(sample_scan.volume.array > -2000)[:, ::-1].mean(axis=0))
+def test_slices_run_through_bodies_and_show_all_of_the_scan(page, scan, sample_scan):
+    middle = scan.grid.world(np.argwhere(scan.array > -2000)[:, ::-1].mean(axis=0))
     look = page.look()
     sagittal, coronal, axial = look["middles"]
     # The picture isn't moved, only the slice.
     np.testing.assert_allclose([sagittal[1], sagittal[2]], middle[[1, 2]], atol=3)
     np.testing.assert_allclose([coronal[0], coronal[2]], middle[[0, 2]], atol=3)
     np.testing.assert_allclose([axial[0], axial[1]], middle[[0, 1]], atol=3)
-    places = sample_scan.volume.grid.world(np.argwhere(sample_scan.bone[:, BODIES])[:, ::-1] + (0, BODIES.start, 0))
+    places = scan.grid.world(np.argwhere(sample_scan.bone[:, BODIES])[:, ::-1] + (0, BODIES.start, 0))
     assert abs(coronal[1] - np.median(places[:, 1])) < 6
     assert abs(sagittal[0] - np.median(places[:, 0])) < 8
 
@@ -103,7 +106,7 @@ def test_a_key_and_a_button_show_whole_slices_again(page):
     page.until(whole)
 
 
-def test_letters_place_and_value_under_the_mouse(page, sample_scan):
+def test_letters_place_and_value_under_the_mouse(page, scan):
     def edges(view: str) -> list[str]:
         return [letter.text for letter in page.driver.find_elements("css selector", f"#bearings_{view.lower()} div")]
 
@@ -118,10 +121,31 @@ def test_letters_place_and_value_under_the_mouse(page, sample_scan):
     place, value = words.split(":")
     point = [float(word) * (1 if letter in "RAS" else -1) for letter, word in
              (part.split()[:2] for part in place.split("  "))]  # fmt: skip
-    index = np.linalg.inv(sample_scan.volume.affine) @ (*point, 1)
+    index = np.linalg.inv(scan.affine) @ (*point, 1)
     i, j, k = np.rint(index[:3]).astype(int)
-    near = sample_scan.volume.array[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2]
+    near = scan.array[k - 1 : k + 2, j - 1 : j + 2, i - 1 : i + 2]
     number, unit = value.split()
     page.driver.execute_script("document.querySelector('.views').dispatchEvent(new MouseEvent('mouseleave'))")
     page.until(lambda: not page.state("under_mouse"))
     assert unit == "HU" and near.min() <= float(number) <= near.max()
+
+
+def test_the_whole_column_is_in_view_after_a_run(tmp_path, scan, tiny_model):
+    require_browser()
+    write_volume(scan, tmp_path / "b.nii.gz")
+    server = WorkbenchServer(tmp_path, tiny_model, tmp_path / "b.nii.gz")
+    page = Page(server.address, tmp_path)
+    try:
+        page.until(lambda: page.state("scan_name") == "b.nii.gz" and not page.state("opening"))
+        page.click("segment")
+        page.until(lambda: page.state("segments") and not page.state("running"))
+        look = page.look()
+        assert look["surfaces_seen"]
+        # As near as the button brings it, which is pressed until nothing changes any more.
+        for _ in range(2):
+            page.driver.find_elements("css selector", ".view-button")[3].click()
+            time.sleep(2)
+        assert look["zoom"] == pytest.approx(page.look()["zoom"], rel=0.03)
+    finally:
+        page.close()
+        server.end()

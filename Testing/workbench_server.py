@@ -98,6 +98,7 @@ def main() -> None:
             "offsets": [view.get_slice_value() for view in views],
             "middles": [[view.get_view_node().GetSliceToRAS().GetElement(n, 3) for n in range(3)] for view in views],
             "surfaces_seen": _seen(workbench.scene),
+            "zoom": _camera(workbench.scene).GetViewAngle(),
             "opacity": node.GetDisplayNode().GetOpacity2DFill(),
             "surfaces": node.GetSegmentation().ContainsRepresentation("Closed surface"),
         }
@@ -109,6 +110,11 @@ def main() -> None:
 
     workbench.server.controller.on_server_bind.add(add_windows)
     serve(workbench, "127.0.0.1", 0, None)
+
+
+def _camera(scene):
+    [view] = scene.app.view_manager.get_threed_views()
+    return view.renderer().GetActiveCamera()
 
 
 def _seen(scene) -> bool:

@@ -82,7 +82,7 @@ def serve(workbench, host: str, port: int, token: str | None) -> None:
         print(f"Worklist and uploads: {workbench.worklist.folder}. Ctrl+C ends it. Research use only.", flush=True)
 
     workbench.server.controller.on_server_ready.add(announce)
-    workbench.server.controller.on_server_ready.add(lambda **_: _ignore_closed_pages())
+    workbench.server.controller.on_server_ready.add(lambda **_: ignore_closed_pages())
     # The terminal was closed; `nohup` has it ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
@@ -94,7 +94,7 @@ def serve(workbench, host: str, port: int, token: str | None) -> None:
         workbench.close()
 
 
-def _ignore_closed_pages() -> None:
+def ignore_closed_pages() -> None:
     """A page that is left while something is sent to it is no fault to be told on the terminal."""
     loop = asyncio.get_running_loop()
 
