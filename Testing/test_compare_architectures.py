@@ -4,6 +4,7 @@ import argparse
 
 import pytest
 
+from Training import compare_architectures
 from Training.architectures import ARCHITECTURES, parameters
 from Training.compare_architectures import PATCH, compare, table
 from Training.generated_patches import store
@@ -16,7 +17,8 @@ def test_sizes_are_the_published_ones(name, published):
     assert parameters(ARCHITECTURES[name](1, PATCH)) == published
 
 
-def test_one_step_and_its_table(tmp_path):
+def test_one_step_and_its_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_architectures, "PATCH", (32, 32, 32))
     (tmp_path / "bodies").mkdir()
     store(tmp_path / "bodies", 3000, 4.0)
     arguments = argparse.Namespace(

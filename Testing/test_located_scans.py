@@ -55,11 +55,7 @@ def test_generated_scan(seed, model, runtimes):
 
 @needs_scans
 @pytest.mark.parametrize("name", CTS)
-def test_real_scan(name, model, runtimes, request):
-    if name == "head_neck":
-        # Not what was located: three windows or five, with more margin, give the same.
-        reason = "0.7.0 is unsure of C1 and C2 here; only many windows over each place make up for it: 0.894, not 0.903"
-        request.applymarker(pytest.mark.xfail(reason=reason, raises=AssertionError, strict=True))
+def test_real_scan(name, model, runtimes):
     volume, _ = read_volume(ct(name))
     numbering = "totalsegmentator" if name in TOTALSEGMENTATOR else "verse"
     check_both_searches(volume, read_labels(ct(f"{name}_labels")), model, runtimes, numbering)

@@ -63,8 +63,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Change:
-    """What one user changed in an entry, before and after: "state", "reason", "problem", "notes", "scan" (where it lies)
-    or "accepted" (which version was set to done)."""
+    """What one user changed in an entry, before and after: "state", "reason", "problem", "notes", "scan" (where it
+    lies) or "accepted" (which version was set to done)."""
 
     what: str
     before: str | None
