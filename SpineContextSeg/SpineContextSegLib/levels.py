@@ -31,8 +31,9 @@ _GAP_SPREAD = 0.22
 # Of any level, however little a vertebra looks like it.
 _DOUBT = 0.002
 CERTAIN = 0.85
-# No level is more probable than this where there is nothing in view to count from.
-_A_GUESS = 0.8
+# No level is more probable than this, and so certain, where there is nothing in view to count from, or it rests on
+# distances and on what was taken for a sacrum alone.
+A_GUESS = 0.8
 # Neighbors lie 1.5 to 4 % further apart with each level downward, and err by about this much of their distance.
 _GAP_ERROR = 0.1
 _LEAST_GAPS = 5
@@ -141,7 +142,7 @@ def read_levels(
     probabilities = tuple(float(row[state]) for row, state in zip(marginals, path))
     anchors = _anchors(values, np.ones(len(values), bool) if whole is None else whole, sacrum_below)
     levels = Levels(values, probabilities, anchors, _gets_smaller(centers))
-    return levels.at_most(_A_GUESS) if levels.upside_down or not anchors else levels
+    return levels.at_most(A_GUESS) if levels.upside_down or not anchors else levels
 
 
 def _emissions(looks: Mapping[int, np.ndarray], count: int) -> np.ndarray:

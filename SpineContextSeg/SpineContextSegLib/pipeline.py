@@ -10,6 +10,7 @@ from typing import Literal
 from .checks import check_input, check_result
 from .column import UNNAMED, Column, name_vertebrae
 from .labels import BINARY_SPINE, VERTEBRA_LEVEL_UNKNOWN, structure
+from .levels import A_GUESS
 from .locate import OVERVIEW_MM, overview, spine_points
 from .model import Model
 from .mr import in_units_of
@@ -18,7 +19,7 @@ from .pieces import LEAST_PIECE_ML, keep_column
 from .refine import CloseLook
 from .resampling import labels_on_grid, ras_grid
 from .runtime import Runtime
-from .spacing import MOST_SURE, looks_by_spacing
+from .spacing import looks_by_spacing
 from .stopwatch import Stopwatch
 from .volume import Volume, count_labels
 
@@ -126,7 +127,7 @@ def segment(
             if naming:
                 column = name_vertebrae(labels, seen, partial(looks_of, seen=body, card=naming.card, runtime=namer))
             else:
-                column = name_vertebrae(labels, seen, looks_by_spacing, MOST_SURE)
+                column = name_vertebrae(labels, seen, looks_by_spacing, A_GUESS)
         if column and not column.levels.certain:
             warnings.append(column.levels.reason)
     with clock.stage("check result"):

@@ -28,7 +28,6 @@ _CODES = Counter(item.snomed_code for item in STRUCTURES.values())
 _STRUCTURE_OF_CODE = {item.snomed_code: value for value, item in STRUCTURES.items() if _CODES[item.snomed_code] == 1}
 
 
-
 def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
     """Reads one gray-value volume: NIfTI-1, NRRD, MHA, a DICOM folder (searched to the bottom) or one DICOM file.
 

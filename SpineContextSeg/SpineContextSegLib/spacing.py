@@ -9,8 +9,6 @@ from .labels import LEVEL_ORDER
 # From the middle of one body to that of the next below, in adults, about: heights of bodies and discs after Gilad and
 # Nissan, Spine 11:154 (1986), and Kunkel et al., Journal of Anatomy 219:375 (2011). Linear between these.
 _TYPICAL_MM = {1: 16.0, 7: 18.5, 8: 19.5, 19: 29.0, 20: 31.5, 24: 36.0}
-MOST_SURE = 0.8
-"""Of a level that rests on distances and on what was taken for a sacrum: never called certain."""
 # People differ in size by more than neighbors in one person.
 _SPREAD = 0.13
 
