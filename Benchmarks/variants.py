@@ -24,7 +24,7 @@ class Variant:
 
 VARIANTS = {
     PLAIN: Variant(
-        "plain: PyTorch float32, MONAI's sliding window over the whole scan",
+        "plain: PyTorch float32, MONAI's sliding window over the whole scan, overlap 0.5",
         (sys.executable, "-m", "Benchmarks.plain_way"),
     ),
     FULL: Variant(

@@ -96,7 +96,7 @@ def one_thread():
 
 def test_the_plain_way_is_the_same_segmentation_as_the_full_sweep(sample_scan, tiny_model, one_thread):
     model = load_model(tiny_model)
-    plain = plain_way.segment(sample_scan.volume, model, plain_way.load_network(model), Stopwatch())
+    plain = plain_way.segment(sample_scan.volume, model, plain_way.load_network(model), Stopwatch(), model.card.overlap)
     swept = segment(sample_scan.volume, model, choose_runtime(model, "openvino", threads=1)).labels
     assert plain.array.any()
     assert np.count_nonzero(plain.array != swept.array) <= 1e-3 * np.count_nonzero(swept.array)
