@@ -64,3 +64,15 @@ def world_positions(grid: Grid) -> np.ndarray:
     """(k, j, i, 3) RAS positions of all voxel centers, straight from the affine."""
     k, j, i = np.meshgrid(*map(np.arange, grid.shape), indexing="ij")
     return np.stack([i, j, k], axis=-1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+
+
+def indices_in(grid: Grid, positions: np.ndarray) -> np.ndarray:
+    """Fractional voxel indices (i, j, k) of RAS positions."""
+    return (positions - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
+
+
+def within(grid: Grid, positions: np.ndarray, margin_voxels) -> np.ndarray:
+    """Positions that lie deeper than the margin inside the outermost voxel centers."""
+    indices = indices_in(grid, positions)
+    last = np.array(grid.shape[::-1]) - 1
+    return ((indices >= margin_voxels) & (indices <= last - margin_voxels)).all(axis=-1)

@@ -7,15 +7,27 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from SpineContextSegLib.labels import STRUCTURES
 from SpineContextSegLib.volume import Grid, Volume
 from SpineContextSegLib.writing import write_volume
 
+# The fixture, for `from Testing.store_use import *`.
+__all__ = ["data"]
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither this signal nor this limit")
+
 ROOT = Path(__file__).parents[1]
 NAMES = {value: item.name for value, item in STRUCTURES.items()}
 SMALL = Grid((12, 11, 10), np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 40], [0, 0, 3.0, -50], [0, 0, 0, 1]]))
 DEADLINE_S = 120
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
 
 
 def write_scan(path: Path, seed: int, grid: Grid = SMALL) -> Path:

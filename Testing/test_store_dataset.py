@@ -1,60 +1,30 @@
-"""The exported dataset: what others read from it, what it must not tell, and that it is never half there."""
+"""The exported dataset: what others read from it, and what it must not tell."""
 
 import csv
 import gzip
 import json
 import os
-import signal
-import subprocess
-import sys
 
 import nibabel
 import numpy as np
 import pytest
 
 from SpineContextSegLib.centroids import read_centroids
-from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import evaluate
 from SpineContextSegLib.measure import vertebra_rows
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.scores import BINARY
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.dataset_use import *  # noqa: F403
+from Testing.dataset_use import finish, names
 from Testing.dicom_series import SeriesWriter
 from Testing.geometry import GRIDS
-from Testing.mounts import needs_mounts, run_with_mounts
-from Testing.store_use import NAMES, SMALL, same_voxels, some_labels, start, write_scan
+from Testing.store_use import *  # noqa: F403
+from Testing.store_use import NAMES, SMALL, same_voxels, some_labels, write_scan
 from Workbench.store.dataset import export_dataset
 from Workbench.store.versions import VERSIONS_FOLDER
 from Workbench.store.worklist import State, Worklist
-
-needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither this signal nor this limit")
-
-
-@pytest.fixture
-def data(tmp_path):
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def target(tmp_path):
-    (tmp_path / "out").mkdir()
-    return tmp_path / "out" / "finished set"
-
-
-def finish(data, *paths, labels=some_labels, kind="correction"):
-    """A worklist in which every scan is done with labels of its own."""
-    worklist = Worklist.open(data, "anna")
-    for entry in worklist.add(paths):
-        grid = read_volume(entry.scan)[0].grid
-        worklist.versions(entry.number).save(labels(entry.number, grid), NAMES, kind=kind, by="anna")
-        worklist.set_state(entry.number, State.DONE)
-    return worklist
-
-
-def names(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def test_the_layout_is_that_of_verse_with_the_fields_that_bids_requires(data, target):
@@ -246,79 +216,6 @@ def test_what_was_set_to_done_is_exported_and_nothing_later(data, target):
     assert same_voxels(read_labels(target / "derivatives/sub-0001/sub-0001_seg-vert_msk.nii.gz"), some_labels(1))
 
 
-def test_what_can_not_be_exported_is_left_out_and_said(data, target):
-    for n in range(6):
-        write_scan(data / f"scan{n}.nii.gz", n)
-    worklist = finish(data, data)
-    other = some_labels(1, GRIDS["lps"])
-    worklist.versions(5).save(other, NAMES, kind="correction", by="x")
-    worklist.set_state(5, State.DONE)
-    (data / "scan0.nii.gz").unlink()
-    write_scan(data / "scan1.nii.gz", 99)
-    version = worklist.accepted(3)
-    (version.folder / "saved_labels.nrrd").write_bytes(b"")
-    worklist.accepted(4).folder.rename(data / "elsewhere")
-    report = export_dataset(worklist, target)
-    assert report.exported == {6: "sub-0006"}
-    words = ("gone", "not the scan", "damaged", "missing", "same grid")
-    assert all(word in report.left_out[n] for n, word in enumerate(words, 1)) and len(report.left_out) == 5
-    assert [path.name for path in (target / "rawdata").glob("sub-*")] == ["sub-0006"]
-    worklist.set_state(6, State.NEW)
-    with pytest.raises(InputRefused, match="No scan could be exported. .*scan0.nii.gz' is gone"):
-        export_dataset(worklist, target.with_name("other"))
-    assert sorted(path.name for path in target.parent.iterdir()) == [target.name]
-
-
-def test_a_destination_that_will_not_do(data, target, tmp_path):
-    write_scan(data / "scan.nii.gz", 1)
-    worklist = Worklist.open(data)
-    with pytest.raises(InputRefused, match="No scan of the worklist is done"):
-        export_dataset(worklist, target)
-    worklist = finish(data, data)
-    target.mkdir()
-    (tmp_path / "link").symlink_to(data)
-    for path, words in (
-        (target, "exists already"), (data / "set", "lies in the data folder"), (data, "exists already"),
-        (tmp_path / "none" / "set", "does not exist"), (tmp_path / "link" / "set", "lies in the data folder"),
-    ):  # fmt: skip
-        with pytest.raises(InputRefused, match=words):
-            export_dataset(worklist, path)
-    assert list(target.iterdir()) == []
-
-
-def test_a_cancelled_export_leaves_nothing(data, target):
-    for n in range(3):
-        write_scan(data / f"scan{n}.nii.gz", n)
-    worklist, before = finish(data, data), names(data)
-    seen = []
-
-    class Cancel(Exception):
-        pass
-
-    def cancel(done, total):
-        seen.append((done, total))
-        if done == 2:
-            raise Cancel
-
-    with pytest.raises(Cancel):
-        export_dataset(worklist, target, on_entry=cancel)
-    assert seen == [(1, 3), (2, 3)]
-    assert list(target.parent.iterdir()) == [] and names(data) == before
-
-
-def test_a_folder_that_appears_meanwhile_is_not_overwritten(data, target):
-    write_scan(data / "scan.nii.gz", 1)
-    worklist = finish(data, data)
-
-    def interfere(*_):
-        target.mkdir()
-        (target / "mine.txt").write_text("kept")
-
-    with pytest.raises(OSError):
-        export_dataset(worklist, target, on_entry=interfere)
-    assert names(target.parent) == ["finished set/mine.txt"] and not list(data.glob("*.csv"))
-
-
 def test_numbers_stay_and_tables_are_not_overwritten(data, target):
     for n in range(3):
         write_scan(data / f"scan{n}.nii.gz", n)
@@ -330,98 +227,6 @@ def test_numbers_stay_and_tables_are_not_overwritten(data, target):
     second = export_dataset(worklist, target)
     assert {n: second.exported[n] for n in (2, 3)} == first.exported
     assert [r.subjects_file.name for r in (first, second)] == [f"{target.name}-subjects{n}.csv" for n in ("", "_2")]
-
-
-EXPORT = """
-import os, signal, sys, time
-from pathlib import Path
-from Workbench.store.dataset import export_dataset
-from Workbench.store.worklist import Worklist
-def told(done, total):
-    print(done, flush=True)
-    if done == 2:
-        time.sleep(60)
-export_dataset(Worklist.open(sys.argv[1]), sys.argv[2], on_entry=told)
-"""
-
-
-@needs_posix
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_export_is_not_there_and_the_next_one_is(number, data, target):
-    for n in range(3):
-        write_scan(data / f"scan{n}.nii.gz", n)
-    worklist = finish(data, data)
-    process = start(EXPORT, data, target, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    while process.stdout.readline() != "2\n":
-        assert process.poll() is None, process.stderr.read()
-    process.send_signal(number)
-    process.communicate()
-    assert not target.exists() and not list(data.glob("*.csv"))
-    left = list(target.parent.iterdir())
-    assert len(left) == (number == signal.SIGKILL) and all(path.name.startswith(".") for path in left)
-    for path in left:
-        os.utime(path, (0, 0))
-    assert len(export_dataset(worklist, target).exported) == 3
-    assert [path.name for path in target.parent.iterdir()] == [target.name]
-
-
-TOGETHER = """
-import sys
-from Workbench.store.dataset import export_dataset
-from Workbench.store.worklist import Worklist
-sys.stdin.read()
-try:
-    export_dataset(Worklist.open(sys.argv[1]), sys.argv[2])
-    print("exported")
-except (OSError, ValueError):
-    print("refused")
-"""
-
-
-def test_two_exports_to_one_place_make_one_whole_dataset(data, target):
-    for n in range(3):
-        write_scan(data / f"scan{n}.nii.gz", n)
-    finish(data, data)
-    both = [start(TOGETHER, data, target, stdin=subprocess.PIPE) for _ in range(2)]
-    for process in both:
-        process.stdin.close()
-    said = sorted(process.stdout.read() for process in both)
-    for process in both:
-        process.wait()
-    assert said == ["exported\n", "refused\n"]
-    assert len(list(target.rglob("*_seg-vert_msk.nii.gz"))) == 3
-    assert [path.name for path in target.parent.iterdir()] == [target.name] and len(list(data.glob("*.csv"))) == 1
-
-
-SMALL_DISK = """
-import subprocess, sys
-from pathlib import Path
-from Testing.geometry import GRIDS
-from Testing.store_use import write_scan
-from Testing.test_store_dataset import finish, names
-from Workbench.store.dataset import export_dataset
-disk, data = map(Path, sys.argv[1:])
-for n in range(3):
-    write_scan(data / f"scan{n}.nii.gz", n, GRIDS["lps"])
-worklist = finish(data, data)
-size = sum(path.stat().st_size for path in data.glob("*.nii.gz"))
-subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size * 3 // 4}", "tmpfs", disk], check=True)
-before = names(data)
-try:
-    export_dataset(worklist, disk / "set")
-    raise SystemExit("a full disk took a dataset")
-except OSError as error:
-    print(error)
-assert list(disk.iterdir()) == [] and names(data) == before
-subprocess.run(["mount", "-o", f"remount,size={size * 3}", disk], check=True)
-assert len(export_dataset(worklist, disk / "set").exported) == 3
-"""
-
-
-@needs_mounts
-def test_a_full_disk_leaves_nothing(tmp_path, data):
-    (tmp_path / "disk").mkdir()
-    run_with_mounts(SMALL_DISK, tmp_path / "disk", data)
 
 
 def test_versions_of_the_exported_scans_can_be_kept_without_disturbing_it(data, target, tmp_path):

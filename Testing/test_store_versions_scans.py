@@ -1,0 +1,112 @@
+"""Whose versions they are: a scan keeps its own under any name, and no other scan is given them."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+from Testing.dicom_series import SeriesWriter
+from Testing.store_use import *  # noqa: F403
+from Testing.store_use import SMALL, same_voxels, some_labels, write_scan
+from Testing.versions_use import *  # noqa: F403
+from Testing.versions_use import save
+from Workbench.store.fingerprint import fingerprint
+from Workbench.store.versions import VERSIONS_FOLDER, Versions
+
+
+def test_a_renamed_or_moved_scan_keeps_its_versions(scan, data, tmp_path):
+    save(Versions(scan, data), 1)
+    renamed = scan.rename(scan.with_name("Müller 脊柱.nii.gz"))
+    assert save(Versions(renamed, data), 2).number == 2
+    moved = scan.parent.rename(tmp_path / "elsewhere") / renamed.name
+    versions = Versions(moved, data)
+    assert [version.number for version in versions.list()] == [1, 2] and versions.warnings() == []
+    assert same_voxels(versions.load(versions.latest()), some_labels(2))
+
+
+def test_another_scan_of_the_same_name_does_not_get_them(scan, data):
+    save(Versions(scan, data), 1)
+    save(Versions(scan, data), 2)
+    kept = scan.read_bytes()
+    write_scan(scan, seed=99)
+    other = Versions(scan, data)
+    assert other.list() == [] and other.latest() is None
+    (sentence,) = other.warnings()
+    assert "'chest.nii.gz' is not the scan that 2 saved versions" in sentence
+    save(other, 3)
+    scan.write_bytes(kept)
+    assert [version.number for version in Versions(scan, data).list()] == [1, 2]
+
+
+def test_scans_with_like_names_in_one_folder_are_not_mixed(scan, data):
+    like = [write_scan(scan.with_name(name), n) for n, name in enumerate(("chest-2.nii.gz", "chest.nrrd"), 2)]
+    for n, path in enumerate((scan, *like)):
+        save(Versions(path, data), n)
+    for n, path in enumerate((scan, *like)):
+        versions = Versions(path, data)
+        assert same_voxels(versions.load(versions.latest()), some_labels(n))
+        assert len(versions.list()) == 1 and versions.warnings() == []
+
+
+def test_a_scan_replaced_while_it_is_open_keeps_what_is_saved_then(scan, data):
+    versions = Versions(scan, data)
+    kept = scan.read_bytes()
+    write_scan(scan, seed=99)
+    save(versions, 1)
+    assert Versions(scan, data).list() == []
+    scan.write_bytes(kept)
+    assert len(Versions(scan, data).list()) == 1
+
+
+def test_scans_of_one_header_and_size_are_told_apart(tmp_path):
+    """Not packed, so that they differ in nothing but voxels; and far from both ends of the file."""
+    array = np.zeros((40, 200, 200), np.int16)
+    paths = [tmp_path / "one.nii", tmp_path / "other.nii"]
+    for path, value in zip(paths, (0, 1), strict=True):
+        array[10:30] = value
+        write_volume(Volume(array, np.eye(4)), path)
+    assert paths[0].stat().st_size == paths[1].stat().st_size
+    assert fingerprint(paths[0]) != fingerprint(paths[1])
+
+
+def test_a_detached_header_stands_for_its_voxels_too(tmp_path):
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = a b.raw\n"
+    (tmp_path / "a b.mhd").write_text(header)
+    (tmp_path / "a b.raw").write_bytes(bytes(64))
+    before = fingerprint(tmp_path / "a b.mhd")
+    (tmp_path / "a b.raw").write_bytes(bytes(63) + b"\1")
+    assert fingerprint(tmp_path / "a b.mhd") != before
+
+
+def test_a_dicom_series_is_the_same_under_other_file_names_and_has_its_versions_beside_it(tmp_path, data):
+    volume = Volume(np.zeros(SMALL.shape, np.int16), SMALL.affine)
+    folder = tmp_path / "study" / "series"
+    SeriesWriter(folder).write(volume)
+    SeriesWriter(tmp_path / "study" / "next").write(volume)  # the same voxels, another patient's perhaps
+    before = fingerprint(folder)
+    assert before != fingerprint(tmp_path / "study" / "next")
+    save(Versions(folder, data), 1)
+    assert (tmp_path / "study" / VERSIONS_FOLDER).is_dir()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for n, path in enumerate(sorted(folder.iterdir(), reverse=True)):
+        shutil.copy(path, copy / f"{n}.dcm")
+    (copy / "notes.txt").write_text("not a part of it")
+    assert fingerprint(copy) == before == fingerprint(folder)
+
+
+@pytest.mark.parametrize("name", ["x" * 240 + ".nii.gz", "脊" * 70 + ".nrrd", ".nii.gz", "a b#c%20?.nii.gz"])
+def test_odd_names_of_scans(name, tmp_path, data):
+    scan = write_scan(tmp_path / "scan.nrrd", 1).rename(tmp_path / name)
+    save(Versions(scan, data), 1)
+    assert len(Versions(scan, data).list()) == 1
+
+
+def test_a_missing_scan_is_refused(tmp_path, data):
+    (tmp_path / "empty").mkdir()
+    for path, words in ((tmp_path / "none.nii.gz", "does not exist"), (tmp_path / "empty", "no DICOM files")):
+        with pytest.raises(InputRefused, match=words):
+            Versions(path, data)
