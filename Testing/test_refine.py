@@ -77,6 +77,26 @@ def test_a_glimpse_of_it_is_followed_to_both_ends(curved, model, runtime, planes
     assert [n for n, _ in done] == list(range(1, look.windows + 1))
 
 
+def test_what_lies_aside_from_the_column_is_not_followed(model, runtime):
+    """As a network may take some of a hip for sacrum, which is no reason to look at all of the hip."""
+
+    def windows(hip: bool) -> int:
+        array = np.full(SHAPE, 40, np.int16)
+        array[:, 43:57, 33:47] = 1200
+        if hip:
+            array[60:80, 43:57, 62:145] = 1200
+        volume = Volume(array, np.diag([2.0, 2.0, 2.0, 1.0]))
+        look = close_look(volume, model, runtime)
+        column = array > 1000
+        column[..., 60:] = False
+        spine = look.along_spine(volume.grid.world(np.argwhere(column)[:, ::-1]))
+        found = whole(spine, look.grid)
+        assert np.array_equal(found & column, column) and found[..., 60:].any() == hip
+        return look.windows
+
+    assert windows(hip=True) == windows(hip=False)
+
+
 def test_everywhere_is_everywhere_in_the_body(curved, model, runtime):
     look = close_look(curved, model, runtime)
     spine = look.everywhere(look.grid.crop((slice(30, 110), slice(15, 90), slice(20, 140))))

@@ -68,7 +68,26 @@ def keep_column(
         How many pieces of the binary spine were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    components = components_of(spine >= HALF)
+    components, column = _column_among(spine >= HALF, spacing_mm, ends)
+    kept = np.isin(components, column)
+    _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
+    around = dilated(kept, TOUCH_VOXELS)
+    for value in probabilities.keys() - spine_values:
+        others = components_of(probabilities[value] >= HALF)
+        _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
+    return int(components.max()) - len(column)
+
+
+def column_of(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """The part of `bone`, bool (k, j, i), that `keep_column` would keep if all faces were at the border of the scan."""
+    return np.isin(*_column_among(bone, spacing_mm, ((True, True),) * 3))
+
+
+def _column_among(
+    bone: np.ndarray, spacing_mm: tuple[float, float, float], ends: tuple[tuple[bool, bool], ...]
+) -> tuple[np.ndarray, list[int]]:
+    """The pieces of bone, see `components_of`, and the numbers of those that make up the column."""
+    components = components_of(bone)
     pieces = _largest_pieces(components, spacing_mm, np.array(ends))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     candidates = [piece for piece in pieces if piece.at_border or piece.voxels * voxel_ml >= LEAST_PIECE_ML]
@@ -79,13 +98,7 @@ def keep_column(
         piece = rest.pop(number)
         if aside <= REACH_MM + LEAN * gap and (gap <= FAR_MM or piece.voxels * voxel_ml >= LEAST_FAR_ML):
             column.append(piece)
-    kept = np.isin(components, [piece.label for piece in column])
-    _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
-    around = dilated(kept, TOUCH_VOXELS)
-    for value in probabilities.keys() - spine_values:
-        others = components_of(probabilities[value] >= HALF)
-        _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
-    return int(components.max()) - len(column)
+    return components, [piece.label for piece in column]
 
 
 def components_of(mask: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .labels import BINARY_SPINE
 from .model import Model
-from .pieces import HALF
+from .pieces import HALF, column_of
 from .resampling import resample_intensity
 from .runtime import Runtime
 from .sliding_window import Region, sweep
@@ -106,7 +106,7 @@ class CloseLook:
             covered |= covered_cells(corners, self.shape, size, MARGIN_CELLS)
             new = self._look(corners, size)
             seen = self._together(seen, new) if seen else new
-            wanted = self._spine_cells(seen) & ~covered
+            wanted = self._goes_on(seen, covered)
         return self._found(seen)
 
     def everywhere(self, body: Grid) -> Spine:
@@ -161,12 +161,22 @@ class CloseLook:
         if self._progress:
             self._progress(self.windows + done, self.windows + total)
 
-    def _spine_cells(self, seen: _Seen) -> np.ndarray:
-        """Bool lattice of the cells with spine in them."""
+    def _goes_on(self, seen: _Seen, covered: np.ndarray) -> np.ndarray:
+        """Bool lattice of the cells with spine in them that no window covered; what looks like spine in a hip, aside
+        from the column, is none."""
         rows = [n for n, value in enumerate(self.values) if value in BINARY_SPINE]
-        counts = (seen.probabilities[rows].sum(0, dtype=np.uint16) >= HALF).astype(np.uint16)
-        first = [bounds.start // CELL for bounds in seen.region]
-        for axis, bounds in enumerate(seen.region):
+        bone = seen.probabilities[rows].sum(0, dtype=np.uint16) >= HALF
+        wanted = self._cells_with(bone, seen.region) & ~covered
+        if wanted.any():
+            column = column_of(self.card.to_volume_axes(bone), tuple(self.grid.spacing_mm))
+            wanted &= self._cells_with(self.card.to_network_axes(column), seen.region)
+        return wanted
+
+    def _cells_with(self, bone: np.ndarray, region: Region) -> np.ndarray:
+        """Bool lattice of the cells of which enough is bone, bool in a region, network's axes."""
+        counts = bone.astype(np.uint16)
+        first = [bounds.start // CELL for bounds in region]
+        for axis, bounds in enumerate(region):
             edges = np.arange(first[axis] * CELL, bounds.stop, CELL) - bounds.start
             counts = np.add.reduceat(counts, np.maximum(edges, 0), axis)
         cells = np.zeros([-(-size // CELL) for size in self.shape], dtype=bool)
