@@ -38,7 +38,7 @@ from .train import build_parser, network_input, train
 CARD = Path(__file__).parent / "cards" / "ct_locator.json"
 # Along R, A and S. SwinUNETR halves a window five times; a spine is longer than it is deep. The widest branch of the
 # context block reaches 64 voxels: in a smaller patch all but its middle stays as it was drawn.
-PATCH = (64, 32, 128)
+PATCH = (32, 32, 128)
 _FIRST_SEED = 9_500_000
 _STRUCTURES = {
     BINARY: SPINE, VERTEBRAE: VERTEBRA, SACRUM: (SACRUM_CLASS,), DISCS: (DISC,), CANAL: (CANAL_CLASS,),
