@@ -15,8 +15,8 @@ from Testing.store_use import write_scan
 pytest.importorskip("trame_slicer")
 
 from Workbench.__main__ import ignore_closed_pages  # noqa: E402
+from Workbench.data_folder import FOLDER, default_folder  # noqa: E402
 from Workbench.store.worklist import Worklist  # noqa: E402
-from Workbench.workbench import FOLDER, default_folder  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 

@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     # trame would read our arguments as its own.
     sys.argv[1:] = []
     os.environ["WSLINK_READY_MSG"] = ""
-    from .workbench import Workbench, default_folder
+    from .data_folder import default_folder
+    from .workbench import Workbench
 
     token = None if is_loopback(options.host) else new_token()
     data = options.data or default_folder(options.scans)

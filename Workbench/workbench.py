@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
-from aiohttp import web as http
 from trame.app import get_server
 from trame_slicer import module as trame_slicer_module
 
 from SpineContextSegLib.checks import NO_SPINE
-from SpineContextSegLib.dicom import is_dicom_file
 from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import InputRefused, UnlikelyValues
-from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models
 from SpineContextSegLib.mrml.edits import is_edited
 from SpineContextSegLib.panel.words import TimeLeft, done_text, progress_text, stage_text
@@ -30,11 +26,11 @@ from .bearings import Bearings
 from .clicks import Clicks
 from .editing import Editing, Tool
 from .exports import DICOM_SEG, EXPORTS, Exports
-from .guard import guard
 from .level_choice import LevelChoice
 from .levels import LevelRepair
 from .page import build
 from .page_state import STATE
+from .routes import Routes
 from .saving import Saving
 from .scene import Scene
 from .segment_all import SegmentAll
@@ -42,14 +38,11 @@ from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
 from .store.batch_results import take_over
-from .store.database import DATABASE
 from .store.worklist import State, Worklist
 from .tool_choice import ToolChoice
 from .uploads import Uploads
 from .views import make_layout
 from .worklist_actions import WorklistActions
-
-FOLDER = "SpineContextSeg"
 
 
 class Workbench:
@@ -85,15 +78,15 @@ class Workbench:
         self.worklist_actions = WorklistActions(self.worklist, self.saving, self.state, self.open_entry)
         self.all_new = SegmentAll(self.worklist, by, self.state, self._show_result_of)
         self.exports = Exports()
-        self._uploads = Uploads(data_folder, upload_bytes)
-        self._token = token
+        self._routes = Routes(Uploads(data_folder, upload_bytes), self.exports, self.worklist, self.clicks, token)
         self._run: SegmentRun | None = None
         layout = make_layout(self.server, self.scene.app)
         self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
         self._observe()
         self._begin_with_list()
-        self.server.controller.on_server_bind.add(self._bind)
+        self._routes.on_upload, self._routes.on_tab_closed = self.open_entry, self._autosave
+        self.server.controller.on_server_bind.add(self._routes.bind)
         self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(self._keep_autosaving()))
 
     def _begin_with_list(self) -> None:
@@ -133,52 +126,6 @@ class Workbench:
     def _refresh(self) -> None:
         self._show_changes()
         self.worklist_actions.show()
-
-    # What the server does around the page
-
-    def _bind(self, wslink_server) -> None:
-        app = wslink_server.app
-        app.middlewares.append(guard(self._token))
-        app.middlewares.append(self._watch_connections)
-        app.router.add_post("/upload", self._receive_upload)
-        app.router.add_get("/export/{key}", self._send_export)
-
-    @property
-    def _watch_connections(self):
-        @http.middleware
-        async def watch(request, handler):
-            try:
-                return await handler(request)
-            finally:
-                if request.path == "/ws":
-                    # A tab was closed or has crashed.
-                    self.clicks.start(self._autosave())
-
-        return watch
-
-    async def _receive_upload(self, request: http.Request) -> http.Response:
-        path = None
-        try:
-            path = await self._uploads.receive(request)
-            read = await asyncio.to_thread(read_volume, path)
-            entry = (await asyncio.to_thread(self.worklist.add, [path]))[0]
-        except Exception as error:  # noqa: BLE001, whatever was sent
-            if path is not None:
-                self._uploads.discard(path)
-            text = str(error) if isinstance(error, InputRefused) else describe(error)
-            return http.Response(status=400, text=text)
-        if entry.scan != path:
-            # It is listed already, from another place.
-            self._uploads.discard(path)
-        self.clicks.start(self.open_entry(entry.number, read))
-        return http.Response(text="")
-
-    async def _send_export(self, request: http.Request) -> http.StreamResponse:
-        path = self.exports.file(request.match_info["key"])
-        if path is None:
-            raise http.HTTPNotFound(text="This export is gone: export again.")
-        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(path.name)}"}
-        return http.FileResponse(path, headers=headers)
 
     def close(self) -> None:
         """After the server has ended; what is unsaved is kept."""
@@ -254,7 +201,7 @@ class Workbench:
 
     def _warn(self, sentences: list[str]) -> None:
         """What to look at in this scan: shown at first, and again by the button with their number."""
-        self.state.update({"warnings": in_page_words(sentences), "warnings_shown": True})
+        self.state.update({"warnings": sentences, "warnings_shown": True})
 
     async def recover(self) -> None:
         """Brings back work that was only saved in passing."""
@@ -294,7 +241,7 @@ class Workbench:
         try:
             result = await self._run.segment(self.scene.volume(), self._request(force))
             if not result.report["structures"]:
-                self.state.remarks = in_page_words(result.report["warnings"] or [NO_SPINE])
+                self.state.remarks = result.report["warnings"] or [NO_SPINE]
                 self.state.status = "Nothing was found, nothing was changed."
                 return
             self.scene.write_result(result.labels, result.report)
@@ -393,25 +340,3 @@ class Workbench:
         self.state.remarks = remarks
         self.state.status = f"Exported: {EXPORTS[form]}."
         self.page.download.exec(f"export/{key}")
-
-
-def in_page_words(sentences: Iterable[str]) -> list[str]:
-    """A run's warnings, which may name a command, as a page says them."""
-    command, place = "with one click or `spinecontextseg levels`", "in the tab Levels"
-    return [sentence.replace(command, place) for sentence in sentences]
-
-
-def default_folder(scans: Sequence[Path] = ()) -> Path:
-    """Where worklist and uploads are kept unless another folder is named.
-
-    In a folder of scans, so that each cohort has a list of its own; at home for single scans and where nothing can be
-    written.
-    """
-    if len(scans) == 1 and scans[0].is_dir() and os.access(scans[0], os.W_OK):
-        [folder] = scans
-        if (folder / DATABASE).exists():
-            return folder
-        # A DICOM series is the files of its folder, all of them.
-        if not any(path.is_file() and is_dicom_file(path) for path in folder.iterdir()):
-            return folder / FOLDER
-    return Path(os.path.expanduser("~")) / FOLDER

@@ -83,12 +83,11 @@ class Levels:
             return f"Levels fit together; in view: {', '.join(self.anchors)}."
         unsure = f"Levels are uncertain ({self.confidence:.0%})"
         others = "the top of the neck, the first or last rib, or the sacrum"
-        mend = "and correct them with one click or `spinecontextseg levels`"
         if self.upside_down:
             return f"{unsure}, as the vertebrae get smaller downward: head and feet may be exchanged in the file."
         if not self.anchors:
-            return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan, {mend}."
-        return f"{unsure}, all may be shifted by one or more: compare with {others}, {mend}."
+            return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan."
+        return f"{unsure}, all may be shifted by one or more: compare with {others}, then correct them."
 
 
 # Pairs of neighbors between which something begins or ends that tells where they are.
