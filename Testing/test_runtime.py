@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -100,6 +101,21 @@ def test_results_of_openvino_do_not_change_with_the_next_window(model):
     kept = first.copy()
     runtime(windows(1, seed=2))
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to tell how much memory is held")
+def test_at_rest_memory_is_given_back_and_nothing_is_lost():
+    def held_mb() -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+    locator = load_model("spinecontext-ct").locator
+    runtime = choose_runtime(locator, "openvino", threads=1, precision="fp32")
+    window = np.random.default_rng(1).uniform(-1, 1, (1, 1, 96, 96, 96)).astype(np.float32)
+    first, running = runtime(window), held_mb()
+    runtime.rest()
+    assert held_mb() < running - 100
+    assert np.array_equal(runtime(window), first)
 
 
 def test_the_cpu_takes_over_when_the_gpu_memory_does_not_suffice():

@@ -83,6 +83,7 @@ def spine_points(
     )  # fmt: skip
     for where, block, _ in blocks:
         spine[where] = block[0]
+    runtime.rest()
     column = _without_specks(card.to_volume_axes(spine) >= _MIGHT_BE_SPINE, seen.grid.voxel_volume_mm3 / 1000)
     return seen.grid.world(_bridged(np.argwhere(column))[:, ::-1])
 

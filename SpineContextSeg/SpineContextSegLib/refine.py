@@ -123,6 +123,7 @@ class CloseLook:
         return self.card.to_network_indices(indices_ijk[:, ::-1], self.grid.shape)
 
     def _found(self, seen: _Seen) -> Spine:
+        self.runtime.rest()
         region = self.card.to_volume_region(seen.region, self.grid.shape)
         return Spine(
             {value: self.card.to_volume_axes(array) for value, array in zip(self.values, seen.probabilities)},

@@ -39,6 +39,9 @@ class Runtime(Protocol):
     def prepare(self, size: Sequence[int]) -> None:
         """Windows of this size (three multiples of 8) will come: what has to be made ready for them may begin."""
 
+    def rest(self) -> None:
+        """No window will come for a while: the memory that a network takes to run may be given back."""
+
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Windows (n, channels, *size) float32 in the network's intensities and axis order -> the network's outputs
         (n, outputs, *size) float32: class probabilities, activation applied, then offsets where the card has them;

@@ -83,6 +83,11 @@ class OpenVINORuntime:
         if tuple(size) not in self._requests:
             self._requests[tuple(size)] = self._compiler.submit(self._compiled, tuple(size))
 
+    def rest(self) -> None:
+        """See Runtime. Nothing has to be compiled again."""
+        for request in self._requests.values():
+            request.result().get_compiled_model().release_memory()
+
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """See Runtime."""
         self.prepare(windows.shape[2:])

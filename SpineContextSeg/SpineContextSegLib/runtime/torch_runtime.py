@@ -57,6 +57,9 @@ class TorchRuntime:
     def prepare(self, size: Sequence[int]) -> None:
         """Nothing is to be prepared; see Runtime."""
 
+    def rest(self) -> None:
+        """Nothing is held; see Runtime."""
+
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """See Runtime."""
         result, done = [], 0
