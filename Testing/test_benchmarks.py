@@ -319,6 +319,13 @@ def test_targets_are_met_or_not():
     assert table(results([ABDOMEN, TRUNK])).count("**not met**") == 2
 
 
+@pytest.mark.parametrize(("flags", "times"), [(["avx2"], 10), (["avx2", "avx_vnni"], 40)])
+def test_less_is_asked_of_processors_without_8_bit_dot_products(flags, times):
+    measured = results([ABDOMEN])
+    measured.machine["flags"] = flags
+    assert [target.limit for target in targets(measured) if target.unit == "x"] == [times]
+
+
 def test_the_time_that_a_command_cannot_see_is_a_stage():
     assert ABDOMEN.runs[DEFAULT].stages == {"start and end": 1.0, "read": 2.0, "network": 2.5, "write": 0.5}
 
