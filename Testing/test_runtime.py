@@ -15,6 +15,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import Model, load_model, register_model
 from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm
 from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime.openvino_runtime import SIZES_KEPT
 from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
 from Training.export import export
 
@@ -115,6 +116,16 @@ def test_at_rest_memory_is_given_back_and_nothing_is_lost():
     first, running = runtime(window), held_mb()
     runtime.rest()
     assert held_mb() < running - 100
+    assert np.array_equal(runtime(window), first)
+
+
+def test_a_cohort_of_many_sizes_does_not_fill_the_memory(model):
+    runtime = choose_runtime(model, "openvino", threads=1)
+    window = np.ones((1, 1, 8, 8, 8), np.float32)
+    first = runtime(window)
+    for size in range(16, 16 + 8 * SIZES_KEPT, 8):
+        runtime(np.ones((1, 1, 8, 8, size), np.float32))
+    assert len(runtime._requests) == SIZES_KEPT
     assert np.array_equal(runtime(window), first)
 
 

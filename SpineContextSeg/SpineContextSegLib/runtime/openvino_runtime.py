@@ -20,6 +20,8 @@ CONVERSION_TOOLS = "openvino.tools"
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 # Precision -> the card's name for the IR.
 IR = {"fp32": "openvino", "int8": "openvino_int8"}
+# Scans of a cohort have windows of many sizes, and what is compiled for one takes some 30 MB even at rest.
+SIZES_KEPT = 4
 
 
 def import_openvino() -> ModuleType:
@@ -41,7 +43,8 @@ def import_openvino() -> ModuleType:
 class OpenVINORuntime:
     """Runs one of a model's OpenVINO IRs, one window at a time; the activation is part of the IR.
 
-    Compiled once for every size of window, beside other work where that was announced: it takes as long as a window.
+    Compiled for every size of window, beside other work where that was announced: it takes as long as a window. The
+    last few sizes are kept.
     """
 
     name = "openvino"
@@ -80,8 +83,11 @@ class OpenVINORuntime:
 
     def prepare(self, size: Sequence[int]) -> None:
         """See Runtime."""
-        if tuple(size) not in self._requests:
-            self._requests[tuple(size)] = self._compiler.submit(self._compiled, tuple(size))
+        if tuple(size) in self._requests:
+            return
+        if len(self._requests) == SIZES_KEPT:
+            del self._requests[next(iter(self._requests))]
+        self._requests[tuple(size)] = self._compiler.submit(self._compiled, tuple(size))
 
     def rest(self) -> None:
         """See Runtime. Nothing has to be compiled again."""
