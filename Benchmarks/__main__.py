@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m Benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("scans", type=Path, nargs="*", help="also these CTs; truth beside them as NAME_labels.nii.gz")
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
-    parser.add_argument("--short", action="store_true", help="two small scans, one round: does it work?")
+    parser.add_argument("--short", action="store_true", help="one small scan, one round: does it work?")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder")
     parser.add_argument("--threads", type=int, default=min(2, cores()), help="default: 2")
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}, with --short {ROUNDS_SHORT}")
@@ -67,7 +67,7 @@ def all_runs(arguments: argparse.Namespace) -> Results:
     body_mm = bodies.BODY_MM_SHORT if short else bodies.BODY_MM
     real = [real_scan(path, frozenset(arguments.totalsegmentator)) for path in arguments.scans]
     if short:
-        made = [bodies.sample(cache), bodies.lumbar(cache, body_mm)]
+        made = [bodies.lumbar(cache, body_mm)]
     else:
         made = [bodies.sample(cache), bodies.abdomen(cache, body_mm), *bodies.regions(cache)]
         made.append(bodies.trunk(cache, body_mm))

@@ -12,6 +12,7 @@ from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKN
 from .levels import LOOKS_LIKE, ORDER, Levels, read_levels
 from .pieces import HALF
 from .refine import Spine
+from .sacral_pieces import give_to_sacrum
 from .volume import Volume
 
 UNNAMED = (
@@ -95,6 +96,7 @@ def name_vertebrae(
     single = np.array(levels.values) != SACRUM
     if not single.any():
         return None
+    give_to_sacrum(labels, int(np.array(levels.values)[single][-1]))
     return Column(centers[single], vertebrae.at_border[kept][single], levels.only(single))
 
 
