@@ -60,4 +60,5 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             steps=arguments.steps, threads=arguments.threads,
         ))  # fmt: skip
     except KeyboardInterrupt as interrupted:
-        raise Cancelled(f"interrupted; the same command goes on from what '{work}' holds.") from interrupted
+        begun = f"the same command goes on from what '{work}' holds." if work.exists() else "nothing was begun."
+        raise Cancelled(f"interrupted; {begun}") from interrupted
