@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 import SpineContextSegLib
+from SpineContextSegLib.cli import main
 from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import cut_vertebrae
 from SpineContextSegLib.labels import BINARY_SPINE, VERTEBRAE
@@ -16,6 +17,7 @@ from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
 from Training.anatomy.generate import generate
 from Training.classes import RIB
 from Training.make_phantom import calm, make_phantom
@@ -73,6 +75,15 @@ def test_column_that_is_cut_at_both_ends(segmented, sample):
     result = segmented(piece)
     assert right_or_unsure(result, expected)
     assert result.column.at_border[[0, -1]].all() and not result.column.at_border.all()
+
+
+def test_who_is_told_that_levels_are_a_guess_is_told_what_puts_them_right(sample, tmp_path, capsys):
+    """T6 to T8: no first or last rib."""
+    ct, truth = sample
+    write_volume(planes(ct, *planes_of(truth, 13, 14, 15)), tmp_path / "piece.nrrd")
+    assert main(["segment", str(tmp_path / "piece.nrrd"), "-o", str(tmp_path / "spine.nrrd")]) == 0
+    said = capsys.readouterr().err
+    assert "uncertain" in said and "spinecontextseg levels --help" in said
 
 
 @pytest.mark.parametrize("value", [3, 12, 22])
