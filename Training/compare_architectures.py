@@ -2,7 +2,7 @@
 
     python -m Training.make_anatomies --output runs/anatomies4 --count 240 --first-seed 3000 \
         --card Training/cards/ct_locator.json
-    python -m Training.compare_architectures --output runs/architectures --anatomies runs/anatomies4 --steps 500
+    python -m Training.compare_architectures --output runs/architectures --anatomies runs/anatomies4 --steps 300
 
 Same card, same patches in the same order, same losses and steps for all. Stops and resumes anywhere.
 """
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--anatomies", type=Path, required=True, help="stored bodies at the spacing of ct_locator.json")
     parser.add_argument("--test", type=Path, nargs="*", default=[], help="labelled scans to judge by, too")
     parser.add_argument("--only", nargs="*", choices=list(ARCHITECTURES))
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--bodies", type=int, default=40, help="generated ones to judge by")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
