@@ -43,10 +43,9 @@ demo: $(VENV)/.base
 app: $(VENV)/.workbench
 	$(BIN)/python -m Workbench $(if $(SCAN),"$(SCAN)") $(if $(DATA),--data "$(DATA)")
 
-# Two at a time: each test of a network or of the workbench takes a core and up to 2 GB for itself. In the order of
-# their names: else the files with few tests, which take longest, come last, and one process waits for the other.
+# Two at a time: each test of a network or of the workbench takes a core and up to 2 GB for itself.
 test: $(VENV)/.complete
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # Scans named in TOTALSEGMENTATOR (without ending) have truth in that numbering instead of VerSe's.
 bench: $(VENV)/.complete
