@@ -120,6 +120,17 @@ def test_the_shape_is_lit_and_what_is_in_front_hides_what_is_behind(name):
     assert front[0, 0, 3] == 0
 
 
+def test_a_structure_too_thin_for_the_picture_is_no_fault():
+    """A speck of a disc is lost between the voxels of the picture; its color stays on the list."""
+    array = np.zeros((150, 150, 150), np.uint8)
+    array[40:110, 60:90, 60:90] = 24
+    array[75, 75, 95] = 121
+    front, _ = render(Volume(array, np.diag([2.0, 2.0, 2.0, 1.0])), {24: (1.0, 0.0, 0.0), 121: (0.0, 1.0, 0.0)})
+    assert (front[..., 3] > 0.9).sum() > 100
+    absent = render(Volume(np.where(array == 121, 0, array), np.eye(4)), {24: (1.0, 0.0, 0.0), 121: (0.0, 1.0, 0.0)})
+    assert len(absent) == 2
+
+
 def test_a_scan_without_a_spine_has_a_picture_too(tmp_path):
     grid = GRIDS["thick"]
     empty = Volume(np.zeros(grid.shape, np.uint8), grid.affine)

@@ -89,7 +89,8 @@ def _surface_color(
     for step in (1, 2, 3):
         behind = values[rows, columns, np.minimum(depth + step, values.shape[2] - 1)]
         found = np.where(found == 0, behind, found)
-    table = np.zeros((int(values.max()) + 1, 3), np.float32)
+    # A thin disc may have been lost between the voxels of the picture, and still has a color.
+    table = np.zeros((max(int(values.max()), *colors, 0) + 1, 3), np.float32)
     for value, color in colors.items():
         table[value] = color
     return table[found]
