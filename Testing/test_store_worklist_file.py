@@ -55,24 +55,23 @@ def test_a_migration_that_fails_changes_nothing(worklist, folder, monkeypatch):
     assert len(worklist.history(1)) == 1
 
 
-def test_a_worklist_of_a_newer_version_is_refused_and_stays_as_it_is(worklist, folder):
+def check_refused_and_left_alone(folder, statement: str, said: str) -> None:
+    """A worklist in whose file another program did `statement`."""
     with sqlite3.connect(folder / DATABASE) as connection:
-        connection.execute("PRAGMA user_version = 99")
+        connection.execute(statement)
     connection.close()
     before = (folder / DATABASE).read_bytes()
-    with pytest.raises(InputRefused, match="newer version"):
+    with pytest.raises(InputRefused, match=said):
         Worklist.open(folder)
     assert (folder / DATABASE).read_bytes() == before
+
+
+def test_a_worklist_of_a_newer_version_is_refused_and_stays_as_it_is(worklist, folder):
+    check_refused_and_left_alone(folder, "PRAGMA user_version = 99", "newer version")
 
 
 def test_the_file_of_another_program_is_left_alone(folder):
-    with sqlite3.connect(folder / DATABASE) as connection:
-        connection.execute("CREATE TABLE bookmarks (address TEXT)")
-    connection.close()
-    before = (folder / DATABASE).read_bytes()
-    with pytest.raises(InputRefused, match="belongs to another program"):
-        Worklist.open(folder)
-    assert (folder / DATABASE).read_bytes() == before
+    check_refused_and_left_alone(folder, "CREATE TABLE bookmarks (address TEXT)", "belongs to another program")
 
 
 def truncated(path):

@@ -21,18 +21,21 @@ from .uploads import Uploads
 
 
 class Routes:
-    """`on_upload` is called with the number of the new entry and what `read_volume` returned for it, `on_tab_closed`
-    whenever a page was closed or has crashed."""
-
-    on_upload: Callable[[int, tuple[Volume, list[str]]], Awaitable[None]]
-    on_tab_closed: Callable[[], Awaitable[None]]
+    """What is bound to the server beside the page itself."""
 
     def __init__(
-        self, uploads: Uploads, exports: Exports, worklist: Worklist, clicks: Clicks, token: str | None
-    ) -> None:
-        """`token`: see `guard`."""
+        self, uploads: Uploads, exports: Exports, worklist: Worklist, clicks: Clicks, token: str | None,
+        on_upload: Callable[[int, tuple[Volume, list[str]]], Awaitable[None]],
+        on_tab_closed: Callable[[], Awaitable[None]],
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            token: see `guard`.
+            on_upload: called with the number of the new entry and what `read_volume` returned for it.
+            on_tab_closed: called whenever a page was closed or has crashed.
+        """
         self._uploads, self._exports, self._worklist, self._clicks = uploads, exports, worklist, clicks
-        self._token = token
+        self._token, self._on_upload, self._on_tab_closed = token, on_upload, on_tab_closed
 
     def bind(self, wslink_server) -> None:
         """Before the server starts."""
@@ -50,7 +53,7 @@ class Routes:
                 return await handler(request)
             finally:
                 if request.path == "/ws":
-                    self._clicks.start(self.on_tab_closed())
+                    self._clicks.start(self._on_tab_closed())
 
         return watch
 
@@ -68,7 +71,7 @@ class Routes:
         if entry.scan != path:
             # It is listed already, from another place.
             self._uploads.discard(path)
-        self._clicks.start(self.on_upload(entry.number, read))
+        self._clicks.start(self._on_upload(entry.number, read))
         return web.Response(text="")
 
     async def _send_export(self, request: web.Request) -> web.StreamResponse:

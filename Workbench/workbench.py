@@ -78,15 +78,17 @@ class Workbench:
         self.worklist_actions = WorklistActions(self.worklist, self.saving, self.state, self.open_entry)
         self.all_new = SegmentAll(self.worklist, by, self.state, self._show_result_of)
         self.exports = Exports()
-        self._routes = Routes(Uploads(data_folder, upload_bytes), self.exports, self.worklist, self.clicks, token)
         self._run: SegmentRun | None = None
         layout = make_layout(self.server, self.scene.app)
         self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
         self._observe()
         self._begin_with_list()
-        self._routes.on_upload, self._routes.on_tab_closed = self.open_entry, self._autosave
-        self.server.controller.on_server_bind.add(self._routes.bind)
+        uploads = Uploads(data_folder, upload_bytes)
+        routes = Routes(
+            uploads, self.exports, self.worklist, self.clicks, token, self.open_entry, self._autosave
+        )  # fmt: skip
+        self.server.controller.on_server_bind.add(routes.bind)
         self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(self._keep_autosaving()))
 
     def _begin_with_list(self) -> None:
