@@ -108,6 +108,20 @@ def test_an_interruption_keeps_what_is_done_and_leaves_nothing_else(number, coho
     assert set(states(output).values()) == {"done"} and before.items() <= stamps(output).items()
 
 
+def test_a_result_is_reported_although_an_interruption_came_before_word_of_it(cohort, tiny_model, monkeypatch, capsys):
+    source, output = cohort
+
+    def interrupted(ended):
+        wait_for(lambda: not ended.empty(), "no scan ended")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(here, "_next", interrupted)
+    assert batch(source, output, tiny_model, "--jobs", "1", "--no-preview") == 130
+    done = [scan for scan, state in states(output).items() if state == "done"]
+    assert "a.nii.gz" in done and f"interrupted ({4 - len(done)} not begun)" in capsys.readouterr().err
+    assert len([name for name in files(output) if name.endswith(".seg.nrrd")]) == len(done)
+
+
 def test_a_batch_that_is_killed_takes_its_processes_along(cohort, unhurried_model, tiny_model):
     source, output = cohort
     process = start(source, output, unhurried_model, "--jobs", "2")

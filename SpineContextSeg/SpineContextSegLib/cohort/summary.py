@@ -14,7 +14,7 @@ from . import PAGE, TABLE
 from .page import write_page
 from .places import Place
 from .plan import Plan
-from .records import make_record
+from .records import make_record, read_record
 from .rows import Row, write_table
 from .scans import Cohort
 
@@ -31,6 +31,15 @@ class Summary:
 
     def add(self, key: str, record: dict) -> None:
         self._records[key] = record
+
+    def add_unheard(self) -> None:
+        """Adds the scans that have a result by now of which no word came, as the run ended first."""
+        for job in self._plan.jobs:
+            if job.key in self._records or not Path(job.segmentation).is_file():
+                continue
+            record = read_record(Path(job.record))
+            if record and record["state"] == "done" and record["fingerprint"] == job.fingerprint:
+                self.add(job.key, record)
 
     def rows(self) -> list[Row]:
         """One for each scan, and for each folder or file that couldn't be read."""

@@ -119,6 +119,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         except KeyboardInterrupt:
             interrupted = True
         finally:
+            summary.add_unheard()
             summary.write(output, report)
     missing = summary.not_done()
     if interrupted:
