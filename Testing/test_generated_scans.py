@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from SpineContextSegLib.labels import CANAL, SACRUM, VERTEBRAE
 from SpineContextSegLib.volume import Volume
 from Training.dice_tables import dice_table, structure_dice
-from Training.generated_scans import _every, generated_scan
+from Training.generated_scans import generated_scan
 from Training.make_phantom import make_phantom
 from Training.scanner import draw_recipe
+from Training.smoothing import slice_matrices
+from Training.stored_slices import on_planes, stored_image, stored_labels
 
 
 def test_a_scan_and_its_labels_lie_on_one_grid_and_bone_is_dense():
@@ -32,13 +35,41 @@ def test_nothing_is_labelled_where_the_scan_shows_nothing():
     assert np.array_equal(whole.array[~padding], labels.array[~padding]) and whole.array[padding].any()
 
 
-def test_every_nth_plane_keeps_its_place():
-    array = np.arange(10)[:, None, None] * np.ones((1, 2, 2), int)
-    affine = np.diag([1.5, 1.5, 1.5, 1.0])
-    affine[:3, 3] = 5, 6, 7
-    sparse = _every(Volume(array, affine), 3)
-    for k, value in enumerate(sparse.array[:, 0, 0]):
-        np.testing.assert_allclose(sparse.grid.world([0, 0, k]), Volume(array, affine).grid.world([0, 0, value]))
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_stored_slices_keep_their_place(axis, step):
+    array = np.moveaxis(np.arange(10)[:, None, None] * np.ones((1, 2, 3), int), 0, axis)
+    affine = np.array([[0, -1.1, 0.2, 5], [1.2, 0, 0, 6], [0, 0.3, 1.3, 7], [0, 0, 0, 1]])
+    fine = Volume(array, affine)
+    sparse = stored_image(fine, axis, step)
+    assert sparse.array.shape[axis] == len(range(step // 2, 10, step))
+    assert stored_labels(fine, axis, step).grid.same_as(sparse.grid)
+    for number, value in enumerate(np.moveaxis(sparse.array, axis, 0)[:, 0, 0]):
+        here, there = np.zeros(3), np.zeros(3)
+        here[2 - axis], there[2 - axis] = number, value
+        np.testing.assert_allclose(sparse.grid.world(here), fine.grid.world(there))
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(1, [0, 1, 1, 1, 0, 0, 2, 2, 2, 2]), (2, [1, 1, 0, 2, 2]), (3, [1, 0, 2]), (4, [1, 2])]
+)
+def test_a_thick_voxel_is_what_fills_most_of_it(step, expected):
+    planes = np.array([0, 1, 1, 1, 0, 0, 2, 2, 2, 2], np.uint8)[:, None, None] * np.ones((1, 1, 1), np.uint8)
+    assert stored_labels(Volume(planes, np.eye(4)), 0, step).array.ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("spacing_mm", [2.6, 4.4, 6.2])
+def test_a_stored_slice_is_the_mean_over_its_thickness(spacing_mm):
+    """No slice is a blend of two: along a ramp, each holds the value in its middle; over one bright plane, one is."""
+    recipe = replace(draw_recipe(np.random.default_rng(1)), slice_spacing_mm=spacing_mm, slice_thickness_mm=spacing_mm)
+    aligned, step = on_planes(recipe, 1.5)
+    assert step == round(spacing_mm / 1.5) and aligned.slice_spacing_mm == step * 1.5
+    average, back = slice_matrices(
+        24, aligned.slice_thickness_mm / 1.5, aligned.slice_spacing_mm / 1.5, aligned.slice_offset, False, "cpu"
+    )
+    stored = (back @ average)[step // 2 :: step]
+    assert np.allclose((stored @ torch.arange(24.0))[1:-1], np.arange(step // 2, 24, step)[1:-1], atol=1e-4)
+    assert (stored > 1e-6).sum(1).max() <= np.ceil(aligned.slice_thickness_mm / 1.5) + 1
 
 
 def test_the_table_counts_failures_by_group():

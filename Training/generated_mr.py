@@ -13,6 +13,7 @@ from .anatomy.generate import generate
 from .classes import SPINE
 from .make_phantom import verse_labels
 from .mr_scanner import MRRecipe, draw_mr_recipe, render_mr, without_epidural_fat
+from .stored_slices import on_planes, stored_image, stored_labels
 
 # What a series shows of the surroundings of the spine, mm: behind it and in front of it, and to each side when slices
 # are sagittal or not.
@@ -25,7 +26,7 @@ def generated_mr(seed: int, region: str, spacing_mm: float) -> tuple[MRRecipe, V
     """The series of a seed: how it was taken, int16 signal and uint8 VerSe labels, (k, j, i) on one grid."""
     anatomy = generate(seed, spacing_mm, region=region)
     rng = np.random.default_rng([seed, 10])
-    recipe = replace(draw_mr_recipe(rng), slab_mm=0.0)
+    recipe, step = on_planes(replace(draw_mr_recipe(rng), slab_mm=0.0), spacing_mm)
     box = _field_of_view(anatomy.label, spacing_mm, recipe, rng)
     tissue, label = anatomy.tissue[box], anatomy.label[box]
     bone, cortex = (array[box].float() / 255 for array in (anatomy.bone, anatomy.cortex))
@@ -35,16 +36,9 @@ def generated_mr(seed: int, region: str, spacing_mm: float) -> tuple[MRRecipe, V
     affine[:3, 3] = anatomy.origin_mm
     grid = Grid(tuple(anatomy.label.shape), affine).crop(box)
     labels = verse_labels(replace(anatomy, label=without_epidural_fat(anatomy.label, anatomy.tissue)))[box]
-    # The scanner lays thick slices back on the fine grid; a real one stores only the slices.
-    step = max(1, round(recipe.slice_spacing_mm / spacing_mm))
-    slices = [slice(None)] * 3
-    slices[recipe.slice_axis] = slice(step // 2, None, step)
-    affine = grid.affine.copy()
-    axis = 2 - recipe.slice_axis
-    affine[:3, 3] += affine[:3, axis] * (step // 2)
-    affine[:3, axis] *= step
-    stored = image.numpy().round().astype(np.int16), labels
-    return recipe, *(Volume(np.ascontiguousarray(array[tuple(slices)]), affine) for array in stored)
+    axis = recipe.slice_axis
+    signal = Volume(image.numpy().round().astype(np.int16), grid.affine)
+    return recipe, stored_image(signal, axis, step), stored_labels(Volume(labels, grid.affine), axis, step)
 
 
 def _field_of_view(label: torch.Tensor, spacing_mm: float, recipe: MRRecipe, rng: np.random.Generator):

@@ -12,6 +12,7 @@ from .anatomy.plan import BodyPlan, draw_plan
 from .generated_mr import generated_mr
 from .make_phantom import make_phantom
 from .scanner import Recipe, draw_recipe
+from .stored_slices import on_planes, stored_image, stored_labels
 
 # Fine enough that every network here resamples to a coarser or the same grid, and a body takes seconds.
 IN_PLANE_MM = 1.5
@@ -41,30 +42,21 @@ def generated_scan(seed: int, modality: str = "CT") -> GeneratedScan:
         recipe, signal, labels = generated_mr(seed, plan.region, IN_PLANE_MM)
         thickness = _thickness(signal.grid.spacing_mm.max())
         return GeneratedScan(seed, plan.region, thickness, (recipe.signals.sequence,), signal, labels)
-    recipe = draw_recipe(np.random.default_rng([seed, 9]))
+    recipe, step = _recipe(seed)
     ct, labels = make_phantom(seed, plan.region, IN_PLANE_MM, recipe)
-    step = _planes_per_slice(recipe)
-    ct, labels = (_every(volume, step) for volume in (ct, labels))
+    ct, labels = stored_image(ct, 0, step), stored_labels(labels, 0, step)
     slices = _thickness(step * IN_PLANE_MM)
     return GeneratedScan(seed, plan.region, slices, _traits(plan, recipe, labels), ct, labels)
 
 
+def _recipe(seed: int) -> tuple[Recipe, int]:
+    recipe = draw_recipe(np.random.default_rng([seed, 9]))
+    # Only axial slices are stored as such; a reformatted scan has been laid back.
+    return on_planes(recipe, IN_PLANE_MM) if recipe.slice_axis == 0 and recipe.slice_thickness_mm else (recipe, 1)
+
+
 def _thickness(slice_mm: float) -> str:
     return "up to 2 mm" if slice_mm <= 2 else "2 to 4 mm" if slice_mm <= 4 else "over 4 mm"
-
-
-def _planes_per_slice(recipe: Recipe) -> int:
-    """The scanner lays thick slices back on the fine grid; a real one stores only the slices."""
-    if recipe.slice_axis != 0 or not recipe.slice_thickness_mm:
-        return 1
-    return max(1, round(recipe.slice_spacing_mm / IN_PLANE_MM))
-
-
-def _every(volume: Volume, step: int) -> Volume:
-    affine = volume.affine.copy()
-    affine[:3, 3] += affine[:3, 2] * (step // 2)
-    affine[:3, 2] *= step
-    return Volume(np.ascontiguousarray(volume.array[step // 2 :: step]), affine)
 
 
 def _traits(plan: BodyPlan, recipe: Recipe, labels: Volume) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def train(arguments: argparse.Namespace, network: nn.Module | None = None) -> No
             fill_pool(sources["generated"], arguments, step)
         return draw_batch(sources, shares, card, arguments.batch, (arguments.seed, step), device)
 
-    def loss_of(forward: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss_of(forward: loop.Forward, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits, found_offsets = forward(batch.image).tensor_split([len(card.classes)], 1)
         loss, parts = segmentation_loss(logits, batch.target, batch.merge)
         if batch.offsets is None:

@@ -52,7 +52,7 @@ def train(arguments: argparse.Namespace) -> None:
             crops[0].take_up()
         return draw_batch(crops, shares, card, arguments.batch, (arguments.seed, step))
 
-    def loss_of(forward: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss_of(forward: loop.Forward, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = forward(batch.image).float()
         loss = nn.functional.cross_entropy(logits, batch.target)
         right = (logits.argmax(1) == batch.target).float().mean()
