@@ -98,6 +98,19 @@ def test_coarsening_averages_noise_away(name):
     assert out[inner].std() < 15
 
 
+@pytest.mark.parametrize("spacing", [0.4, 0.5, 0.6, 0.75, 0.8, 1.0, 1.2])
+def test_a_turned_scan_looks_as_sharp_as_an_upright_one(spacing):
+    """Onto 1.5 mm: what is left of white noise, with SD 100, differs by less than a third at every ratio."""
+    left = {}
+    for name in ("upright", "oblique"):
+        source = centered_grid((spacing,) * 3, (round(40 / spacing),) * 3, GRIDS[name].directions)
+        noise = np.random.default_rng(3).normal(0, 100, source.shape).astype(np.float32)
+        grid = ras_grid(source, 1.5)
+        inner = within(source, world_positions(grid), 5)
+        left[name] = resample_intensity(Volume(noise, source.affine), grid)[inner].std()
+    assert left["oblique"] == pytest.approx(left["upright"], rel=0.33)
+
+
 @pytest.mark.parametrize("name", ["lps", "oblique"])
 def test_voxels_without_a_number_are_read_as_fill(name):
     source = GRIDS[name]

@@ -1,8 +1,9 @@
 """Between the scan's own grid and the upright grid that the network sees, both ways, without a half-voxel shift.
 
-Two ways lead to the same numbers. Where the axes of both grids are parallel (any flip, any permutation), interpolation
-is separable and runs plane by plane in numpy; everywhere else SimpleITK interpolates in space. On both ways only that
-part of the source is touched that lies around the target.
+There are two ways, which blur alike. Where the axes of both grids are parallel (any flip, any permutation),
+interpolation is separable and runs plane by plane in numpy; everywhere else SimpleITK interpolates in space, after the
+source has been smoothed along its own axes. On both ways only that part of the source is touched that lies around the
+target.
 """
 
 from collections.abc import Collection
@@ -17,6 +18,9 @@ from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 PARALLEL_TOLERANCE = 1e-4
 # Half of 255, less what float32 may lose, so that a tie counts as structure.
 HALF = 127.5 - 1e-3
+# Where the target is turned, so many voxels of the smoothed source go into a step of it, or a few more: fewer would
+# blur more than linear interpolation does at the target's size, more would cost memory.
+BINS_PER_STEP = 1.25
 SLAB_VOXELS = 8_000_000
 # Thin, so that a box around a bent spine stays narrow; thick enough that the work outweighs its preparation.
 LABEL_SLAB_VOXELS = 1_000_000
@@ -63,7 +67,7 @@ def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0) -> np.
     if match is not None:
         _interpolate(volume.array, match.taps(grid.shape), fill, match.in_source_order(out))
         return out
-    near = _averaged(volume, grid, fill)
+    near = _smoothed(volume, grid, fill)
     if near is not None:
         image = to_sitk(near)
         for slab in _slabs(grid, SLAB_VOXELS):
@@ -195,16 +199,18 @@ def _interpolated(image: sitk.Image, grid: Grid, fill: float) -> np.ndarray:
     return array_of(resampler.Execute(image))
 
 
-def _averaged(volume: Volume, grid: Grid, fill: float) -> Volume | None:
-    """The volume on its own axes around `grid`, averaged in whole bins of voxels where `grid` is coarser than that.
+def _smoothed(volume: Volume, grid: Grid, fill: float) -> Volume | None:
+    """The volume on its own axes around `grid`, in bins of voxels and blurred where `grid` is coarser than that.
 
-    None where `grid` lies beside the volume. The bins are those of the whole volume, wherever `grid` lies.
+    None where `grid` lies beside the volume. The bins are those of the whole volume, wherever `grid` lies. Linear
+    interpolation between them, which follows, then blurs as much as on the way of parallel axes: with steps of r voxels
+    and bins of s voxels, what is left for the blur is a variance of r^2/6 - s^2/6.
     """
     source = volume.grid
-    # Distance that one step of the target grid covers along each source axis.
-    wanted = 1.0 / np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]) @ source.directions, axis=0)
+    # Voxels that one step of the target grid covers along each source axis.
+    ratio = 1.0 / np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]) @ source.affine[:3, :3], axis=0)
     sizes = np.array(source.shape[::-1])
-    counts = np.ceil(sizes / np.maximum(1, np.floor(wanted / source.spacing_mm + 1e-3))).astype(int)
+    counts = np.ceil(sizes / np.maximum(1, np.floor(ratio / BINS_PER_STEP + 1e-3))).astype(int)
     steps = sizes / counts
     affine = volume.affine.copy()
     affine[:3, 3] = source.world((steps - 1) / 2)
@@ -213,15 +219,26 @@ def _averaged(volume: Volume, grid: Grid, fill: float) -> Volume | None:
     box = _box_around(grid, bins)
     if box is None:
         return None
-    if np.all(counts == sizes):
+    widths = [_width_of_blur(variance) for variance in (ratio**2 - steps**2) / 6]
+    if np.all(counts == sizes) and not any(widths):
         return Volume(_finite(volume.array[box], fill), bins.crop(box).affine)
     taps = [
-        _taps((np.arange(part.start, part.stop) + 0.5) * step - 0.5, int(size), step)
-        for part, step, size in zip(box, steps[::-1], source.shape)
+        _taps((np.arange(part.start, part.stop) + 0.5) * step - 0.5, int(size), width)
+        for part, step, size, width in zip(box, steps[::-1], source.shape, widths[::-1])
     ]
     array = np.empty([part.stop - part.start for part in box], dtype=np.float32)
     _interpolate(volume.array, taps, fill, array)
     return Volume(array, bins.crop(box).affine)
+
+
+def _width_of_blur(variance: float) -> float:
+    """The width with which `_taps` blurs by a variance (in voxels) at the centers of voxels; 0 for none.
+
+    Up to a width of 2, a voxel's neighbors weigh width/8 each; of wider ones the variance is width^2/12 + 1/6.
+    """
+    if variance < 1e-6:
+        return 0.0
+    return 4 * variance if variance <= 0.5 else float(np.sqrt(12 * variance - 2))
 
 
 def _finite(array: np.ndarray, fill: float) -> np.ndarray:
