@@ -13,6 +13,7 @@ from .model import Model
 from .pieces import HALF, column_of
 from .resampling import resample_intensity
 from .runtime import Runtime
+from .scan_border import at_border
 from .sliding_window import Region, sweep
 from .stopwatch import Stopwatch
 from .volume import Grid, Volume
@@ -46,19 +47,23 @@ class Spine:
         offsets: int8 (3, k, j, i), in steps of OFFSET_STEP_MM along R, A, S: from a voxel of a vertebra to the middle
             of that vertebra's body; None where the network doesn't tell.
         grid: the part of the upright grid that was looked at.
-        ends: along (k, j, i), whether the part begins and ends where the whole grid does.
+        scan: the scan's own grid, which says where its border is.
     """
 
     probabilities: dict[int, np.ndarray]
     offsets: np.ndarray | None
     grid: Grid
-    ends: tuple[tuple[bool, bool], ...]
+    scan: Grid
 
     @property
     def volume_ml(self) -> float:
         """Of the binary spine in it."""
         bone = sum(array.astype(np.uint16) for value, array in self.probabilities.items() if value in BINARY_SPINE)
         return np.count_nonzero(bone >= HALF) * self.grid.voxel_volume_mm3 / 1000
+
+    def at_border(self, indices_kji: np.ndarray) -> np.ndarray:
+        """(n,) bool, which of the voxels (n, 3) lie at the border of the scan."""
+        return at_border(self.scan, self.grid.world(indices_kji[:, ::-1]), self.grid.spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ class CloseLook:
             {value: self.card.to_volume_axes(array) for value, array in zip(self.values, seen.probabilities)},
             self.card.to_volume_axes(seen.offsets) if len(seen.offsets) else None,
             self.grid.crop(region),
-            tuple((bounds.start == 0, bounds.stop == size) for bounds, size in zip(region, self.grid.shape)),
+            self.volume.grid,
         )
 
     def _look(self, corners: Sequence[Corner], size: Sequence[int]) -> _Seen:
@@ -198,8 +203,8 @@ class CloseLook:
         weights = both.weights[there].astype(np.float32)
         share = other.weights / np.maximum(weights + other.weights, np.finfo(np.float32).tiny)
         for whole, part in ((both.probabilities, other.probabilities), (both.offsets, other.offsets)):
-            target = whole[(..., *there)]
-            target[...] = np.rint(target + share * (part.astype(np.float32) - target))
+            for target, values in zip(whole[(..., *there)], part):  # one by one, as floats take four times the memory
+                target[...] = np.rint(target + share * (values.astype(np.float32) - target))
         both.weights[there] = weights + other.weights
         return both
 
