@@ -56,9 +56,11 @@ def run(
     step, seconds = checkpoint.restore(arguments.output, network, optimizer)
     compiled = torch.compile(network) if arguments.compile else network
 
+    half = device == "cuda" if arguments.bfloat16 is None else arguments.bfloat16
+
     def forward(image: Tensor) -> Tensor:
         # The network alone: a loss in bfloat16 would lose what small probabilities say.
-        with torch.autocast(device, torch.bfloat16, enabled=arguments.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=half):
             return compiled(image)
 
     log = (arguments.output / LOG_FILE).open("a", encoding="utf-8")
@@ -143,6 +145,6 @@ def add_arguments(parser: argparse.ArgumentParser, card: Path, real_share: float
     add("--learning-rate", type=float, default=2e-3)
     add("--seed", type=int, default=0)
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--bfloat16", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available(),
+    add("--bfloat16", action=argparse.BooleanOptionalAction,
         help="compute in bfloat16 (default: on a GPU); a gain only where the processor has AVX-512 BF16")
     add("--compile", action="store_true", help="torch.compile: needs a C++ compiler, pays off after some minutes")
