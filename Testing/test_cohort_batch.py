@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from cohorts import batch, files, fill, record, stamps, states, table
 
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
@@ -154,6 +155,19 @@ def test_corrections_are_never_overwritten(small):
     (output / "a.seg.nrrd").rename(output / "corrected.nrrd")
     assert batch(source, output, model) == 0
     assert np.array_equal(read_labels(output / "a.seg.nrrd").array, labels.array)
+
+
+def test_a_correction_with_segments_that_overlap_is_no_damage(small):
+    source, output, model = small
+    labels = sitk.ReadImage(str(output / "a.seg.nrrd"))
+    # As Slicer saves it: every voxel holds a value for each layer.
+    sitk.WriteImage(sitk.Compose(labels, labels > 0), str(output / "a.seg.nrrd"), useCompression=True)
+    before = stamps(output)
+    assert batch(source, output, model) == 0 and stamps(output) == before
+    content = (output / "a.seg.nrrd").read_bytes()
+    (output / "a.seg.nrrd").write_bytes(content[:-20])
+    assert batch(source, output, model) == 1
+    assert "can't be read" in table(output)["a.nii.gz"]["message"]
 
 
 def test_half_a_file_is_not_believed(small):

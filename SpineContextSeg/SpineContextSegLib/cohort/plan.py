@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+import SimpleITK as sitk
+
 from ..errors import InputRefused
-from ..reading import read_volume
+from ..integrity import check_complete
+from ..nifti import read_nifti_header
+from ..reading import quiet_itk
 from .job import Job
 from .places import Place
-from .records import file_digest, fingerprint, make_record, read_record
+from .records import fingerprint, is_ours, make_record, read_record
 from .scans import Scan
 
 
@@ -93,7 +98,7 @@ def _work(
                 "remove it to segment the scan again."
             )
         return ("preview" if preview and not place.preview.is_file() else None), ""
-    if there and file_digest(place.segmentation) not in written:
+    if not is_ours(place.segmentation, written):
         return None, (
             f"'{place.segmentation.name}' was changed by hand, and the scan or the options have changed, too: move it "
             "away to segment the scan again."
@@ -102,8 +107,19 @@ def _work(
 
 
 def _is_whole(segmentation: Path) -> bool:
+    """Whether all voxels are there that the header promises, of however many layers: Slicer saves segments that overlap
+    as several."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(segmentation))
     try:
-        read_volume(segmentation)
-    except (InputRefused, OSError):
+        with quiet_itk():
+            reader.ReadImageInformation()
+        header = read_nifti_header(segmentation) if segmentation.name.lower().endswith(".nii.gz") else None
+        bytes_per_value = (
+            header.bytes_per_voxel if header else sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+        )
+        values = int(np.prod(reader.GetSize(), dtype=np.int64)) * reader.GetNumberOfComponents()
+        check_complete(segmentation, values * bytes_per_value, header.voxel_offset if header else 0)
+    except (InputRefused, OSError, RuntimeError):  # RuntimeError: no image for SimpleITK
         return False
     return True

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -58,8 +58,8 @@ def write_record(record: Mapping, path: Path, staging: Path) -> None:
 
 def leave_record(job: Job, state: str, message: str, **details: object) -> dict:
     """The record of a scan that came to nothing, written where the disk lets it be."""
-    written = job.written
-    record = make_record(job.key, job.fingerprint, state, message, written=written, options=options_of(job), **details)
+    about = job.key, job.fingerprint, state, message
+    record = make_record(*about, written=written_for(job), options=options_of(job), **details)
     if job.work == "preview":  # the segmentation stays what it is
         return (read_record(Path(job.record)) or record) | {"message": f"No picture could be made. {message}"}
     try:
@@ -67,6 +67,23 @@ def leave_record(job: Job, state: str, message: str, **details: object) -> dict:
     except OSError:
         pass  # the report of the batch says it, and the next run tries again
     return record
+
+
+def written_for(job: Job) -> list[str]:
+    """Checksums of what may be replaced: those of the plan, and of what an earlier try of the job, or this one, was
+    putting in place when it ended."""
+    record = read_record(Path(job.record))
+    return list(dict.fromkeys([*job.written, *(record["written"] if record else ())]))
+
+
+def is_ours(segmentation: Path, written: Collection[str]) -> bool:
+    """Whether a result may be put there: nothing lies there, an empty file, or one of `written` (see `make_record`).
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    there = segmentation.is_file() and segmentation.stat().st_size > 0
+    return not there or file_digest(segmentation) in written
 
 
 def options_of(job: Job) -> dict:

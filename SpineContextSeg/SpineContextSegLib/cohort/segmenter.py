@@ -22,17 +22,27 @@ from .job import Job
 from .records import (
     PLACING,
     file_digest,
+    is_ours,
     leave_record,
     make_record,
     model_digest,
     options_of,
     read_record,
     write_record,
+    written_for,
 )  # fmt: skip
 
 OTHER_MODEL = (
     "This computer has another version of the model '{name}' than the one that started the batch: install the same on "
     "all."
+)
+
+
+CORRECTED_MEANWHILE = (
+    "'{name}' was saved by hand while the batch ran, and stays as it is: move it away to segment the scan again."
+)
+RECORD_GONE = (
+    "The record '{record}' has gone since the batch began: move '{segmentation}' away to segment the scan again."
 )
 
 
@@ -96,8 +106,13 @@ class Segmenter:
         )  # fmt: skip
         digest = file_digest(staged)
         about = job.key, job.fingerprint
+        written = written_for(job)
+        # Hours may lie between the plan and this moment.
+        if not is_ours(target, written):
+            # No record of it is written, so that the next run looks at the file again.
+            return make_record(*about, "refused", CORRECTED_MEANWHILE.format(name=target.name), written=written)
         # Should this be interrupted between two of the files, they are still known as ours.
-        write_record(make_record(*about, PLACING, written=[*job.written, digest]), Path(job.record), staging)
+        write_record(make_record(*about, PLACING, written=[*written, digest]), Path(job.record), staging)
         for partial, whole in files.items():
             os.replace(partial, whole)
         facts = {"options": options_of(job), "bytes": target.stat().st_size, **account.report()}
@@ -108,6 +123,9 @@ class Segmenter:
     def _draw(self, job: Job) -> dict:
         """Adds the picture to a segmentation that is there, and may have been corrected since."""
         record = read_record(Path(job.record))
+        if record is None:
+            names = {"record": Path(job.record).name, "segmentation": Path(job.segmentation).name}
+            raise RuntimeError(RECORD_GONE.format(**names))
         volume, _ = _read(job)
         labels = read_labels(job.segmentation)
         if not labels.grid.same_as(volume.grid):

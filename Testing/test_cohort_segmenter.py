@@ -1,0 +1,100 @@
+"""What the process of a scan finds when it is done, perhaps hours after the plan was made."""
+
+import pytest
+from cohorts import fill
+
+from SpineContextSegLib.cohort import segmenter
+from SpineContextSegLib.cohort.places import place_scans
+from SpineContextSegLib.cohort.plan import Options, make_plan
+from SpineContextSegLib.cohort.records import PLACING, file_digest, make_record, model_digest, write_record
+from SpineContextSegLib.cohort.scans import find_scans
+from SpineContextSegLib.cohort.segmenter import Segmenter
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.reading import read_labels
+
+
+class Cohort:
+    """One scan; its plan is made anew each time."""
+
+    def __init__(self, folder, scan, model):
+        self.source, self.output, self.model = fill(folder / "in", scan, "a.nii.gz"), folder / "out", model
+        self.staging = self.output / ".running" / "batch"
+        self.staging.mkdir(parents=True)
+        self.segmentation, self.record = self.output / "a.seg.nrrd", self.output / "a.json"
+
+    def plan(self, preview=False):
+        scans = find_scans(self.source).scans
+        options = Options(str(self.model), model_digest(load_model(str(self.model))), "spine", False, preview)
+        return make_plan(scans, place_scans(scans, self.output, ".seg.nrrd"), options, self.staging)
+
+    def job(self, preview=False):
+        (job,) = self.plan(preview).jobs
+        return job
+
+    def result(self, preview=False):
+        return Segmenter(1).run(self.job(preview))
+
+
+@pytest.fixture
+def cohort(tmp_path, sample_scan, tiny_model):
+    return Cohort(tmp_path, sample_scan.path, tiny_model)
+
+
+def while_segmenting(monkeypatch, act):
+    """Something happens while the network computes."""
+    segment = segmenter.segment
+
+    def slowly(*arguments, **options):
+        act()
+        return segment(*arguments, **options)
+
+    monkeypatch.setattr(segmenter, "segment", slowly)
+
+
+def test_a_correction_saved_while_the_batch_runs_is_kept(cohort, monkeypatch):
+    cohort.result()
+    cohort.record.write_text(cohort.record.read_text().replace('"done"', f'"{PLACING}"'))
+    job, before = cohort.job(), cohort.record.read_bytes()
+    while_segmenting(monkeypatch, lambda: cohort.segmentation.write_bytes(b"a correction"))
+    result = Segmenter(1).run(job)
+    assert cohort.segmentation.read_bytes() == b"a correction" and cohort.record.read_bytes() == before
+    assert result["state"] == "refused" and "saved by hand while the batch ran" in result["message"]
+    (refusal,) = cohort.plan().settled.values()
+    assert refusal["state"] == "refused"
+    monkeypatch.undo()
+    cohort.segmentation.rename(cohort.output / "corrected.nrrd")
+    assert cohort.result()["state"] == "done" and read_labels(cohort.segmentation).array.any()
+
+
+def test_a_file_that_appears_while_the_batch_runs_is_kept(cohort, monkeypatch):
+    job = cohort.job()
+    while_segmenting(monkeypatch, lambda: cohort.segmentation.write_bytes(b"of somebody"))
+    assert Segmenter(1).run(job)["state"] == "refused" and not cohort.record.exists()
+    monkeypatch.undo()
+    assert cohort.result()["state"] == "done" and cohort.segmentation.read_bytes() == b"of somebody"
+
+
+def test_what_an_earlier_try_has_put_in_place_is_no_correction(cohort):
+    job = cohort.job()
+    cohort.segmentation.write_bytes(b"of the try before")
+    written = [file_digest(cohort.segmentation)]
+    write_record(make_record(job.key, job.fingerprint, PLACING, written=written), cohort.record, cohort.staging)
+    assert Segmenter(1).run(job)["state"] == "done" and read_labels(cohort.segmentation).array.any()
+
+
+def test_a_result_whose_picture_found_no_place_is_still_ours(cohort, monkeypatch):
+    while_segmenting(monkeypatch, (cohort.output / "a.png").mkdir)
+    assert cohort.result(preview=True)["state"] == "failed" and cohort.segmentation.is_file()
+    monkeypatch.undo()
+    (cohort.output / "a.png").rmdir()
+    assert cohort.result(preview=True)["state"] == "done" and (cohort.output / "a.png").is_file()
+
+
+def test_a_picture_whose_record_has_gone_is_reported(cohort):
+    cohort.result()
+    job = cohort.job(preview=True)
+    before = cohort.segmentation.read_bytes()
+    cohort.record.unlink()
+    result = Segmenter(1).run(job)
+    assert result["state"] == "failed" and "'a.json' has gone" in result["message"]
+    assert cohort.segmentation.read_bytes() == before
