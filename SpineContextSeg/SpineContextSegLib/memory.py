@@ -6,11 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-# A container's limit and what it uses, of both generations of Linux's control groups.
-_CONTAINER_FILES = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+from .control_groups import memory_left_bytes
 
 
 def peak_memory_mb() -> float | None:
@@ -40,12 +36,8 @@ def free_memory_bytes() -> int | None:
             free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (OSError, ValueError):
             return None
-    for limit, used in _CONTAINER_FILES:
-        try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return max(0, free)
+    left = memory_left_bytes()
+    return free if left is None else max(0, min(free, left))
 
 
 def _free_on_windows() -> int | None:

@@ -14,6 +14,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 
+from ..control_groups import core_limit
 from ..errors import Cancelled
 from ..memory import free_memory_bytes
 from .job import Job
@@ -25,7 +26,8 @@ _LOOK_EVERY_S = 0.2
 
 def usable_cores() -> int:
     """CPU threads that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, core_limit() or cores)
 
 
 def choose_jobs(scans: int, threads: int | None) -> int:
