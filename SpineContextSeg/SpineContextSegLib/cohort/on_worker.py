@@ -55,11 +55,14 @@ def segment_on_worker(job_text: str, version: str, threads: int | None) -> dict:
 
 
 async def end_stations(batch: str) -> None:
-    """Ends all processes of a batch on this worker, and what it may still start."""
+    """Ends all processes of a batch on this worker, and what it may still start; a worker outlives many batches, so
+    only the mark that this one has ended stays."""
     with _lock:
         known = _batches.setdefault(batch, _Batch(threading.Semaphore(), 1))
         known.ended = True
         stations = [*known.all]
+        known.all.clear()
+        known.idle.clear()
     await asyncio.gather(*(asyncio.to_thread(station.stop) for station in stations))
 
 
@@ -76,7 +79,8 @@ def _station(job: Job, version: str, threads: int | None) -> Iterator[Station]:
                 batch.all.append(station)
         yield station
         with _lock:
-            batch.idle.append(station)
+            if not batch.ended:
+                batch.idle.append(station)
 
 
 def _begin(job: Job, version: str, threads: int | None) -> _Batch:

@@ -71,15 +71,16 @@ def run_spread(
     """
     waiting, running = [*jobs[::-1]], {}
     batch = jobs[0].batch if jobs else ""
-    counted, places = 0.0, 0
+    counted, places, told = 0.0, 0, False
     try:
         while waiting or running:
             if client.status != "running":
                 raise OSError(SCHEDULER_GONE)
             if time.monotonic() > counted + _COUNT_EVERY_S:
-                before, counted, places = places, time.monotonic(), _places(client)
-                if not places and (before or not running):
+                counted, places = time.monotonic(), _places(client)
+                if not places and not told:
                     say("The scheduler has no workers: waiting for some.")
+                told = not places
             # No more than can run: what only waits on a worker that dies would count as guilty, too.
             while waiting and len(running) < places:
                 job = waiting.pop()

@@ -41,7 +41,8 @@ class Station:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._process: subprocess.Popen | None = None
-        self._errors = None
+        self._errors: IO[bytes] | None = None
+        self._last_words = ""
         self._jobs_done = 0
         self._stopped = False
         self._lock = threading.Lock()
@@ -53,17 +54,15 @@ class Station:
             Cancelled: it was stopped; nothing is left of the job.
             OSError: no process can be started.
         """
-        log = ""
         for _ in range(TRIES):
             staging = Path(job.staging, uuid.uuid4().hex)
             try:
                 answer = self._ask(job.staged_in(staging))
                 if answer is not None:
                     return answer
-                log = self._last_words()
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
-        return leave_record(job, "failed", GIVEN_UP, log=log.splitlines())
+        return leave_record(job, "failed", GIVEN_UP, log=self._last_words.splitlines())
 
     def stop(self) -> None:
         """Ends the process at once, and for good."""
@@ -120,11 +119,10 @@ class Station:
             process.kill()
             process.wait()
         process.stdout.close()
-
-    def _last_words(self) -> str:
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - LOG_BYTES))
-        return self._errors.read().decode("utf-8", "backslashreplace")
+        with self._errors:
+            size = self._errors.seek(0, os.SEEK_END)
+            self._errors.seek(max(0, size - LOG_BYTES))
+            self._last_words = self._errors.read().decode("utf-8", "backslashreplace")
 
 
 def _record(lines: IO[bytes]) -> dict | None:
