@@ -51,6 +51,13 @@ def test_voxels_beside_their_header_belong_to_the_scan(tree, some_file):
     assert [path.name for path in scan.files] == ["a.mhd", "a.raw"]
 
 
+def test_a_renamed_header_still_belongs_to_the_voxels_that_it_names(tree, some_file):
+    fill(tree, some_file, "scan.raw")
+    (tree / "patient.mhd").write_text("ObjectType = Image\nElementDataFile = scan.raw\n")
+    (scan,) = find_scans(tree).scans
+    assert [path.name for path in scan.files] == ["patient.mhd", "scan.raw"]
+
+
 @pytest.mark.parametrize("marks", [["dataset_description.json"], ["rawdata/x.nii"]], ids=["BIDS", "VerSe"])
 def test_of_a_dataset_only_the_scans_are_taken(marks, tree, some_file):
     raw = "rawdata" if "rawdata/x.nii" in marks else "."

@@ -1,6 +1,8 @@
 """Does a file hold the voxels that its header promises? ITK fills what is missing with zeros and says nothing."""
 
 import gzip
+import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -14,6 +16,9 @@ DEFLATE_LIMIT = 1032
 # Small, because each may unpack to a thousand times its size.
 CHUNK_BYTES = 1 << 16
 HEADER_LIMIT_BYTES = 1 << 20
+DETACHED_ENDINGS = (".mhd", ".nhdr")
+# "ElementDataFile = scan.raw" of MetaImage, "data file: scan.raw" of NRRD.
+_DATA_FILE = re.compile(rb"^[ \t]*(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*(.*?)[ \t\r]*$", re.I | re.M)
 
 
 def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
@@ -31,7 +36,7 @@ def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
         InputRefused: the file is cut short or damaged, or its header promises more than the file can hold.
     """
     stored = _stored_bytes(path)
-    if promised_bytes > DEFLATE_LIMIT * stored:
+    if stored is not None and promised_bytes > DEFLATE_LIMIT * stored:
         raise InputRefused(
             f"'{path.name}' is damaged, its header promises {promised_bytes / 1e6:.0f} MB of voxels but the file has "
             f"{stored / 1e6:.1f} MB: copy or export it again."
@@ -76,6 +81,27 @@ def check_complete(path: Path, promised_bytes: int, nifti_offset: int = 0) -> No
     _refuse_unless_whole(path, *_encoding(path), nifti_offset + promised_bytes)
 
 
+def names_data_elsewhere(path: Path) -> bool:
+    """Whether a file of this name is a header whose voxels lie in other files."""
+    return path.name.lower().endswith(DETACHED_ENDINGS)
+
+
+def data_file(header: Path) -> Path | None:
+    """The file that a detached header (`.mhd`, `.nhdr`) names for its voxels, there or not; None where it names several
+    files, by a list or a pattern, or none."""
+    try:
+        with open(header, "rb") as file:
+            named = _DATA_FILE.search(file.read(HEADER_LIMIT_BYTES))
+    except OSError:
+        return None
+    name = named[1].decode("utf-8", "surrogateescape") if named else ""
+    if name == "LOCAL":
+        return header
+    path = header.parent / name
+    several = name.split(" ")[0] == "LIST" or ("%" in name and not os.path.isfile(path))
+    return path if name and not several else None
+
+
 def _encoding(path: Path) -> tuple[str, int]:
     """How the voxels are stored ("raw", "gzip", "zlib", or "" where that isn't looked into), and from which byte on."""
     name = path.name.lower()
@@ -94,7 +120,7 @@ def _encoding(path: Path) -> tuple[str, int]:
 
 def _refuse_unless_whole(path: Path, encoding: str, start: int, size: int) -> None:
     if encoding == "raw":
-        whole = _stored_bytes(path) - start >= size
+        whole = path.stat().st_size - start >= size
     else:
         whole = not encoding or _unpacks_to(path, start, size)
     if not whole:
@@ -120,15 +146,12 @@ def _unpacked_start(path: Path, count: int) -> bytes:
         return b""
 
 
-def _stored_bytes(path: Path) -> int:
-    """Size of the file, or of a detached header with its data files, which share the header's name."""
-    if path.suffix.lower() in (".mhd", ".nhdr"):
-        return sum(p.stat().st_size for p in path.parent.glob(f"{_glob_escape(path.stem)}*") if p.is_file())
-    return path.stat().st_size
-
-
-def _glob_escape(text: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
+def _stored_bytes(path: Path) -> int | None:
+    """Size of the file, or of the one that a detached header names, 0 where that is missing; None for several files."""
+    if not names_data_elsewhere(path):
+        return path.stat().st_size
+    data = data_file(path)
+    return None if data is None else os.path.getsize(data) if os.path.isfile(data) else 0
 
 
 def _text_header(path: Path, last_key: bytes, separator: bytes) -> tuple[dict[bytes, bytes], int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..checks import MINIMUM_SLICES, check_path
 from ..dicom import Slice, is_dicom_file, list_series
 from ..errors import InputRefused
+from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, stem
 from ..reading import READABLE_ENDINGS, quiet_itk
 
@@ -20,8 +21,6 @@ BIDS_DESCRIPTION = "dataset_description.json"
 BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code"})
 # VerSe's own releases have derivatives without the description.
 BIDS_RAW, BIDS_RESULTS = "rawdata", "derivatives"
-# Headers whose voxels lie in another file of the same name.
-DETACHED_ENDINGS = (".mhd", ".nhdr")
 LONGEST_NAME = 80
 
 
@@ -61,9 +60,7 @@ class Cohort:
     notes: list[str] = field(default_factory=list)
 
 
-def find_scans(
-    source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)
-) -> Cohort:  # fmt: skip
+def find_scans(source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)) -> Cohort:
     """All scans in a file or below a folder.
 
     Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series of other
@@ -81,11 +78,11 @@ def find_scans(
     """
     cohort, others = Cohort(), Counter()
     if source.is_file():
-        _add(cohort, others, source.parent, Path(), [source], {}, modalities)
+        _add(cohort, others, Path(), [source], modalities)
     else:
         for folder, files, labels in _folders(source, left_out, cohort):
             others["segmentation"] += len(labels)
-            _add(cohort, others, source, folder.relative_to(source), files, cohort.unreadable, modalities)
+            _add(cohort, others, folder.relative_to(source), files, modalities)
     cohort.scans.sort(key=lambda scan: (scan.folder.parts, scan.stem, scan.key))
     cohort.notes += _notes(others)
     if not cohort.scans and not cohort.unreadable:
@@ -153,21 +150,15 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(READABLE_ENDINGS)
 
 
-def _add(
-    cohort: Cohort, others: Counter, root: Path, folder: Path, files: list[Path], unreadable: dict[str, str],
-    modalities: Collection[str],
-) -> None:  # fmt: skip
+def _add(cohort: Cohort, others: Counter, folder: Path, files: list[Path], modalities: Collection[str]) -> None:
     """Adds the scans among the files of one folder; counts the series that are left out, by reason."""
     images = [path for path in files if _is_image(path)]
     for path in images:
         key = (folder / path.name).as_posix()
         if not path.is_file():
-            unreadable[key] = "The link leads nowhere, or it is no file: check it."
+            cohort.unreadable[key] = "The link leads nowhere, or it is no file: check it."
             continue
-        parts = [path]
-        if path.name.lower().endswith(DETACHED_ENDINGS):
-            parts += [other for other in files if other not in images and stem(other) == stem(path)]
-        cohort.scans.append(Scan(key, key, folder, stem(path), tuple(parts)))
+        cohort.scans.append(Scan(key, key, folder, stem(path), (path, *_beside(path, files))))
     rest = [path for path in files if path not in set(images) and is_dicom_file(path)]
     with quiet_itk():
         series = list_series([path for path in rest if path.name != "DICOMDIR"])
@@ -180,6 +171,15 @@ def _add(
         paths = tuple(dict.fromkeys(item.path for item in slices))
         where = folder.as_posix()
         cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, is_series=True))
+
+
+def _beside(image: Path, files: list[Path]) -> list[Path]:
+    """The voxels of a detached header: the file that it names, and what shares its name, as several files do."""
+    if not names_data_elsewhere(image):
+        return []
+    named = data_file(image)
+    same_name = [path for path in files if not _is_image(path) and stem(path) == stem(image)]
+    return [path for path in dict.fromkeys([*same_name, named]) if path and path != image and path.is_file()]
 
 
 def _why_left_out(slices: list[Slice], modalities: Collection[str]) -> str | None:
