@@ -1,8 +1,11 @@
+import os
+
 import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
+from SpineContextSegLib.dicom import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
@@ -121,6 +124,33 @@ def test_image_of_another_orientation_in_the_series_is_left_out(tmp_path):
     read, notes = read_volume(tmp_path)
     assert_same_voxels_in_space(read, volume)
     assert len(notes) == 1 and notes[0].startswith("2 images were left out, of another")
+
+
+def test_directions_that_differ_in_the_last_digits_are_one_stack(tmp_path):
+    volume = scan("upright")
+    writer = SeriesWriter(tmp_path)
+    turned = []
+    for sine, first in ((0.1234999, 0), (0.1235001, 1)):
+        affine = volume.affine.copy()
+        cosine = np.sqrt(1 - sine**2)
+        affine[:3, :3] = [[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]] * volume.grid.spacing_mm
+        turned.append(Volume(volume.array, affine))
+        writer.write(turned[-1], only=range(first, len(volume.array), 2))
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, turned[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are Unix's")
+def test_a_named_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    # Who holds both ends doesn't wait; nobody does where a scan is looked for.
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        os.write(pipe, b"\0" * 128 + b"DICM")
+        assert not is_dicom_file(tmp_path / "pipe")
+    finally:
+        os.close(pipe)
 
 
 def test_duplicate_slices_are_dropped_and_counted(tmp_path):

@@ -24,6 +24,8 @@ SAME_POSITION_MM = 0.01
 UNEVEN_SHARE = 0.1
 SIDEWAYS_LIMIT_MM = 2.0
 POSITION_TAG = b"\x20\x00\x32\x00"
+# Of direction cosines, and of the distance of pixels in mm.
+SAME_FRAME = 1e-3
 PIXELS_TAG = b"\xe0\x7f\x10\x00"
 
 
@@ -51,10 +53,14 @@ class Slice:
 
     @property
     def stack_key(self) -> tuple:
-        """Slices that can lie in one volume share this."""
-        frame = np.round(np.concatenate([self.row, self.column, self.spacing]), 3) + 0.0
+        """Slices that can lie in one volume share this, and nearly the `frame`."""
         alone = str(self.path) if self.frames > 1 else ""
-        return (self.series_uid, self.modality, self.size, tuple(frame), alone)
+        return (self.series_uid, self.modality, self.size, alone)
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(8,) both directions, and the distance of pixels in mm."""
+        return np.concatenate([self.row, self.column, self.spacing])
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +117,9 @@ def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
 
 def is_dicom_file(path: Path) -> bool:
     """True for a DICOM file, with or without the preamble of a proper one."""
+    # To open a named pipe would wait for somebody to write to it.
+    if not os.path.isfile(path):
+        return False
     try:
         with open(path, "rb") as file:
             start = file.read(132)
@@ -240,10 +249,7 @@ def _choose_stack(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
     if len(wanted) < len(slices):
         notes.append(f"{_counted(len(slices) - len(wanted), 'localizer image')} left out.")
     ct = [s for s in wanted if s.modality == "CT"]
-    stacks = defaultdict(list)
-    for item in ct or wanted:
-        stacks[item.stack_key].append(item)
-    stack = max(stacks.values(), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
+    stack = max(_stacks(ct or wanted), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
     if stack[0].modality not in ("CT", "MR"):
         notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, neither CT nor MR.")
     series = len({s.series_uid for s in wanted})
@@ -256,6 +262,20 @@ def _choose_stack(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
     if odd:
         notes.append(f"{_counted(odd, 'image')} left out, of another size or orientation than the series{name}.")
     return stack, notes
+
+
+def _stacks(slices: list[Slice]) -> list[list[Slice]]:
+    """Slices that can lie in one volume, together; each joins the first stack whose first slice lies like it."""
+    stacks = defaultdict(list)
+    for item in slices:
+        alike = stacks[item.stack_key]
+        for stack in alike:
+            if np.abs(stack[0].frame - item.frame).max() <= SAME_FRAME:
+                stack.append(item)
+                break
+        else:
+            alike.append([item])
+    return [stack for alike in stacks.values() for stack in alike]
 
 
 def _sorted_without_duplicates(stack: list[Slice], notes: list[str]) -> list[Slice]:
