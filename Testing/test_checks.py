@@ -3,7 +3,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from SpineContextSegLib.checks import check_geometry, check_input, check_result
+from SpineContextSegLib.checks import SAMPLE_VOXELS, _sample, check_geometry, check_input, check_result
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Grid, Volume
@@ -36,6 +36,12 @@ def refusal(volume: Volume, **options) -> str:
     # One sentence, saying what is wrong and, after the colon, what to do.
     assert message.endswith(".") and ". " not in message and "\n" not in message and ": " in message
     return message
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 40), (60, 512, 512), (600, 512, 512)])
+def test_a_sample_is_no_larger_than_needed(shape):
+    size = _sample(np.broadcast_to(np.int16(0), shape)).size
+    assert min(np.prod(shape), SAMPLE_VOXELS / 8) <= size <= 1.02 * SAMPLE_VOXELS
 
 
 def test_a_plain_ct_passes_without_a_word():

@@ -129,6 +129,16 @@ def test_a_cohort_of_many_sizes_does_not_fill_the_memory(model):
     assert np.array_equal(runtime(window), first)
 
 
+def test_a_size_that_comes_up_again_and_again_is_compiled_once(model, monkeypatch):
+    runtime = choose_runtime(model, "openvino", threads=1)
+    compiled, compile_size = [], runtime._compiled
+    monkeypatch.setattr(runtime, "_compiled", lambda size: compiled.append(size) or compile_size(size))
+    for size in range(16, 16 + 8 * SIZES_KEPT, 8):
+        runtime(np.ones((1, 1, 8, 8, 8), np.float32))
+        runtime(np.ones((1, 1, 8, 8, size), np.float32))
+    assert compiled.count((8, 8, 8)) == 1 and len(compiled) == SIZES_KEPT + 1
+
+
 def test_the_cpu_takes_over_when_the_gpu_memory_does_not_suffice():
     """The meta device stands for a GPU: not the CPU, and there without one."""
     runtime = TorchRuntime(out_of_memory_network(broken=("meta",)), torch.nn.Softmax(1), "meta")

@@ -153,8 +153,9 @@ def _coverage_warnings(grid: Grid) -> list[str]:
 
 
 def _sample(array: np.ndarray) -> np.ndarray:
-    """About two million voxels as float64, at even steps along all axes."""
-    step = max(1, int(np.floor((array.size / SAMPLE_VOXELS) ** (1 / 3))))
+    """Up to about two million voxels, of a large scan a quarter of a million or more, as float64, at even steps along
+    all axes."""
+    step = max(1, int(np.ceil((array.size / SAMPLE_VOXELS) ** (1 / 3))))
     return array[::step, ::step, ::step].astype(np.float64).ravel()
 
 

@@ -84,6 +84,8 @@ class OpenVINORuntime:
     def prepare(self, size: Sequence[int]) -> None:
         """See Runtime."""
         if tuple(size) in self._requests:
+            # To the end, as the first one is the next to go.
+            self._requests[tuple(size)] = self._requests.pop(tuple(size))
             return
         if len(self._requests) == SIZES_KEPT:
             del self._requests[next(iter(self._requests))]
