@@ -136,6 +136,7 @@ def test_a_size_that_comes_up_again_and_again_is_compiled_once(model, monkeypatc
     for size in range(16, 16 + 8 * SIZES_KEPT, 8):
         runtime(np.ones((1, 1, 8, 8, 8), np.float32))
         runtime(np.ones((1, 1, 8, 8, size), np.float32))
+    runtime(np.ones((1, 1, 8, 8, 8), np.float32))
     assert compiled.count((8, 8, 8)) == 1 and len(compiled) == SIZES_KEPT + 1
 
 
