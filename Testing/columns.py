@@ -12,8 +12,6 @@ from Training import classes
 from Training.anatomy.generate import Anatomy
 from Training.centers import generated_centers, offsets
 
-WHOLE = ((True, True),) * 3
-
 
 def spine_of(anatomy: Anatomy, error_mm: float = 2.0, seed: int = 0) -> Spine:
     """What a network would find that errs by `error_mm` in each offset, independently and once more in patches."""
@@ -29,12 +27,29 @@ def spine_of(anatomy: Anatomy, error_mm: float = 2.0, seed: int = 0) -> Spine:
     steps = (exact * spacing + rng.normal(0, error_mm, exact.shape) + patches) / OFFSET_STEP_MM
     affine = np.diag([spacing] * 3 + [1.0])
     affine[:3, 3] = anatomy.origin_mm
+    grid = Grid(tuple(shape), affine)
     found = {
         VERTEBRA_LEVEL_UNKNOWN: (label == classes.BODY) | (label == classes.POSTERIOR),
         SACRUM: label == classes.SACRUM, CANAL: label == classes.CANAL, DISC_LEVEL_UNKNOWN: label == classes.DISC,
     }  # fmt: skip
     probabilities = {value: mask.numpy().astype(np.uint8) * 255 for value, mask in found.items()}
-    return Spine(probabilities, np.clip(np.rint(steps), -127, 127).astype(np.int8), Grid(tuple(shape), affine), WHOLE)
+    return Spine(probabilities, np.clip(np.rint(steps), -127, 127).astype(np.int8), grid, grid)
+
+
+def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
+    """Boxes of 1 mm voxels, each pointing to its own middle."""
+    mask, offsets = np.zeros(shape, bool), np.zeros((3, *shape))
+    for box in boxes:
+        mask[box] = True
+        middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
+        ways = middle[:, None, None, None] - np.indices(shape)
+        for axis in range(3):
+            offsets[axis][box] = ways[2 - axis][box]
+    offsets += stray
+    steps = np.rint(offsets / OFFSET_STEP_MM).astype(np.int8)
+    probabilities = {VERTEBRA_LEVEL_UNKNOWN: mask.astype(np.uint8) * 255}
+    grid = Grid(shape, np.eye(4))
+    return Spine(probabilities, steps, grid, grid)
 
 
 def true_levels(anatomy: Anatomy) -> np.ndarray:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from columns import spine_of, true_levels
+from columns import block_spine, spine_of, true_levels
+from geometry import rotation
 
 from SpineContextSegLib.instances import numbers_at, single_vertebrae
 from SpineContextSegLib.labels import LEVEL_ORDER, VERTEBRA_LEVEL_UNKNOWN
-from SpineContextSegLib.refine import OFFSET_STEP_MM, Spine
+from SpineContextSegLib.refine import OFFSET_STEP_MM
 from SpineContextSegLib.volume import Grid
 from Training.anatomy.generate import generate
 
@@ -56,21 +57,6 @@ def test_what_the_border_cuts_is_marked(anatomy):
         faces = [np.moveaxis(truth == level, axis, 0)[end].sum() for axis in range(3) for end in (0, -1)]
         # A voxel or two at the border are not worth a mark.
         assert marked == (max(faces) > 0.01 * (truth == level).sum())
-
-
-def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
-    """Boxes of 1 mm voxels, each pointing to its own middle."""
-    mask, offsets = np.zeros(shape, bool), np.zeros((3, *shape))
-    for box in boxes:
-        mask[box] = True
-        middle = np.array([(part.start + part.stop - 1) / 2 for part in box])
-        ways = middle[:, None, None, None] - np.indices(shape)
-        for axis in range(3):
-            offsets[axis][box] = ways[2 - axis][box]
-    offsets += stray
-    steps = np.rint(offsets / OFFSET_STEP_MM).astype(np.int8)
-    probabilities = {VERTEBRA_LEVEL_UNKNOWN: mask.astype(np.uint8) * 255}
-    return Spine(probabilities, steps, Grid(shape, np.eye(4)), ((True, True),) * 3)
 
 
 UPPER, LOWER = (slice(20, 35), slice(5, 25), slice(5, 25)), (slice(5, 20), slice(5, 25), slice(5, 25))
@@ -160,8 +146,26 @@ def test_nothing_is_nothing():
 def test_part_of_a_scan_that_ends_inside_it_cuts_nothing():
     spine = block_spine((slice(0, 15), slice(5, 25), slice(5, 25)))
     assert single_vertebrae(spine).at_border.tolist() == [True]
-    inside = replace(spine, ends=((False, True), (True, True), (True, True)))
-    assert single_vertebrae(inside).at_border.tolist() == [False]
+    further_down = Grid((60, 30, 30), np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -20], [0, 0, 0, 1.0]]))
+    assert single_vertebrae(replace(spine, scan=further_down)).at_border.tolist() == [False]
+
+
+@pytest.mark.parametrize("share", [0.4, 0.06])
+def test_a_turned_scan_cuts_where_it_ends_itself(share):
+    """Far below the upper face of the upright grid around it; of what it cuts, a sliver is enough."""
+    boxes = [(slice(first, first + 18), slice(20, 45), slice(20, 45)) for first in (2, 30, 58)]
+    spine = block_spine(*boxes, shape=(100, 66, 66))
+    affine = np.eye(4)
+    affine[:3, :3] = rotation(15, 0)
+    affine[:3, 3] = -affine[:3, :3] @ [10, 60, 60]
+    places = spine.grid.world(np.indices(spine.grid.shape)[::-1].transpose(1, 2, 3, 0))
+    up = (places @ affine[:3, 2]) + 60
+    planes = int(np.quantile(up[boxes[2]], share))
+    mask = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] * (up < planes - 0.5)
+    cut = replace(spine, probabilities={VERTEBRA_LEVEL_UNKNOWN: mask}, scan=Grid((planes, 140, 90), affine))
+    assert single_vertebrae(cut).at_border.tolist() == [True, False, False]
+    inside = single_vertebrae(replace(cut, scan=Grid((planes + 40, 140, 90), affine))).at_border.tolist()
+    assert inside == ([False] * 3 if share > 0.1 else [False] * 2), "a sliver inside a scan is a crumb"
 
 
 def test_a_column_with_a_long_gap_in_it():

@@ -79,6 +79,14 @@ def test_small_piece_at_the_border_stays():
     assert dropped == 0 and (found[1][cut] == 255).all()
 
 
+def test_small_piece_at_the_border_of_a_slanted_scan_stays():
+    """Amid the arrays; their own faces say nothing then."""
+    amid, at_face = box(85, 22, 52, 5), (slice(0, 4), slice(22, 27), slice(50, 55))
+    found = probabilities_of(UPPER, amid, at_face)
+    dropped = keep_column(found, BINARY_SPINE, SPACING, lambda indices: indices[:, 0] >= 89)
+    assert dropped == 1 and (found[1][amid] == 255).all() and not found[1][at_face].any()
+
+
 def test_sacrum_and_vertebra_count_as_one_piece():
     """Each alone would be a speck."""
     found = probabilities_of(box(20, 10, 10, 6))

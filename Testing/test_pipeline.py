@@ -90,6 +90,18 @@ def test_bone_is_found_in_place_on_slanted_grids(sample_scan, model, runtime, tu
     assert np.allclose(center_mm(result.labels.array, volume), center_mm(sample_scan.bone, volume), atol=0.3)
 
 
+@pytest.mark.parametrize("turned", [lambda volume: volume, oblique, sheared], ids=["upright", "oblique", "sheared"])
+def test_what_the_scan_cuts_may_be_small(sample_scan, model, runtime, turned):
+    """A sliver at its last slices stays, one of the same size amid it goes."""
+    array = np.minimum(sample_scan.volume.array, BONE_THRESHOLD_HU - 100).astype(np.int16)
+    middle = array.shape[1] // 2, array.shape[2] // 2
+    across = tuple(slice(at - 4, at + 4) for at in middle)
+    array[16:40, across[0], across[1]] = BONE_THRESHOLD_HU + 800
+    array[-2:, across[0], across[1]] = array[48:50, across[0], across[1]] = BONE_THRESHOLD_HU + 800
+    found = segment(turned(Volume(array, sample_scan.volume.affine)), model, runtime, force=True).labels.array
+    assert found[16:40].any() and found[-2:].any() and not found[46:52].any()
+
+
 @pytest.mark.parametrize("orientation", STORED_AS)
 def test_swapped_or_mirrored_axis_would_show(sample_scan, shifting, orientation):
     volume = stored_as(sample_scan.volume, orientation)

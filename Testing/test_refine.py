@@ -103,14 +103,17 @@ def test_everywhere_is_everywhere_in_the_body(curved, model, runtime):
     assert np.array_equal(whole(spine, look.grid)[30:110, 15:90, 20:140], (curved.array > 1000)[30:110, 15:90, 20:140])
 
 
-def test_ends_of_the_scan_are_known(curved, model, runtime):
-    look = close_look(curved, model, runtime)
-    assert look.everywhere(curved.grid).ends == ((True, True),) * 3
+def test_border_of_the_scan_is_known(curved, model, runtime):
+    """Also where the part that was looked at ends inside the scan."""
+    spine = close_look(curved, model, runtime).everywhere(curved.grid)
+    assert spine.at_border(np.array([[0, 50, 75], [139, 50, 75], [70, 50, 0]])).all()
+    assert not spine.at_border(np.array([[1, 50, 75], [138, 50, 75], [70, 50, 1]])).any()
     middle = bone_points(curved, slice(68, 72))
     array = np.full(SHAPE, 40, np.int16)
     array[68:72] = curved.array[68:72]
-    ends = close_look(Volume(array, curved.affine), model, runtime).along_spine(middle).ends
-    assert ends[0] == (False, False)
+    part = close_look(Volume(array, curved.affine), model, runtime).along_spine(middle)
+    assert not part.at_border(np.argwhere(part.probabilities[1] >= HALF)).any()
+    assert part.grid.shape[0] < SHAPE[0] and not part.at_border(np.array([[0, 20, 20]])).any()
 
 
 def test_scan_smaller_than_a_window(tiny_model):

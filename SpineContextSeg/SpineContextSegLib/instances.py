@@ -69,9 +69,7 @@ def single_vertebrae(spine: Spine) -> Vertebrae:
     near = np.linalg.norm(ways, axis=1) < _NEAR_MM
     along = along_column(votes)
     crowds = Crowds.of(along[near])
-    faces = np.array([[0, size - 1] for size in inside.shape]).T[:, None]
-    touching = (indices == faces) & np.array(spine.ends).T[:, None]
-    border = touching.any((0, 2))
+    border = spine.at_border(indices)
     crowds = crowds.only(_large_enough(crowds.number(along), border, len(crowds.places), spine.grid))
     centers, sizes = _middles_and_sizes(crowds, along, votes, near)
     crowds = crowds.only(~ghosts(inside, spine.grid, centers, sizes))

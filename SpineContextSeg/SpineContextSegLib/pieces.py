@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -23,6 +25,7 @@ TOUCH_VOXELS = 2
 # A column in more pieces than this isn't one: the largest are looked at, the rest are specks (noise gives thousands).
 MOST_PIECES = 200
 HALF = 128  # of probabilities stored as 0..255
+AtBorder = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,6 @@ class Piece:
 
     label: int
     voxels: int
-    at_border: bool
     heights: np.ndarray
     middles: np.ndarray
 
@@ -51,7 +53,7 @@ def keep_column(
     probabilities: dict[int, np.ndarray],
     spine_values: frozenset[int],
     spacing_mm: tuple[float, float, float],
-    ends: tuple[tuple[bool, bool], ...] = ((True, True),) * 3,
+    at_border: AtBorder | None = None,
 ) -> int:
     """Set probabilities to zero, in place, in pieces that are specks, stand aside from the column or don't touch it.
 
@@ -62,13 +64,14 @@ def keep_column(
         probabilities: label value -> uint8 (k, j, i), 0..255, k upward along the body.
         spine_values: the label values that make up the binary spine.
         spacing_mm: along (i, j, k).
-        ends: along (k, j, i), whether the first and the last plane are at the border of the scan.
+        at_border: (n, 3) indices (k, j, i) of voxels -> (n,) bool, whether they lie at the border of the scan; None
+            where all faces of the arrays do.
 
     Returns:
         How many pieces of the binary spine were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    components, column = _column_among(spine >= HALF, spacing_mm, ends)
+    components, column = _column_among(spine >= HALF, spacing_mm, at_border)
     kept = np.isin(components, column)
     _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
     around = dilated(kept, TOUCH_VOXELS)
@@ -80,17 +83,17 @@ def keep_column(
 
 def column_of(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """The part of `bone`, bool (k, j, i), that `keep_column` would keep if all faces were at the border of the scan."""
-    return np.isin(*_column_among(bone, spacing_mm, ((True, True),) * 3))
+    return np.isin(*_column_among(bone, spacing_mm, None))
 
 
 def _column_among(
-    bone: np.ndarray, spacing_mm: tuple[float, float, float], ends: tuple[tuple[bool, bool], ...]
+    bone: np.ndarray, spacing_mm: tuple[float, float, float], at_border: AtBorder | None
 ) -> tuple[np.ndarray, list[int]]:
     """The pieces of bone, see `components_of`, and the numbers of those that make up the column."""
     components = components_of(bone)
-    pieces = _largest_pieces(components, spacing_mm, np.array(ends))
     voxel_ml = float(np.prod(spacing_mm)) / 1000
-    candidates = [piece for piece in pieces if piece.at_border or piece.voxels * voxel_ml >= LEAST_PIECE_ML]
+    small = LEAST_PIECE_ML / voxel_ml
+    candidates = _largest_pieces(components, spacing_mm, small, at_border or partial(_at_faces, bone.shape))
     column, rest = candidates[:1], candidates[1:]
     while rest:
         # The nearest in height comes first: the pieces between two that lie far apart say where the column leads.
@@ -99,6 +102,11 @@ def _column_among(
         if aside <= REACH_MM + LEAN * gap and (gap <= FAR_MM or piece.voxels * voxel_ml >= LEAST_FAR_ML):
             column.append(piece)
     return components, [piece.label for piece in column]
+
+
+def _at_faces(shape: tuple[int, int, int], indices: np.ndarray) -> np.ndarray:
+    """(n,) bool: voxels (n, 3) in the first or last plane of an array along any axis."""
+    return ((indices == 0) | (indices == np.array(shape) - 1)).any(1)
 
 
 def components_of(mask: np.ndarray) -> np.ndarray:
@@ -128,18 +136,21 @@ def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
 
 
 def _largest_pieces(
-    components: np.ndarray, spacing_mm: tuple[float, float, float], ends: np.ndarray
+    components: np.ndarray, spacing_mm: tuple[float, float, float], small: float, at_border: AtBorder
 ) -> list[Piece]:
-    """The pieces, at most MOST_PIECES, in an array (k, j, i) of `components_of`, the largest first."""
+    """The pieces, at most MOST_PIECES, in an array (k, j, i) of `components_of`, the largest first, without those of
+    less than `small` voxels that don't reach the border."""
     statistics = sitk.LabelShapeStatisticsImageFilter()
     statistics.Execute(sitk.GetImageFromArray(np.where(components <= MOST_PIECES, components, 0)))
-    size = np.array(components.shape[::-1])
     pieces = []
     for label in statistics.GetLabels():
         box = np.array(statistics.GetBoundingBox(label))
         low, high = box[:3], box[:3] + box[3:]
-        cut = np.stack([low == 0, high == size], 1)
         part = components[tuple(slice(a, b) for a, b in zip(low[::-1], high[::-1], strict=True))] == label
+        voxels = statistics.GetNumberOfPixels(label)
+        # Seldom asked, as it would take long for large ones.
+        if voxels < small and not at_border(np.argwhere(part) + low[::-1]).any():
+            continue
         counts = part.sum((1, 2))
         planes = np.flatnonzero(counts)
         rows, columns = (np.arange(n) for n in part.shape[1:])
@@ -147,8 +158,7 @@ def _largest_pieces(
         pieces.append(
             Piece(
                 label,
-                statistics.GetNumberOfPixels(label),
-                bool((cut & ends[::-1]).any()),
+                voxels,
                 (low[2] + planes) * spacing_mm[2],
                 (middles + low[[1, 0]]) * np.array(spacing_mm)[[1, 0]],
             )

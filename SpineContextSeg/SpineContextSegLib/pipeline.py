@@ -117,7 +117,7 @@ def segment(
     if seen is None or seen.volume_ml < LEAST_PIECE_ML:
         seen = look.everywhere(body.grid)
     with clock.stage("pieces"):
-        keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.ends)
+        keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.at_border)
     with clock.stage("map back"):
         written = BINARY_SPINE if structures == "spine" else None
         labels = Volume(labels_on_grid(seen.probabilities, seen.grid, volume.grid, written), volume.affine)
