@@ -43,6 +43,14 @@ def test_help_needs_nothing_heavy():
     assert shown.strip() == "[]"
 
 
+def test_help_tells_the_label_values(capsys):
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "1 to 25 and 28 vertebrae, 26 sacrum" in shown and "100 more than the vertebra above for discs" in shown
+    assert "1 stands for every vertebra and 200 for every disc" in shown
+
+
 @pytest.mark.parametrize(
     "command",
     [[], ["segment"], ["batch"], ["levels"], ["measure"], ["evaluate"], ["models"], ["models", "register"],

@@ -173,6 +173,16 @@ def test_a_scan_that_is_no_scan_does_not_matter(lumbar):
     assert all(np.isnan(row.body_hu) for row in vertebra_rows(nothing, labels))
 
 
+def test_who_knows_what_the_values_are_is_believed(lumbar):
+    """A crop without air and fat is a CT all the same, and a signal that looks like one is none."""
+    _, labels = lumbar
+    without_fat = Volume(np.maximum(painted_ct(labels).array, 0), labels.affine)
+    assert all(np.isnan(row.body_hu) for row in vertebra_rows(without_fat, labels))
+    known = vertebra_rows(without_fat, labels, hounsfield=True)
+    assert any(row.body_hu > 0 for row in known)
+    assert all(np.isnan(row.body_hu) for row in vertebra_rows(painted_ct(labels), labels, hounsfield=False))
+
+
 @pytest.mark.parametrize(("radius_mm", "hu", "found"), [(2.5, 2500, True), (2.5, 1200, False), (0.8, 2500, False)])
 def test_a_body_with_metal_has_no_density(radius_mm, hu, found, lumbar):
     """A screw from front to back; neither dense bone nor a speck is one."""

@@ -6,7 +6,7 @@ import pytest
 from SpineContextSegLib.checks import check_input
 from SpineContextSegLib.errors import UnlikelyValues
 from SpineContextSegLib.levels import A_GUESS, read_levels
-from SpineContextSegLib.mr import BRIGHT, has_hounsfield_units, standardized
+from SpineContextSegLib.mr import BRIGHT, has_hounsfield_units, segmented_in_hounsfield_units, standardized
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.spacing import looks_by_spacing
 from SpineContextSegLib.views import WINDOW_HU, display_range
@@ -74,6 +74,25 @@ def test_a_ct_stays_a_ct_with_voxels_that_hold_no_number():
     array = signal(np.float32) - 500
     array[0] = np.nan
     assert has_hounsfield_units(array) and not has_hounsfield_units(np.abs(array))
+
+
+def test_values_about_zero_are_no_ct():
+    """An MR standardized by someone else, and one with what interpolation leaves beside an edge."""
+    array = signal(np.float32)
+    assert not has_hounsfield_units((array - array.mean()) / array.std())
+    array.flat[:15] = -80
+    assert not has_hounsfield_units(array)
+
+
+def test_a_ct_of_little_but_bone_is_a_ct():
+    array = np.random.default_rng(5).normal(250, 120, (20, 40, 40))
+    assert np.mean(array < -50) < 0.01 and has_hounsfield_units(array)
+
+
+def test_whoever_ran_a_model_knows_what_the_values_are():
+    assert segmented_in_hounsfield_units("CT", forced=False) is True
+    assert segmented_in_hounsfield_units("CT", forced=True) is None
+    assert [segmented_in_hounsfield_units("MR", forced=forced) for forced in (False, True)] == [False, False]
 
 
 def test_odd_distances_leave_some_level():

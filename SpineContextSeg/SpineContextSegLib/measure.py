@@ -68,19 +68,20 @@ class VertebraRow:
         return self.height_middle_mm / self.height_back_mm
 
 
-def vertebra_rows(ct: Volume | None, labels: Volume) -> list[VertebraRow]:
+def vertebra_rows(ct: Volume | None, labels: Volume, *, hounsfield: bool | None = None) -> list[VertebraRow]:
     """All vertebrae C1 to L6 of a segmentation, from top to bottom by their place; without the sacrum.
 
     Args:
         ct: HU on the same grid; None, or the signal of an MR, leaves the density out.
         labels: VerSe values (k, j, i) on the grid of the whole scan (its border says what is partial).
+        hounsfield: whether `ct` holds HU, where that is known; None lets its values tell.
 
     Raises:
         InputRefused: single vertebrae aren't told apart in the labels, or CT and labels don't lie on one grid.
     """
     if ct is not None and not ct.grid.same_as(labels.grid):
         raise InputRefused("CT and labels don't lie on the same grid: save both on the scan's own grid.")
-    if ct is not None and not has_hounsfield_units(ct.array):
+    if ct is not None and not (has_hounsfield_units(ct.array) if hounsfield is None else hounsfield):
         ct = None
     seen, canal = seen_vertebrae(labels)
     if [one.value for one in seen] == [VERTEBRA_LEVEL_UNKNOWN] and not levels_known(count_labels(labels.array)):

@@ -13,6 +13,9 @@ BRIGHT = 1000.0
 _BRIGHT_PERCENTILE = 99.0
 # Fat under a surface coil is far brighter than the spine: a percentile of some hundred thousand voxels is enough.
 _SAMPLE_VOXELS = 500_000
+# Of nine hundred crops of 20 to 60 mm about the spine in six CTs, six had a smaller share than this below that, of air
+# and fat. A standardized MR varies by some units about zero, and interpolation overshoots by a few.
+_AIR_OR_FAT_HU, _LEAST_AIR_OR_FAT = -50.0, 0.001
 
 
 def standardized(volume: Volume) -> Volume:
@@ -45,6 +48,15 @@ def in_units_of(modality: str, volume: Volume) -> Volume:
 
 
 def has_hounsfield_units(array: np.ndarray) -> bool:
-    """Whether values can be those of a CT: air and fat lie below zero, and no signal of an MR does. Voxels without a
-    number don't count."""
-    return bool(np.fmin.reduce(array, axis=None) < 0)
+    """Whether values can be those of a CT: some are as low as those of air or fat, and hardly a signal of an MR is.
+    Voxels without a number don't count."""
+    low = np.count_nonzero(array < _AIR_OR_FAT_HU)
+    return low > 0 and low >= _LEAST_AIR_OR_FAT * np.count_nonzero(np.isfinite(array))
+
+
+def segmented_in_hounsfield_units(modality: str, *, forced: bool) -> bool | None:
+    """Whether a scan that a model for a modality has segmented holds HU: None, so that its values must tell, where a
+    person has overruled the check of that."""
+    if modality != "CT":
+        return False
+    return None if forced else True

@@ -35,7 +35,9 @@ INPUT is NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a
 series in a folder is taken.
 OUTPUT is, by its ending, .seg.nrrd (a segmentation with names and colors, for 3D Slicer), .nii.gz, .nii, .nrrd or .mha;
 of a DICOM series also .dcm (DICOM SEG).
-Label values: 1 vertebrae, 26 sacrum; with --structures all also 61 spinal canal and 200 discs.
+Label values are VerSe's: 1 to 25 and 28 vertebrae, 26 sacrum; with --structures all also 61 spinal canal, and 100 more
+than the vertebra above for discs. Where no vertebra could be named, 1 stands for every vertebra and 200 for every disc,
+and the report says so.
 
 examples:
   spinecontextseg segment chest.nii.gz -o chest.seg.nrrd
@@ -111,11 +113,13 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
                 write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
         if arguments.table or arguments.centroids:
             from ..measure import vertebra_rows
+            from ..mr import segmented_in_hounsfield_units
 
             with after.stage("measure"):
                 why = "No vertebra was found."
                 try:
-                    rows = vertebra_rows(volume, result.labels)
+                    in_hu = segmented_in_hounsfield_units(model.card.modality[0], forced=arguments.force)
+                    rows = vertebra_rows(volume, result.labels, hounsfield=in_hu)
                 except InputRefused as refusal:  # what was segmented isn't lost for that
                     why = str(refusal)
                 if rows:
