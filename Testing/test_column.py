@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from columns import spine_of, true_levels
+from columns import block_spine, spine_of, true_levels
 from geometry import LPS, OBLIQUE, SAGITTAL, centered_grid
 
-from SpineContextSegLib.column import centers_above, level_above, name_vertebrae
+from SpineContextSegLib.column import Column, centers_above, level_above, name_vertebrae
 from SpineContextSegLib.labels import (
     CANAL,
     DISC_LEVEL_UNKNOWN,
@@ -16,7 +16,7 @@ from SpineContextSegLib.labels import (
     SACRUM,
     VERTEBRA_LEVEL_UNKNOWN,
 )
-from SpineContextSegLib.levels import LOOKS_LIKE, ORDER
+from SpineContextSegLib.levels import LOOKS_LIKE, ORDER, Levels
 from SpineContextSegLib.refine import OFFSET_STEP_MM
 from SpineContextSegLib.resampling import labels_on_grid
 from SpineContextSegLib.volume import Grid, Volume
@@ -160,6 +160,81 @@ def test_what_looks_like_no_vertebra_is_dropped_at_the_ends_alone(trunk):
     assert not np.isin(array, column.levels.values[-2:]).any()
     nothing, none = named(spine, lambda centers: {value: share * 0.1 for value, share in look(centers).items()})
     assert none is None and (nothing == VERTEBRA_LEVEL_UNKNOWN).any()
+
+
+def blocks(*heights, gap=2):
+    """Blocks of 20 x 20 mm and these heights, from top to bottom, as vertebrae with a gap between them."""
+    tops = np.cumsum([0, *(height + gap for height in heights)])
+    size = int(tops[-1]) + 10
+    boxes = [(slice(size - 5 - top - height, size - 5 - top), slice(5, 25), slice(5, 25))
+             for top, height in zip(tops.tolist(), heights)]  # fmt: skip
+    return block_spine(*boxes, shape=(size, 30, 30))
+
+
+def looking_like(values, none):
+    """What is sure of the levels but for how much each vertebra looks like none."""
+    return lambda centers: {
+        value: np.where(np.array(values) == value, 1 - np.array(none), 0.0) for value in sorted(set(values))
+    }
+
+
+def test_metal_in_most_of_a_short_crop_leaves_its_vertebrae_apart():
+    """They can be put right by hand then; how sure they look doesn't count."""
+    array, column = named(blocks(25, 25, 25), looking_like([20, 21, 22], [0.1, 0.6, 0.6]))
+    assert column.levels.values == (20, 21, 22) and set(np.unique(array)) == {0, 20, 21, 22}
+    assert not column.levels.certain
+    (remark,) = column.remarks
+    assert remark.startswith("Levels are uncertain") and "metal" in remark and "head and feet" in remark
+    _, usual = named(blocks(25, 25, 25), looking_like([20, 21, 22], [0.1, 0.1, 0.6]))
+    assert not usual.levels.odd_looks
+
+
+def test_what_mostly_looks_like_no_vertebra_stays_unnamed():
+    """As the lower half of the sample looks with head and feet exchanged."""
+    none = [0.26, 0.68, 0.78, 0.85, 0.77, 0.98, 0.99, 0.98, 0.98]
+    array, column = named(blocks(*[25] * 9), looking_like(range(10, 19), none))
+    assert column is None and set(np.unique(array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
+
+
+@pytest.mark.parametrize("none", [0.55, 0.65])
+def test_a_hip_alone_is_never_certain(none):
+    _, column = named(blocks(25), looking_like([2], [none]))
+    assert not column.levels.certain and column.levels.odd_looks
+
+
+def test_a_piece_of_sacrum_alone_is_named_as_that_and_no_disc_by_it():
+    spine = blocks(25)
+    disc = np.zeros_like(spine.probabilities[VERTEBRA_LEVEL_UNKNOWN])
+    disc[-4:, 5:25, 5:25] = 255
+    spine = replace(spine, probabilities=spine.probabilities | {DISC_LEVEL_UNKNOWN: disc})
+    array, column = named(spine, looking_like([SACRUM], [0.0]))
+    assert column is None and set(np.unique(array)) == {0, SACRUM, DISC_LEVEL_UNKNOWN}
+
+
+def test_what_was_found_twice_is_one_vertebra():
+    spine = blocks(28, 28, 28, 13, 13, 28, 28, 28)
+    array, column = named(spine, looking_like([17, 18, 19, 20, 20, 21, 22, 23], [0.0] * 8))
+    assert column.levels.values == (17, 18, 19, 20, 21, 22, 23)
+    assert len(column.levels.probabilities) == len(column.centers) == len(column.at_border) == 7
+    own = np.argwhere(array == 20)[:, ::-1].mean(0)
+    assert np.allclose(column.centers[3], own, atol=1.0)
+    assert [entry["value"] for entry in column.report()["vertebrae"]] == list(column.levels.values)
+
+
+@pytest.mark.parametrize(
+    ("at_border", "said"),
+    [
+        ((False, False, False), []),
+        ((True, False, False), ["T11 is cut by the border of the scan."]),
+        ((True, False, True), ["T11 and L4 are cut by the border of the scan."]),
+        ((True, True, True), ["T11, T12 and L4 are cut by the border of the scan."]),
+    ],
+)
+def test_what_the_border_cuts_is_said(at_border, said):
+    levels = Levels((18, 19, 23), (0.95,) * 3, ("last ribs",))
+    assert Column(np.zeros((3, 3)), np.array(at_border), levels).remarks == said
+    unsure = Column(np.zeros((3, 3)), np.array(at_border), levels.at_most(0.5)).remarks
+    assert unsure[1:] == said and "uncertain" in unsure[0]
 
 
 def test_segments_of_the_sacrum_become_sacrum(trunk):

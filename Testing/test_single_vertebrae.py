@@ -9,9 +9,10 @@ from scipy.ndimage import distance_transform_edt
 
 import SpineContextSegLib
 from SpineContextSegLib.cli import main
+from SpineContextSegLib.column import UNNAMED
 from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import cut_vertebrae
-from SpineContextSegLib.labels import BINARY_SPINE, VERTEBRAE
+from SpineContextSegLib.labels import BINARY_SPINE, SACRUM, VERTEBRAE
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
@@ -75,6 +76,7 @@ def test_column_that_is_cut_at_both_ends(segmented, sample):
     result = segmented(piece)
     assert right_or_unsure(result, expected)
     assert result.column.at_border[[0, -1]].all() and not result.column.at_border.all()
+    assert sum(sentence.endswith("cut by the border of the scan.") for sentence in result.warnings) == 1
 
 
 def test_who_is_told_that_levels_are_a_guess_is_told_what_puts_them_right(sample, tmp_path, capsys):
@@ -102,6 +104,15 @@ def test_scan_whose_head_and_feet_are_exchanged_is_not_named_for_certain(segment
     said = " ".join(upside_down.warnings)
     assert "head and feet are exchanged" in said or "Levels are uncertain" in said
     assert upside_down.labels.array.any()
+
+
+def test_a_sacrum_alone_is_no_named_column_and_that_is_said(segmented, sample):
+    """Its lower half: whatever is found of vertebrae there isn't named."""
+    ct, truth = sample
+    first, last = planes_of(truth, SACRUM)
+    result = segmented(planes(ct, first, (first + last) // 2))
+    assert result.column is None and not result.levels_known and result.volumes_ml
+    assert UNNAMED in result.warnings
 
 
 def test_screws_and_rods_in_three_vertebrae(segmented):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .instances import Vertebrae, numbers_at, single_vertebrae
 from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
-from .levels import LOOKS_LIKE, ORDER, Levels, read_levels
+from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
 from .pieces import HALF
 from .refine import Spine
 from .sacral_pieces import give_to_sacrum
@@ -24,20 +24,31 @@ _LEAST_SACRUM_ML = 2.0
 _SACRUM_WITHIN = 0.95
 _ALONE_WITHIN_MM = 32.0
 _CERTAINLY_NONE = 0.7
-# Metal or a tumor change one or two; where it is this share of them, the column lies upside down.
-_MOST_OF_NONE = 1 / 3
+# Metal or a tumor change one or two. Where more than this share of them look like none, the column may lie upside down,
+# and where all that was found does so on average, it is no column that could be named.
+_MANY_OF_NONE, _MOSTLY_NONE = 1 / 3, 0.65
 # Of a volume at a time, so that the positions of the labelled ones fit into memory.
 _VOXELS_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
 class Column:
-    """Vertebrae from top to bottom: their middles (n, 3) in mm along R, A, S, whether the border of the scan cuts them
-    (n,), and their levels."""
+    """Vertebrae from top to bottom, each level once: their middles (n, 3) in mm along R, A, S, whether the border of
+    the scan cuts them (n,), and their levels."""
 
     centers: np.ndarray
     at_border: np.ndarray
     levels: Levels
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for the user: whether the levels are sure, and which vertebrae aren't wholly in view."""
+        cut = [structure(value).abbreviation for value, is_cut in zip(self.levels.values, self.at_border) if is_cut]
+        remarks = [] if self.levels.certain else [self.levels.reason]
+        if cut:
+            listed = " and ".join(filter(None, (", ".join(cut[:-1]), cut[-1])))
+            remarks.append(f"{listed} {'is' if len(cut) == 1 else 'are'} cut by the border of the scan.")
+        return remarks
 
     def report(self) -> dict:
         """For a JSON file."""
@@ -63,8 +74,12 @@ def name_vertebrae(
     """Tell vertebrae and discs apart in labels (k, j, i) of a scan, in place: 1 and 200 become their levels' values.
 
     Pieces of the sacrum that were taken for vertebrae become sacrum, sacrum far above it vertebra, and skull, hips or
-    what else lies beside the sacrum background. None where no single vertebra is among what was found; where a third
-    of it looks like none, it stays as it is.
+    what else lies beside the sacrum background. Levels are a guess where more than a third of the vertebrae look like
+    none.
+
+    Returns:
+        None where no single vertebra is among what was found: then 1 stays 1, or becomes sacrum where it is part of
+        that, and 200 stays 200.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
@@ -77,27 +92,46 @@ def name_vertebrae(
     none = 1 - np.sum(list(looks.values()), axis=0) if looks else np.ones(0)
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
     kept = _from_first_to_last((none < _CERTAINLY_NONE) & (of_sacrum | ~_below_sacrum(vertebrae, spine)))
-    if not kept.any() or np.mean(none[kept] > 0.5) > _MOST_OF_NONE:
+    doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
+    if not kept.any() or (doubtful and none.mean() > _MOSTLY_NONE):
         return None
     centers = vertebrae.centers[kept]
     seen = {value: share[kept] for value, share in looks.items()}
     whole = ~vertebrae.at_border[kept]
     levels = read_levels(seen, centers, _sacrum_follows(centers, spine), whole).at_most(most_sure)
+    if doubtful:
+        levels = replace(levels.at_most(A_GUESS), odd_looks=True)
     of_number = np.zeros(len(kept) + 1, np.uint8)
     of_number[1:][kept] = levels.values
+    single = np.array(levels.values) != SACRUM
     of_gap = _levels_above_gaps(levels.values)
     for part, where, points in _labelled(labels):
         values = part[where]
         disc, sacrum, bone = (values == kind for kind in (DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN))
-        values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], centers)]
-        bone[sacrum] = centers_above(points[sacrum], centers) < len(centers) - 1
+        if single.any():
+            values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], centers)]
+            bone[sacrum] = centers_above(points[sacrum], centers) < len(centers) - 1
         values[bone] = of_number[numbers_at(vertebrae, points[bone])]
         part[where] = values
-    single = np.array(levels.values) != SACRUM
     if not single.any():
         return None
     give_to_sacrum(labels, int(np.array(levels.values)[single][-1]))
-    return Column(centers[single], vertebrae.at_border[kept][single], levels.only(single))
+    column = Column(centers[single], vertebrae.at_border[kept][single], levels.only(single))
+    return _each_level_once(column, _voxels_of(vertebrae, spine)[kept][single])
+
+
+def _each_level_once(column: Column, voxels: np.ndarray) -> Column:
+    """What was found twice is one vertebra in the labels; its parts, of so many `voxels` (n,), count by their size."""
+    values = np.array(column.levels.values)
+    first = np.append(True, values[1:] != values[:-1])
+    starts, weight = np.flatnonzero(first), np.maximum(voxels, 1)
+
+    def mean(of_parts: np.ndarray) -> np.ndarray:
+        return (np.add.reduceat(of_parts.T * weight, starts, -1) / np.add.reduceat(weight, starts)).T
+
+    probabilities = mean(np.array(column.levels.probabilities))
+    levels = replace(column.levels.only(first), probabilities=tuple(probabilities.tolist()))
+    return Column(mean(column.centers), np.logical_or.reduceat(column.at_border, starts), levels)
 
 
 def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
@@ -113,9 +147,13 @@ def _below_sacrum(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:
     sacrum = _sacrum_voxels(spine)
     middle = np.median(spine.grid.world(sacrum[:, ::-1])[:, 2]) if len(sacrum) else -np.inf
     below = vertebrae.centers[:, 2] < middle
+    return below & (_voxels_of(vertebrae, spine)[below].sum() < len(sacrum))
+
+
+def _voxels_of(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:
+    """(n,) how many voxels of the close look each vertebra has."""
     bone = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
-    voxels = np.bincount(vertebrae.numbers[bone], minlength=len(below) + 1)[1:]
-    return below & (voxels[below].sum() < len(sacrum))
+    return np.bincount(vertebrae.numbers[bone], minlength=len(vertebrae.centers) + 1)[1:]
 
 
 def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:

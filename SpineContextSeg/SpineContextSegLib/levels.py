@@ -49,12 +49,14 @@ class Levels:
     probabilities: (n,) of each to be at its level.
     anchors: names of what is in view that levels can be counted from.
     upside_down: the vertebrae get smaller downward.
+    odd_looks: many of them look like no vertebra.
     """
 
     values: tuple[int, ...]
     probabilities: tuple[float, ...]
     anchors: tuple[str, ...] = ()
     upside_down: bool = False
+    odd_looks: bool = False
 
     def only(self, kept: np.ndarray) -> Levels:
         """Those of some of the vertebrae, bool (n,)."""
@@ -85,6 +87,11 @@ class Levels:
         others = "the top of the neck, the first or last rib, or the sacrum"
         if self.upside_down:
             return f"{unsure}, as the vertebrae get smaller downward: head and feet may be exchanged in the file."
+        if self.odd_looks:
+            return (
+                f"{unsure}, as many vertebrae look unusual, by metal, by lesions or because head and feet are exchanged"
+                f" in the file: compare with {others}, then correct them."
+            )
         if not self.anchors:
             return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan."
         return f"{unsure}, all may be shifted by one or more: compare with {others}, then correct them."

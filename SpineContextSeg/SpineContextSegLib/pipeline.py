@@ -9,7 +9,7 @@ from typing import Literal
 
 from .checks import check_input, check_result
 from .column import UNNAMED, Column, name_vertebrae
-from .labels import BINARY_SPINE, VERTEBRA_LEVEL_UNKNOWN, structure
+from .labels import BINARY_SPINE, structure
 from .levels import A_GUESS
 from .locate import OVERVIEW_MM, overview, spine_points
 from .model import Model
@@ -128,14 +128,14 @@ def segment(
                 column = name_vertebrae(labels, seen, partial(looks_of, seen=body, card=naming.card, runtime=namer))
             else:
                 column = name_vertebrae(labels, seen, looks_by_spacing, A_GUESS)
-        if column and not column.levels.certain:
-            warnings.append(column.levels.reason)
+        if column:
+            warnings += column.remarks
     with clock.stage("check result"):
         for helper in filter(None, (locator, namer)):
             warnings += helper.warnings
         warnings += runtime.warnings + check_result(labels)
         volumes = _volumes_ml(labels)
-        if single and not column and VERTEBRA_LEVEL_UNKNOWN in volumes:
+        if single and not column and volumes:
             warnings.append(UNNAMED)
     who = f"{card.name} {card.version}", runtime.name, runtime.device, runtime.precision
     return Result(labels, column, volumes, warnings, clock.seconds, *who, look.windows)
