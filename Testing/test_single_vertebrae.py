@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 import SpineContextSegLib
+from SpineContextSegLib import pipeline
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.column import UNNAMED
 from SpineContextSegLib.evaluate import identify_levels
@@ -106,12 +107,14 @@ def test_scan_whose_head_and_feet_are_exchanged_is_not_named_for_certain(segment
     assert upside_down.labels.array.any()
 
 
-def test_a_sacrum_alone_is_no_named_column_and_that_is_said(segmented, sample):
-    """Its lower half: whatever is found of vertebrae there isn't named."""
+def test_a_sacrum_alone_is_no_named_column_and_that_is_said(segmented, sample, monkeypatch):
+    """All that was taken for a vertebra looks like sacrum."""
+    monkeypatch.setattr(pipeline, "looks_of", lambda centers, **_: {SACRUM: np.ones(len(centers))})
     ct, truth = sample
     first, last = planes_of(truth, SACRUM)
     result = segmented(planes(ct, first, (first + last) // 2))
-    assert result.column is None and not result.levels_known and result.volumes_ml
+    assert result.column is None and not result.levels_known
+    assert SACRUM in result.volumes_ml and VERTEBRAE.isdisjoint(result.volumes_ml)
     assert UNNAMED in result.warnings
 
 
