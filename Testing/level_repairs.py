@@ -72,7 +72,6 @@ REPAIRS = {
     "rename": lambda levels, middle: levels.rename(22, 19, USUAL),
     "shift": lambda levels, middle: levels.shift(-2, USUAL),
     "swap": lambda levels, middle: levels.swap(22, 24),
-    "swap with none": lambda levels, middle: levels.swap(22, 19),
     "merge": lambda levels, middle: levels.merge(22),
     "merge with the sacrum": lambda levels, middle: levels.merge(24),
     "split": lambda levels, middle: levels.split(23, middle, None, level_sequence(lumbar=6)),

@@ -84,11 +84,6 @@ class TestRenaming:
             np.testing.assert_array_equal(after == new, before == old)
         assert_consistent(node)
 
-    def test_only_one(self, volume):
-        node = add_result(volume, column(20, 23))
-        Levels(node).swap(23, 21)
-        np.testing.assert_array_equal(labels_in(node, volume), column(20, 21))
-
     def test_whoever_watches_hears_of_it_once(self, node, levels):
         heard = []
         for event in (slicer.vtkSegmentation.SegmentModified, slicer.vtkSegmentation.RepresentationModified):
@@ -272,6 +267,34 @@ def test_what_the_command_line_repaired_is_shown_as_it_says(scene, node, volume,
         np.testing.assert_array_equal(*masks)
 
 
+class TestRemarks:
+    @pytest.mark.parametrize(
+        ("act", "sentences"),
+        [
+            (lambda levels: levels.shift(-1, USUAL), ["L5 is missing between L4 and Sacrum."]),
+            (lambda levels: levels.rename(24, 23, level_sequence(lumbar=4)), []),
+            (lambda levels: levels.rename(24, 23, USUAL), ["L5 is missing between L4 and Sacrum."]),
+            (lambda levels: levels.rename(24, 25, level_sequence(lumbar=6)), []),
+            (lambda levels: levels.merge(22), ["L4 is missing between L3 and L5."]),
+            (lambda levels: levels.merge(24), ["L5 is missing between L4 and Sacrum."]),
+            (lambda levels: levels.swap(22, 23), ["L4 lies above L3: the levels are out of order."]),
+        ],
+    )
+    def test_gaps_and_disorder_are_told(self, levels, act, sentences):
+        assert act(levels) == sentences
+
+    def test_of_what_is_split(self, volume):
+        node = add_result(volume, column(19, 20, 23))
+        sentences = Levels(node).split(20, middle_of(node, "SpineContextSeg_20", volume), None, USUAL)
+        assert sentences == ["L3 is missing between L2 and L4."]
+
+    def test_a_column_without_t12_stays_one(self, volume):
+        node = add_result(volume, column(18, 20, 21))
+        assert Levels(node).swap(20, 21, level_sequence(thoracic=11)) == [
+            "L2 lies above L1: the levels are out of order."
+        ]
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("act", "message"),
@@ -283,6 +306,7 @@ class TestRefusals:
             (lambda levels: levels.rename(22, 22, USUAL), "like that already"),
             (lambda levels: levels.swap(22, 22), "can't be swapped"),
             (lambda levels: levels.swap(21, 22), "L2 is not there"),
+            (lambda levels: levels.swap(22, 12), "T5 is not there"),
             (lambda levels: levels.merge(21), "L2 is not there"),
             (lambda levels: levels.split(22, (0, 0, 0), None, USUAL), "L3"),
             (lambda levels: levels.undo(), "no repair"),

@@ -134,7 +134,7 @@ class TestWorkOfAPerson:
         segments(node)["SpineContextSeg_22"].SetName("Wirbel mit Fraktur")
         segments(node)["SpineContextSeg_23"].SetColor(0.0, 0.0, 1.0)
         segments(node)["SpineContextSeg_24"].SetTag("TerminologyEntry", "mine")
-        remarks = levels.shift(-1, USUAL)
+        remarks = levels.rename(24, 23, level_sequence(lumbar=4))
         assert remarks == ["Names that were given by hand stay: 'Wirbel mit Fraktur'."]
         assert segments(node)["SpineContextSeg_22"].GetName() == "Wirbel mit Fraktur"
         assert segments(node)["SpineContextSeg_23"].GetColor() == (0.0, 0.0, 1.0)
@@ -144,7 +144,7 @@ class TestWorkOfAPerson:
     def test_another_level_as_a_name_by_hand_follows(self, node, levels):
         """Somebody tried to put the levels right by typing."""
         segments(node)["SpineContextSeg_22"].SetName("L2 vertebra")
-        assert levels.rename(24, 23, USUAL) == []
+        assert levels.rename(24, 23, level_sequence(lumbar=4)) == []
         assert_consistent(node)
 
     def test_own_segments_beside_and_on_top(self, node, volume, levels):

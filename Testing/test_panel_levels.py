@@ -142,7 +142,7 @@ class TestClicks:
     def test_this_is_another_level(self, user, node, volume):
         choose(user, "L5 vertebra", "L4")
         user.ui.renameButton.click()
-        assert levels(node) == [21, 22, 23] and not user.notice()
+        assert levels(node) == [21, 22, 23] and "L5 is missing between L4 and Sacrum." in user.notice()
         assert user.ui.statusLabel.text == "Done: L5 is L4. The levels are L2 to L4 now."
         assert user.ui.vertebraComboBox.currentText == "L4 vertebra", "the same bone is still chosen"
         assert "L5 is L4" in user.ui.undoButton.toolTip and user.ui.undoButton.enabled
@@ -190,6 +190,13 @@ class TestClicks:
         user.ui.swapButton.click()
         assert our_values(node)[24] == "SpineContextSeg_22" and our_values(node)[22] == "SpineContextSeg_24"
         assert "L3 and L5 swapped" in user.ui.statusLabel.text
+        assert "L5 lies above L4: the levels are out of order." in user.notice()
+
+    def test_swap_with_one_that_is_not_there(self, user, node):
+        choose(user, "L3 vertebra", "T5")
+        user.ui.swapButton.click()
+        assert levels(node) == [22, 23, 24] and "T5 is not there" in user.notice()
+        assert user.ui.statusLabel.text == "Nothing was changed."
 
     def test_merge(self, user, node, volume):
         before = labels_in(node, volume)

@@ -109,6 +109,15 @@ def test_a_free_level_is_taken_and_the_rest_stays():
         np.testing.assert_array_equal(parts.array, truth.array)
 
 
+def test_a_gap_ends_what_moves():
+    column_with_gap = column(GRIDS["lps"], [T12, L1, L1, L2, L4, L5], discs=False)
+    parts = split(column_with_gap, L1, middle_mm(column_with_gap, L1), AXIS)
+    assert order_of(parts) == [T12, L1, L2, L3, L4, L5]
+    for value in (T12, L4, L5, CANAL):
+        np.testing.assert_array_equal(parts.array == value, column_with_gap.array == value)
+    np.testing.assert_array_equal(parts.array == L3, column_with_gap.array == L2)
+
+
 def test_a_disc_between_the_parts_stays_between_them():
     truth = column(GRIDS["upright"], [T12, L1, L2])
     one = Volume(merged(truth.array, [L1], T12), truth.affine)

@@ -66,8 +66,8 @@ class LevelRepair:
             "rename": lambda: levels.rename(which, level, sequence),
             "up": lambda: levels.shift(-1, sequence),
             "down": lambda: levels.shift(1, sequence),
-            "swap": lambda: levels.swap(which, level),
-            "merge": lambda: levels.merge(which),
+            "swap": lambda: levels.swap(which, level, sequence),
+            "merge": lambda: levels.merge(which, sequence),
             "split": lambda: levels.split(which, point, normal, sequence),
         }
         remarks = repairs[repair]()

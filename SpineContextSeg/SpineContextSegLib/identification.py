@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SpineContextSegLib.labels import LEVEL_ORDER, VERTEBRAE, structure
+from SpineContextSegLib.labels import LEVEL_ORDER, VERTEBRAE, level_name
 from SpineContextSegLib.measure import vertebra_rows
 from SpineContextSegLib.metrics import NAN, dice_table
 from SpineContextSegLib.volume import Volume
@@ -104,11 +104,6 @@ class Identification:
             for v in self.vertebrae
             if not v.identified
         )
-
-
-def level_name(value: int) -> str:
-    """Such as "T12"."""
-    return structure(value).abbreviation
 
 
 def identify(prediction: Volume, reference: Volume) -> Identification:

@@ -13,7 +13,7 @@ file, and `structure(1, levels_known=False)` names that segment "Vertebrae".
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -105,24 +105,25 @@ class Segment:
 
     def as_structure(self, item: Structure) -> Segment:
         """This segment once its level is put right: a name, color or code that isn't of the table is a person's."""
-        written = (structure(VERTEBRA_LEVEL_UNKNOWN, levels_known=False), *STRUCTURES.values())
         new, code = Segment.of(item), self.tags.get(TERMINOLOGY_TAG)
-        own_color = all(_distance(self.color, w.color) > _COLOR_TOLERANCE for w in written)
         # What the module remembers of a segment is of its old value and voxels.
         tags = {name: text for name, text in self.tags.items() if not name.startswith(_OUR_TAGS)}
-        if code in {None, *(w.terminology_entry for w in written)}:
+        if code in {None, *(w.terminology_entry for w in EVERY_STRUCTURE)}:
             tags |= new.tags
         return Segment(
             new.value,
             new.segment_id,
-            new.name if self.name in {"", *(w.name for w in written)} else self.name,
-            self.color if own_color else new.color,
+            new.name if self.name in {"", *(w.name for w in EVERY_STRUCTURE)} else self.name,
+            new.color if has_color_of(self.color, EVERY_STRUCTURE) else self.color,
             tags,
         )
 
 
-def _distance(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))
+def has_color_of(color: Sequence[float], items: Iterable[Structure]) -> bool:
+    """Whether a color (red, green, blue in 0..1) is that of one of `items`, but for the rounding of files."""
+    return any(
+        max(abs(a - b) for a, b in zip(color, item.color, strict=True)) <= _COLOR_TOLERANCE for item in items
+    )
 
 
 # DICOM PS3.16 CID 7603 "Vertebra", C1 to L5.
@@ -138,7 +139,7 @@ _DISC_CODE = ("360499006", "Intervertebral disc")
 _CANAL_CODE = ("61853006", "Vertebral canal")  # DICOM PS3.16 CID 6115
 
 
-def _level_name(value: int) -> str:
+def _vertebra_name(value: int) -> str:
     if value == 28:
         return "T13"
     for letter, above in (("L", 19), ("T", 7), ("C", 0)):
@@ -159,7 +160,7 @@ def _level_hue(value: int) -> float:
 
 
 def _vertebra(value: int) -> Structure:
-    level = _level_name(value)
+    level = _vertebra_name(value)
     # SNOMED CT has no code for the supernumerary levels: their type is any vertebra, the level stands in the name.
     code, meaning = _ANY_VERTEBRA if value in (25, 28) else (_VERTEBRA_CODES[value - 1], f"{level} vertebra")
     color = _color(_level_hue(value), 0.75, 0.95)
@@ -168,7 +169,7 @@ def _vertebra(value: int) -> Structure:
 
 def _disc(vertebra: int) -> Structure:
     # "Disc below L5" stays true with an L6, which "L5/S1" would not.
-    level = _level_name(vertebra)
+    level = _vertebra_name(vertebra)
     color = _color(_level_hue(vertebra), 0.80, 0.55)
     return Structure(DISC_OFFSET + vertebra, f"Disc below {level}", f"{level} disc", color, *_DISC_CODE, "disc")
 
@@ -193,6 +194,9 @@ STRUCTURES: Mapping[int, Structure] = MappingProxyType(
 )
 """Every value that a file of ours may hold, top to bottom: vertebrae, sacrum, discs, canal, disc of unknown level."""
 
+EVERY_STRUCTURE: tuple[Structure, ...] = (_VERTEBRAE_AS_ONE, *STRUCTURES.values())
+"""All that we write of segments: any other name, color or code is what a person has chosen."""
+
 
 def structure(value: int, *, levels_known: bool = True) -> Structure:
     """What `value` stands for; with `levels_known=False`, 1 is any vertebra and not C1.
@@ -203,6 +207,11 @@ def structure(value: int, *, levels_known: bool = True) -> Structure:
     if value == VERTEBRA_LEVEL_UNKNOWN and not levels_known:
         return _VERTEBRAE_AS_ONE
     return STRUCTURES[value]
+
+
+def level_name(value: int) -> str:
+    """In short, such as "T12"; the number itself where no structure has it."""
+    return STRUCTURES[value].abbreviation if value in STRUCTURES else str(value)
 
 
 def levels_known(values: Iterable[int]) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from .errors import InputRefused
-from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, LEVEL_ORDER, SACRUM, STRUCTURES, VERTEBRAE
+from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, LEVEL_ORDER, SACRUM, VERTEBRAE, level_name
 from .volume import Volume
 
 THORACIC_COUNTS = (11, 12, 13)
@@ -61,11 +61,11 @@ def require(order: Sequence[int], *chosen: int) -> None:
     """
     for value in order:
         if order.count(value) > 1:
-            raise InputRefused(f"{_name(value)} is there twice: give one of the two another level first.")
+            raise InputRefused(f"{level_name(value)} is there twice: give one of the two another level first.")
     for value in chosen:
         if value not in order:
-            there = ", ".join(map(_name, order)) or "no vertebra"
-            raise InputRefused(f"{_name(value)} is not there: choose one that is ({there}).")
+            there = ", ".join(map(level_name, order)) or "no vertebra"
+            raise InputRefused(f"{level_name(value)} is not there: choose one that is ({there}).")
 
 
 def require_neighbors(order: Sequence[int], one: int, other: int) -> None:
@@ -77,10 +77,11 @@ def require_neighbors(order: Sequence[int], one: int, other: int) -> None:
     first, last = sorted((order.index(one), order.index(other)))
     between = order[first + 1 : last]
     if between:
-        listed = _name(between[0]) if len(between) == 1 else f"{_name(between[0])} to {_name(between[-1])}"
+        listed = " to ".join(dict.fromkeys((level_name(between[0]), level_name(between[-1]))))
         verb = "lies" if len(between) == 1 else "lie"
         raise InputRefused(
-            f"{_name(one)} and {_name(other)} can't be merged, as {listed} {verb} between them: choose two neighbors."
+            f"{level_name(one)} and {level_name(other)} can't be merged, as {listed} {verb} between them: choose two "
+            "neighbors."
         )
 
 
@@ -104,10 +105,10 @@ def renamed(order: Sequence[int], which: int, level: int, sequence: Sequence[int
     for side, misfits in (("above", above > place), ("below", below > len(sequence) - 1 - place)):
         if misfits:
             raise InputRefused(
-                f"{_name(which)} can't be {_name(level)}, as no level would be left for some vertebrae {side} it in a "
-                f"column of {_described(sequence)}: choose another level or change these numbers."
+                f"{level_name(which)} can't be {level_name(level)}, as no level would be left for some vertebrae "
+                f"{side} it in a column of {_described(sequence)}: choose another level or change these numbers."
             )
-    return _with_discs({value: sequence[place - above + n] for n, value in enumerate(order)}, sequence)
+    return with_discs({value: sequence[place - above + n] for n, value in enumerate(order)}, sequence)
 
 
 def shifted(order: Sequence[int], steps: int, sequence: Sequence[int]) -> dict[int, int]:
@@ -120,7 +121,7 @@ def shifted(order: Sequence[int], steps: int, sequence: Sequence[int]) -> dict[i
     """
     require(order)
     refused = f"The levels can't move {abs(steps)} {'up' if steps < 0 else 'down'}"
-    return _with_discs(_moved(order, steps, sequence, refused), sequence)
+    return with_discs(_moved(order, steps, sequence, refused), sequence)
 
 
 def swapped(one: int, other: int) -> dict[int, int]:
@@ -130,7 +131,9 @@ def swapped(one: int, other: int) -> dict[int, int]:
         InputRefused: they are the same, or one is no vertebra.
     """
     if one == other or not {one, other} <= VERTEBRAE:
-        raise InputRefused(f"{_name(one)} and {_name(other)} can't be swapped: choose two different vertebrae.")
+        raise InputRefused(
+            f"{level_name(one)} and {level_name(other)} can't be swapped: choose two different vertebrae."
+        )
     return {one: other, other: one, DISC_OFFSET + one: DISC_OFFSET + other, DISC_OFFSET + other: DISC_OFFSET + one}
 
 
@@ -145,11 +148,11 @@ def merging(values: Iterable[int], into: int) -> dict[int, int]:
     """
     parts = set(values) - {into}
     if not parts:
-        raise InputRefused(f"{_name(into)} can't be merged with itself: choose two different vertebrae.")
+        raise InputRefused(f"{level_name(into)} can't be merged with itself: choose two different vertebrae.")
     if not parts <= VERTEBRAE or into not in VERTEBRAE | {SACRUM}:
-        names = " and ".join(map(_name, sorted(parts)))
+        names = " and ".join(map(level_name, sorted(parts)))
         raise InputRefused(
-            f"{names} can't become part of {_name(into)}: only a vertebra can, of another one or of the sacrum."
+            f"{names} can't become part of {level_name(into)}: only a vertebra can, of another one or of the sacrum."
         )
     disc = DISC_LEVEL_UNKNOWN if into == SACRUM else DISC_OFFSET + into
     return {value: into for value in parts} | {DISC_OFFSET + value: disc for value in parts}
@@ -196,8 +199,8 @@ def split(
 ) -> Volume:
     """Cuts the vertebra `which` in two at a plane.
 
-    The part above keeps its value, the part below takes the next level. If another vertebra has that one, it and all
-    below it move on by one; they stay where the next level is free. Where the column ends before that, as in a scan
+    The part above keeps its value, the part below takes the next level. If another vertebra has that one, it moves on
+    by one, and so do those below it up to the first level that is free. Where the column ends before that, as in a scan
     that was named from the sacrum, the part below keeps its value, the part above takes the level before it, and those
     above make room in the same way. The disc goes with the part above it.
 
@@ -230,7 +233,9 @@ def split(
     bone_height = height(bone)
     lower = bone_height < 0
     if lower.all() or not lower.any():
-        raise InputRefused(f"The plane doesn't cut {_name(which)}: put it through the middle of what is to be split.")
+        raise InputRefused(
+            f"The plane doesn't cut {level_name(which)}: put it through the middle of what is to be split."
+        )
     result[tuple(index[lower] for index in bone)] = lower_level
     # A disc of which a part lies between the two, as where it wasn't seen that they are two, is of both.
     disc = _voxels(labels.array == DISC_OFFSET + which)
@@ -249,17 +254,17 @@ def _room(order: list[int], which: int, sequence: Sequence[int]) -> tuple[dict[i
     below, above = order[order.index(which) + 1 :], order[: order.index(which)]
     try:
         renames, level = _made_free(order, which, 1, below, sequence)
-        return _with_discs(renames, sequence), level
+        return with_discs(renames, sequence), level
     except _NoLevelLeft:
         pass
     try:
         renames, level = _made_free(order, which, -1, above, sequence)
     except _NoLevelLeft as error:
         raise InputRefused(
-            f"{_name(which)} can't be split, as no level would be left for {_name(order[0])} above nor for "
-            f"{_name(order[-1])} below in a column of {_described(sequence)}: change these numbers first."
+            f"{level_name(which)} can't be split, as no level would be left for {level_name(order[0])} above nor for "
+            f"{level_name(order[-1])} below in a column of {_described(sequence)}: change these numbers first."
         ) from error
-    return _with_discs(renames | {which: level}, sequence), which
+    return with_discs(renames | {which: level}, sequence), which
 
 
 def _made_free(
@@ -267,17 +272,23 @@ def _made_free(
 ) -> tuple[dict[int, int], int]:
     """Old value -> new value of all in `order`, so that the level one `step` from `which` is free, and that level.
 
-    Where it isn't free yet, all that lie `beyond`, on that side of `which`, move by one `step`.
+    Where it isn't free yet, those that lie `beyond`, on that side of `which`, move by one `step`, up to a free level.
     """
-    refused = f"{_name(which)} can't be split"
+    refused = f"{level_name(which)} can't be split"
     level = _moved([which], step, sequence, refused)[which]
-    stay = {value: value for value in order}
-    if level not in order:
-        return stay, level
-    moved = _moved(beyond, step, sequence, refused)
-    if (set(order) - set(beyond)) & {level, *moved.values()}:
-        raise InputRefused(f"{refused}, as the levels are out of order from top to bottom: put them in order first.")
-    return stay | moved, level
+    renames = {value: value for value in order}
+    if level in order:
+        for value in beyond:
+            _place_of(value, sequence)
+    taken = level
+    while taken in order:
+        if taken not in beyond:
+            raise InputRefused(
+                f"{refused}, as the levels are out of order from top to bottom: put them in order first."
+            )
+        renames |= _moved([taken], step, sequence, refused)
+        taken = renames[taken]
+    return renames, level
 
 
 def _moved(order: Sequence[int], steps: int, sequence: Sequence[int], refused: str) -> dict[int, int]:
@@ -287,14 +298,14 @@ def _moved(order: Sequence[int], steps: int, sequence: Sequence[int], refused: s
         place = _place_of(value, sequence) + steps
         if not 0 <= place < len(sequence):
             raise _NoLevelLeft(
-                f"{refused}, as no level would be left for {_name(value)} in a column of {_described(sequence)}: "
+                f"{refused}, as no level would be left for {level_name(value)} in a column of {_described(sequence)}: "
                 "change these numbers first."
             )
         moved[value] = sequence[place]
     return moved
 
 
-def _with_discs(vertebrae: Mapping[int, int], sequence: Sequence[int]) -> dict[int, int]:
+def with_discs(vertebrae: Mapping[int, int], sequence: Sequence[int]) -> dict[int, int]:
     """What changes in `vertebrae` (old value -> new value of all that are there), and the discs that go with them.
 
     A disc whose vertebra is not there, as one at the upper border of a scan, moves with the vertebra below it, or else
@@ -309,15 +320,15 @@ def _with_discs(vertebrae: Mapping[int, int], sequence: Sequence[int]) -> dict[i
         neighbor = below[0] if below else there[-1]
         if vertebrae[neighbor] == neighbor:
             continue
-        steps = _levels_above(level, sequence) - _levels_above(neighbor, sequence)
+        steps = levels_above(level, sequence) - levels_above(neighbor, sequence)
         steps = min(steps, -1) if below else max(steps, 1)
-        place = _levels_above(vertebrae[neighbor], sequence) + steps
+        place = levels_above(vertebrae[neighbor], sequence) + steps
         known = 0 <= place < len(sequence)
         mapping[DISC_OFFSET + level] = DISC_OFFSET + sequence[place] if known else DISC_LEVEL_UNKNOWN
     return {old: new for old, new in mapping.items() if old != new}
 
 
-def _levels_above(level: int, sequence: Sequence[int]) -> int:
+def levels_above(level: int, sequence: Sequence[int]) -> int:
     """How many levels of `sequence` lie above `level`, which may be none of them."""
     return sum(LEVEL_ORDER.index(other) < LEVEL_ORDER.index(level) for other in sequence)
 
@@ -325,8 +336,8 @@ def _levels_above(level: int, sequence: Sequence[int]) -> int:
 def _place_of(level: int, sequence: Sequence[int]) -> int:
     if level not in sequence:
         raise InputRefused(
-            f"{_name(level)} is no level of a column of {_described(sequence)}: choose another level or change these "
-            "numbers."
+            f"{level_name(level)} is no level of a column of {_described(sequence)}: choose another level or change "
+            "these numbers."
         )
     return sequence.index(level)
 
@@ -364,7 +375,3 @@ def _upward(centers: Mapping[int, np.ndarray], which: int) -> np.ndarray:
 def _described(sequence: Sequence[int]) -> str:
     thoracic, lumbar = (len(set(sequence) & set(region)) for region in (_THORACIC, _LUMBAR))
     return f"{thoracic} thoracic and {lumbar} lumbar vertebrae"
-
-
-def _name(value: int) -> str:
-    return STRUCTURES[value].abbreviation if value in STRUCTURES else str(value)

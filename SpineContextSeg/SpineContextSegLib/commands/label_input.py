@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from ..labels import (
     BINARY_SPINE,
     FIRST_OWN_VALUE,
     IGNORED,
-    LEVEL_ORDER,
     STRUCTURES,
     VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
@@ -51,20 +49,6 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
     return labels, counts
 
 
-def remarks_on_levels(order: Sequence[int], sequence: Sequence[int]) -> list[str]:
-    """What is odd about the levels, given from top to bottom, in one sentence each."""
-    remarks = []
-    for upper, lower in zip(order, order[1:]):
-        place, next_place = LEVEL_ORDER.index(upper), LEVEL_ORDER.index(lower)
-        missing = [_short(v) for v in sequence if place < LEVEL_ORDER.index(v) < next_place and v not in order]
-        if next_place < place:
-            remarks.append(f"{_short(upper)} lies above {_short(lower)}: the levels are out of order.")
-        elif missing:
-            those = f"{missing[0]} is" if len(missing) == 1 else f"{missing[0]} to {missing[-1]} are"
-            remarks.append(f"{those} missing between {_short(upper)} and {_short(lower)}.")
-    return remarks
-
-
 def _check_values(path: Path, values: set[int]) -> None:
     foreign = sorted(v for v in values - set(STRUCTURES) - BINARY_SPINE - {IGNORED} if v < FIRST_OWN_VALUE)
     if foreign:
@@ -79,7 +63,3 @@ def _check_values(path: Path, values: set[int]) -> None:
             f"'{path.name}' doesn't tell its vertebrae apart (all of them are {VERTEBRA_LEVEL_UNKNOWN}): segment the "
             "scan again with a model that does."
         )
-
-
-def _short(value: int) -> str:
-    return STRUCTURES[value].abbreviation

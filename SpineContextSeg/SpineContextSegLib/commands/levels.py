@@ -19,6 +19,7 @@ from ..labels import (
     STRUCTURES,
     VERTEBRAE,
     Segment,
+    level_name,
 )
 from .interruption import Interruption
 from .outputs import Outputs, check_target, print_if_possible
@@ -70,10 +71,11 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
+    from ..level_remarks import remarks_on_levels
     from ..repair import order_of
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
-    from .label_input import read_vertebrae, remarks_on_levels
+    from .label_input import read_vertebrae
 
     _check_options(arguments)
     labels, counts = read_vertebrae(arguments.labels)
@@ -265,11 +267,7 @@ def _table(
     lines = [f"{'Level':<13} {'Value':>5} {'Volume ml':>9}"]
     for value in order:
         origins = {old for old, new in changes if new == value}
-        others = " and ".join(_short(old) for old in sorted(origins - {value}))
+        others = " and ".join(level_name(old) for old in sorted(origins - {value}))
         story = f"  {'now with' if value in origins else 'was'} {others}" if others else ""
         lines.append(f"{STRUCTURES[value].name:<13} {value:>5} {volumes_ml[value]:>9.1f}{story}")
     return lines
-
-
-def _short(value: int) -> str:
-    return STRUCTURES[value].abbreviation

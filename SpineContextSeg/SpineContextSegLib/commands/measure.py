@@ -76,12 +76,13 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
     from ..evaluate import on_grid_of
     from ..labels import SACRUM
+    from ..level_remarks import remarks_on_levels
     from ..measure import vertebra_rows
     from ..reading import read_volume
     from ..repair import sequence_of
     from ..volume import Volume
     from .account import RESEARCH_ONLY
-    from .label_input import read_vertebrae, remarks_on_levels
+    from .label_input import read_vertebrae
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
     labels, counts = read_vertebrae(arguments.labels)

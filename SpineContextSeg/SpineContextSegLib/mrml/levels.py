@@ -20,15 +20,18 @@ from .. import repair
 from ..errors import InputRefused
 from ..faults import describe
 from ..labels import (
+    EVERY_STRUCTURE,
     LEVEL_ORDER,
     SACRUM,
     STRUCTURES,
     VALUE_TAG,
     VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
+    level_name,
     levels_known,
     structure,
 )
+from ..level_remarks import remarks_on_levels
 from ..volume import Volume, count_labels
 from .edits import FINGERPRINT_TAG
 from .label_numbers import number_by_value
@@ -39,9 +42,6 @@ from .naming import description_of, give_back, is_coded_as, name_as, without_vox
 from .ours import our_segments, segment_id_of
 from .transfers import add_beside, give
 from .volumes import non_linear_parent
-
-# Any of these names, also on another segment than ours, is a level and no name that a person has found.
-_WRITTEN = (structure(VERTEBRA_LEVEL_UNKNOWN, levels_known=False), *STRUCTURES.values())
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class Levels:
     """The vertebrae of a vtkMRMLSegmentationNode and their levels. Remembers its repairs, so that they can be undone.
 
     What repairs happens at once or not at all: where it can't be done, InputRefused says why in one sentence. It
-    returns sentences for the user, most often none. Afterwards the renamed segments count as edited by a person
-    (`edits`), so that no run overwrites them without asking, and points and table, where there are any
-    (`measurements`), are those of the new levels.
+    returns sentences for the user, most often none, also on levels that are out of order or missing now. Afterwards
+    the renamed segments count as edited by a person (`edits`), so that no run overwrites them without asking, and
+    points and table, where there are any (`measurements`), are those of the new levels.
 
     Vertebrae are given by label value; above and below is where they lie in the world. `sequence` is that of a whole
-    column, see `repair.level_sequence`.
+    column, see `repair.level_sequence`; where it is None, that of the scan, see `repair.sequence_of`.
     """
 
     def __init__(self, segmentation_node) -> None:
@@ -126,31 +126,38 @@ class Levels:
     def rename(self, which: int, level: int, sequence: Sequence[int]) -> list[str]:
         """The vertebra `which` is `level`; all others follow, see `repair.renamed`."""
         labels = self._labels()
-        mapping = repair.renamed(repair.order_of(labels), which, level, sequence)
-        return self._relabel(f"{_short(which)} is {_short(level)}", mapping, labels)
+        order = repair.order_of(labels)
+        mapping = repair.renamed(order, which, level, sequence)
+        return self._relabel(f"{level_name(which)} is {level_name(level)}", mapping, labels, order, sequence)
 
     def shift(self, steps: int, sequence: Sequence[int]) -> list[str]:
         """All vertebrae move `steps` levels down (negative: up), see `repair.shifted`."""
         labels = self._labels()
-        mapping = repair.shifted(repair.order_of(labels), steps, sequence)
-        return self._relabel(f"all {abs(steps)} {'up' if steps < 0 else 'down'}", mapping, labels)
+        order = repair.order_of(labels)
+        mapping = repair.shifted(order, steps, sequence)
+        return self._relabel(f"all {abs(steps)} {'up' if steps < 0 else 'down'}", mapping, labels, order, sequence)
 
-    def swap(self, one: int, other: int) -> list[str]:
-        """Two vertebrae exchange their levels; where none is `other`, only `one` gets that level."""
+    def swap(self, one: int, other: int, sequence: Sequence[int] | None = None) -> list[str]:
+        """Two vertebrae exchange their levels."""
         labels = self._labels()
-        repair.require(repair.order_of(labels), one)
-        return self._relabel(f"{_short(one)} and {_short(other)} swapped", repair.swapped(one, other), labels)
+        order = repair.order_of(labels)
+        repair.require(order, one, other)
+        title = f"{level_name(one)} and {level_name(other)} swapped"
+        return self._relabel(title, repair.swapped(one, other), labels, order, sequence)
 
-    def merge(self, which: int) -> list[str]:
+    def merge(self, which: int, sequence: Sequence[int] | None = None) -> list[str]:
         """The vertebra below `which` becomes part of it; the lowest one becomes part of the sacrum."""
         labels = self._labels()
         order = repair.order_of(labels)
         repair.require(order, which)
         below = order[order.index(which) + 1 :]
         if not below and SACRUM not in our_segments(self._segmentation):
-            raise InputRefused(f"Below {_short(which)} there is nothing to merge it with: choose the upper one of two.")
+            raise InputRefused(
+                f"Below {level_name(which)} there is nothing to merge it with: choose the upper one of two."
+            )
         part, whole = (below[0], which) if below else (which, SACRUM)
-        return self._relabel(f"{_short(part)} is part of {_short(whole)}", repair.merging([part], whole), labels)
+        title = f"{level_name(part)} is part of {level_name(whole)}"
+        return self._relabel(title, repair.merging([part], whole), labels, order, sequence)
 
     def split(
         self, which: int, point: Sequence[float], normal: Sequence[float] | None, sequence: Sequence[int]
@@ -175,12 +182,12 @@ class Levels:
             for other in others:
                 mask = (labels.array == old) & (after.array == other)
                 parts.append((old, other, labelmap_from(mask, Volume(mask, own).grid)))
-        with self._repair(f"{_short(which)} split") as done:
+        with self._repair(f"{level_name(which)} split") as done:
             segments = our_segments(self._segmentation)
             remarks = self._rename_all(done, renames, labels)
             for old, new, mask in parts:
                 self._part(done, segments[old], new, mask)
-        return remarks + self._measured_again()
+        return remarks + self._remarks(repair.order_of(after), sequence) + self._measured_again()
 
     @property
     def undo_title(self) -> str | None:
@@ -219,12 +226,22 @@ class Levels:
         slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(self._node.GetParentTransformNode(), None, to_world)
         return Volume(labels.array, slicer.util.arrayFromVTKMatrix(to_world) @ labels.affine)
 
-    def _relabel(self, title: str, mapping: Mapping[int, int], labels: Volume) -> list[str]:
+    def _relabel(
+        self, title: str, mapping: Mapping[int, int], labels: Volume, order: Sequence[int],
+        sequence: Sequence[int] | None,
+    ) -> list[str]:  # fmt: skip
+        """`order` is that of the vertebrae in `labels`; `sequence` None takes that of the levels afterwards."""
         if not mapping.keys() & our_segments(self._segmentation).keys():
             raise InputRefused("The levels are like that already.")
         with self._repair(title) as done:
             remarks = self._rename_all(done, mapping, labels)
-        return remarks + self._measured_again()
+        after = [mapping.get(value, value) for value in order]
+        return remarks + self._remarks(after, sequence) + self._measured_again()
+
+    def _remarks(self, order: Sequence[int], sequence: Sequence[int] | None) -> list[str]:
+        """On the levels after a repair, those of `order` from top to bottom; merged ones may be there twice."""
+        whole = dict.fromkeys((*order, *({SACRUM} & our_segments(self._segmentation).keys())))
+        return remarks_on_levels(list(whole), repair.sequence_of(order) if sequence is None else sequence)
 
     @contextmanager
     def _repair(self, title: str) -> Iterator[_Repair]:
@@ -283,7 +300,7 @@ class Levels:
         """The name, where it stays as it is a person's own."""
         segment = self._segmentation.GetSegment(segment_id)
         before = description_of(segment)
-        name_as(segment, structure(new), _WRITTEN)
+        name_as(segment, structure(new), EVERY_STRUCTURE)
         segment.RemoveTag(FINGERPRINT_TAG)
         after = description_of(segment)
 
@@ -353,7 +370,3 @@ def _changes(before: np.ndarray, after: np.ndarray) -> dict[int, list[int]]:
         old, new = divmod(int(pair), 256)
         found.setdefault(old, [old] if old in stays else []).append(new)
     return found
-
-
-def _short(value: int) -> str:
-    return structure(value).abbreviation

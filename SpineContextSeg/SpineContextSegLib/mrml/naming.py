@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
 import slicer
 
-from ..labels import VALUE_TAG, Structure
+from ..labels import VALUE_TAG, Structure, has_color_of
 from .edits import FINGERPRINT_TAG
 from .ours import tag
 
 _TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
 _TAGS = (_TERMINOLOGY_TAG, VALUE_TAG, FINGERPRINT_TAG)
-_COLOR_TOLERANCE = 2e-3
 
 
 def name_as(segment, item: Structure, written: Collection[Structure] | None = None) -> None:
@@ -25,7 +23,7 @@ def name_as(segment, item: Structure, written: Collection[Structure] | None = No
     """
     if written is None or segment.GetName() in {w.name for w in written}:
         segment.SetName(item.name)
-    if written is None or any(_same_color(segment, w) for w in written):
+    if written is None or has_color_of(segment.GetColor(), written):
         segment.SetColor(item.color)
     if written is None or tag(segment, _TERMINOLOGY_TAG) in {"", *(w.terminology_entry for w in written)}:
         segment.SetTag(_TERMINOLOGY_TAG, item.terminology_entry)
@@ -64,7 +62,3 @@ def give_back(segment, before: dict[str, object], after: dict[str, object]) -> N
             segment.SetTag(name, before[name])
         else:
             segment.RemoveTag(name)
-
-
-def _same_color(segment, item: Structure) -> bool:
-    return np.allclose(segment.GetColor(), item.color, rtol=0, atol=_COLOR_TOLERANCE)

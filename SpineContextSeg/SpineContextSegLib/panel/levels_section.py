@@ -47,10 +47,10 @@ class LevelsSection:
         self._sequence: tuple[int, ...] = ()
         self._pointers: list = []
         self._connect(ui.renameButton, lambda: self._levels.rename(self._which.value, self._level, self._sequence))
-        self._connect(ui.swapButton, lambda: self._levels.swap(self._which.value, self._level))
+        self._connect(ui.swapButton, lambda: self._levels.swap(self._which.value, self._level, self._sequence))
         self._connect(ui.shiftUpButton, lambda: self._levels.shift(-1, self._sequence))
         self._connect(ui.shiftDownButton, lambda: self._levels.shift(1, self._sequence))
-        self._connect(ui.mergeButton, lambda: self._levels.merge(self._which.value), once=True)
+        self._connect(ui.mergeButton, lambda: self._levels.merge(self._which.value, self._sequence), once=True)
         self._connect(ui.splitButton, self._split, once=True)
         ui.undoButton.connect("clicked(bool)", self._undo)
         ui.measureButton.connect("clicked(bool)", self._measure)
