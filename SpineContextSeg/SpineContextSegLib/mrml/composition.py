@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import slicer
 
-from ..labels import STRUCTURES, Structure, structure
+from ..known_levels import known_levels
+from ..labels import STRUCTURES, Structure, levels_known, structure
+from ..repair import apply
 from ..roi import Box, inside
 from ..volume import Grid, Volume, count_labels
 from .edits import changed_values, remember
+from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
 from .naming import name_as, without_voxels
 from .ours import our_segments, segment_id_of
@@ -23,6 +26,10 @@ CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationN
 # Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
 _ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmType"
 _ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmName"
+
+
+class NothingToWrite(ValueError):
+    """None of the labels that were to be written was found."""
 
 
 def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = None, box: Box | None = None):
@@ -34,15 +41,16 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
 
     Raises:
         KeyError: a label value that no structure has.
-        ValueError: nothing to write.
+        NothingToWrite: none of the labels is to be written.
     """
     old = old or slicer.vtkSegmentation()
+    labels = _with_known_levels(labels, report, old, only, box)
     found = {value for value in count_labels(labels.array) if value}
     if found - set(STRUCTURES):
         raise KeyError(f"no structure has the label values {sorted(found - set(STRUCTURES))}")
     wanted = found if only is None else found & only
     if not wanted:
-        raise ValueError("none of the labels to be written was found")
+        raise NothingToWrite("none of the labels to be written was found")
     ours = {value: old.GetSegment(segment_id) for value, segment_id in our_segments(old).items()}
     redone = set(ours) if only is None else wanted & set(ours)
     voxels = _Voxels(labels.grid, stays=set(ours) - redone)
@@ -59,6 +67,16 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     if old.ContainsRepresentation(CLOSED_SURFACE):
         content.CreateRepresentation(CLOSED_SURFACE)
     return content
+
+
+def _with_known_levels(labels: Volume, report: dict, old, only: set[int] | None, box: Box | None) -> Volume:
+    """The labels named as in `old`, where a part of its levels stays beside them: a person may have put those right."""
+    ours = set(our_segments(old))
+    stays = ours - (ours if only is None else only) if box is None else ours
+    if not (report["levels_known"] and levels_known(ours) and levels_known(stays)):
+        return labels
+    mapping = known_levels(labels.array, label_volume(old, labels.grid).array)
+    return Volume(apply(labels.array, mapping), labels.affine) if mapping else labels
 
 
 @dataclass

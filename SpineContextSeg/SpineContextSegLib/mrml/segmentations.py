@@ -40,7 +40,8 @@ def write_result(
     Into a node that is there: segments of ours are replaced, with those that are no longer found; names, colors and
     codes that a person gave them stay, and so do the ways in which they are shown. Segments that aren't ours stay to
     the voxel, even where new ones overlap them. The node's vtkSegmentation object is a new one afterwards, so that the
-    history of every Segment Editor starts anew: undo can't bring the old voxels back piecemeal.
+    history of every Segment Editor starts anew: undo can't bring the old voxels back piecemeal. Where `only` or `box`
+    spares levels of the node, new labels are named after them (`known_levels`).
 
     Args:
         volume_node: what was segmented.
@@ -56,7 +57,7 @@ def write_result(
 
     Raises:
         InputRefused: as `volumes.refusal` and `output_refusal` say, or the labels are not on the volume's grid.
-        ValueError: there is no label to be written.
+        NothingToWrite: there is no label to be written.
         KeyError: a label value that no structure has.
     """
     for sentence in (refusal(volume_node), output_refusal(segmentation_node)):

@@ -15,8 +15,8 @@ import slicer
 from ..errors import InputRefused
 from ..labels import STRUCTURES
 from ..roi import Box
-from ..volume import Volume, count_labels
-from .composition import compose
+from ..volume import Volume
+from .composition import NothingToWrite, compose
 from .edits import WRITTEN_ATTRIBUTE, is_edited, remember
 from .labelmaps import BINARY_LABELMAP
 from .ours import our_segments
@@ -91,8 +91,8 @@ def write_frames(
 
     Raises:
         InputRefused: as `write_result`; or the node shows another sequence, or the volume has no frames.
-        ValueError: a frame is missing or there twice, labels are not on the grid of their frame, or nothing to be
-            written was found in any frame.
+        ValueError: a frame is missing or there twice, or labels are not on the grid of their frame.
+        NothingToWrite: nothing to be written was found in any frame.
     """
     frames = frames_of(volume_node)
     if frames is None:
@@ -108,14 +108,16 @@ def write_frames(
         if not labels.grid.same_as(volume_from_node(frames.volume(number)).grid):
             raise ValueError(f"the labels are not on the grid of frame {number}")
         old = _content_of(number, frames, segmentation_node, sequence)
-        wanted = {value for value in count_labels(labels.array) if value and (only is None or value in only)}
-        contents[number] = compose(labels, report, old=old, only=only, box=box) if wanted else _copy_of(old)
-        if wanted and seen is None:
-            seen = number, labels, report
+        try:
+            contents[number] = compose(labels, report, old=old, only=only, box=box)
+        except NothingToWrite:
+            contents[number] = _copy_of(old)
+        else:
+            seen = seen or (number, labels, report)
     if len(contents) != frames.count:
         raise ValueError(f"{len(contents)} of {frames.count} frames have a result")
     if seen is None:
-        raise ValueError("none of the labels to be written was found in any frame")
+        raise NothingToWrite("none of the labels to be written was found in any frame")
     written = _complete(contents)
 
     scene, selected = volume_node.GetScene(), frames.browser.GetSelectedItemNumber()

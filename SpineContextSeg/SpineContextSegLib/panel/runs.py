@@ -17,6 +17,7 @@ from ..errors import InputRefused
 from ..faults import describe
 from ..labels import BINARY_SPINE, STRUCTURES
 from ..mrml import belonging, ours, regions
+from ..mrml.composition import NothingToWrite
 from ..runtime import DEVICES, RUNTIMES
 from ..worker import Request
 from .handover import Handover
@@ -251,12 +252,13 @@ class SegmentationRun:
         only, reports = self._options.only, [handover.report for handover in self._handovers]
         warnings = _warnings(reports)
         found = set().union(*(handover.found for handover in self._handovers))
-        if not (found if only is None else found & only):
-            message = self._nothing_found(found)
-            others = [sentence for sentence in warnings if sentence != NO_SPINE]
-            return RunEnd("nothing_found", message, others, reports=reports)
+        others = [sentence for sentence in warnings if sentence != NO_SPINE]
         results = ((number, each.labels(), each.report) for number, each in enumerate(self._handovers))
-        node = self._task.write(results, self._target(warnings), only, self._box)
+        try:
+            node = self._task.write(results, self._target(warnings), only, self._box)
+        except NothingToWrite:
+            # Which labels are among the chosen ones is told by the levels of the segmentation that they go to.
+            return RunEnd("nothing_found", self._nothing_found(found), others, reports=reports)
         segmentation = node.GetSegmentation()
         names = [segmentation.GetSegment(segment_id).GetName() for segment_id in ours.our_values(node).values()]
         message = done_text(node.GetName(), names, time.monotonic() - self._started_at)
