@@ -38,6 +38,7 @@ def files(folder: Path) -> list[Path]:
 
 
 PANEL, MRML = files(PACKAGE / "panel"), files(PACKAGE / "mrml")
+COMMAND_LINE = [PACKAGE / "cli.py", *files(PACKAGE / "commands")]
 ENGINE = [path for path in files(PACKAGE) if path not in PANEL + MRML]
 
 
@@ -71,6 +72,11 @@ def test_slicers_process_loads_no_network(path):
 @cases(PANEL + MRML)
 def test_slicers_process_needs_only_what_slicer_has(path):
     assert among(imported(path), (*NOT_IN_SLICER, "safetensors")) == []
+
+
+@cases([path for path in files(PACKAGE) if path not in COMMAND_LINE])
+def test_the_library_knows_nothing_of_the_command_line(path):
+    assert among(imported(path), (f"{LIBRARY}.cli", f"{LIBRARY}.commands")) == []
 
 
 def test_the_process_class_knows_of_the_engine_only_the_worker():

@@ -15,9 +15,9 @@ import time
 
 import pytest
 
-from SpineContextSegLib.commands.interruption import Interruption
-from SpineContextSegLib.commands.outputs import Outputs
 from SpineContextSegLib.faults import describe
+from SpineContextSegLib.interruption import Interruption
+from SpineContextSegLib.outputs import Outputs
 
 COMMAND = [sys.executable, "-m", "SpineContextSegLib.cli", "segment"]
 DEADLINE_S = 120

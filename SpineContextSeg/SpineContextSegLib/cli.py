@@ -14,9 +14,9 @@ from typing import NoReturn
 
 from . import __version__
 from .commands import batch, evaluate, finetune, levels, measure, models, phantom, segment
-from .commands.interruption import Interruption
 from .errors import Cancelled, Incomplete, InputRefused, UnlikelyValues
 from .faults import describe, write_log
+from .interruption import Interruption
 
 PROGRAM = "spinecontextseg"
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from SpineContextSegLib.centroids import write_centroids
-from SpineContextSegLib.commands.outputs import check_target
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import on_grid_of
 from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, STRUCTURES, levels_known
 from SpineContextSegLib.measure import vertebra_rows
+from SpineContextSegLib.outputs import check_target
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume, count_labels
 from SpineContextSegLib.writing import write_volume

@@ -13,8 +13,8 @@ from enum import Enum
 from pathlib import Path
 
 from SpineContextSegLib.cohort.scans import find_scans
-from SpineContextSegLib.commands.outputs import check_target
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.outputs import check_target
 
 from .database import DATABASE, changing, prepare, reading
 from .fingerprint import fingerprint

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from ..commands.account import RESEARCH_ONLY
+from ..account import RESEARCH_ONLY
 from .rows import Row
 
 # Pictures are shown half as wide; 30 to 60 KB each.

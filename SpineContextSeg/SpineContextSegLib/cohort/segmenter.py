@@ -6,7 +6,7 @@ import os
 import traceback
 from pathlib import Path
 
-from ..commands.account import Account
+from ..account import Account
 from ..errors import InputRefused, UnlikelyValues
 from ..faults import describe
 from ..memory import peak_memory_mb

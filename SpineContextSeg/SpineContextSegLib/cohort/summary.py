@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from ..commands.interruption import Interruption
-from ..commands.outputs import Outputs
+from ..interruption import Interruption
+from ..outputs import Outputs
 from . import PAGE, TABLE
 from .page import write_page
 from .places import Place

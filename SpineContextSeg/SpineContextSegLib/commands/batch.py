@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..cohort import PAGE, TABLE
 from ..errors import Cancelled, Incomplete, InputRefused
-from .interruption import Interruption
-from .outputs import check_target, print_if_possible
+from ..interruption import Interruption
+from ..outputs import check_target, print_if_possible
 from .progress import Bar
 from .segment import DEFAULT_MODEL, named_path, positive_number
 
@@ -75,6 +75,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, Incomplete when some scans weren't segmented, Cancelled when interrupted."""
+    from ..account import RESEARCH_ONLY
     from ..cohort.places import place_scans
     from ..cohort.plan import Options, make_plan
     from ..cohort.records import model_digest
@@ -83,7 +84,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..cohort.spread import connect
     from ..cohort.summary import Summary
     from ..model import list_models, load_model
-    from .account import RESEARCH_ONLY
 
     if arguments.scheduler and arguments.jobs:
         raise InputRefused("--jobs is for this computer: with --scheduler, start as many workers as you want.")

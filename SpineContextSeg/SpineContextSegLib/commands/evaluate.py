@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .interruption import Interruption
-from .outputs import Outputs, check_distinct, check_target
+from ..interruption import Interruption
+from ..outputs import Outputs, check_distinct, check_target
 from .progress import Bar
 
 DESCRIPTION = """\

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import Cancelled, InputRefused
-from .interruption import Interruption
+from ..interruption import Interruption
 
 DESCRIPTION = """\
 Train a model on, on scans whose segmentation was corrected, and keep it where it is better on others. DATASET is a

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
+from ..interruption import Interruption
 from ..labels import (
     DISC_OFFSET,
     FIRST_OWN_VALUE,
@@ -21,8 +22,7 @@ from ..labels import (
     Segment,
     level_name,
 )
-from .interruption import Interruption
-from .outputs import Outputs, check_target, print_if_possible
+from ..outputs import Outputs, check_target, print_if_possible
 
 if TYPE_CHECKING:
     from ..volume import Volume

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
-from .interruption import Interruption
-from .outputs import Outputs, check_distinct, check_target, print_if_possible
+from ..interruption import Interruption
+from ..outputs import Outputs, check_distinct, check_target, print_if_possible
 
 if TYPE_CHECKING:
     from ..measure import VertebraRow
@@ -74,6 +74,7 @@ def write_measurements(rows: list[VertebraRow], grid: Grid, arguments: argparse.
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
+    from ..account import RESEARCH_ONLY
     from ..evaluate import on_grid_of
     from ..labels import SACRUM
     from ..level_remarks import remarks_on_levels
@@ -81,7 +82,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..reading import read_volume
     from ..repair import sequence_of
     from ..volume import Volume
-    from .account import RESEARCH_ONLY
     from .label_input import read_vertebrae
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import InputRefused
-from .interruption import Interruption
+from ..interruption import Interruption
 
 DESCRIPTION = """\
 List the models that 'segment --model' knows: those that ship with the program and your own."""

@@ -7,8 +7,8 @@ import importlib.resources
 from pathlib import Path
 
 from ..errors import InputRefused
-from .interruption import Interruption
-from .outputs import Outputs, check_target
+from ..interruption import Interruption
+from ..outputs import Outputs, check_target
 
 FILES = ("phantom_ct.nii.gz", "phantom_labels.nii.gz")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .outputs import print_if_possible
+from ..outputs import print_if_possible
 
 
 class Bar:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
+from ..interruption import Interruption
+from ..outputs import Outputs, check_distinct, check_target, print_if_possible
 from ..threads import limit_threads
-from .interruption import Interruption
 from .measure import add_outputs, check_outputs, write_measurements
-from .outputs import Outputs, check_distinct, check_target, print_if_possible
 from .progress import Bar
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
     limit_threads(arguments.threads)
+    from ..account import Account
     from ..memory import peak_memory_mb
     from ..model import load_model
     from ..pipeline import segment
     from ..runtime import choose_helpers, choose_runtime
     from ..stopwatch import Stopwatch
-    from .account import Account
 
     _check_paths(arguments)
     if arguments.preview:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import __version__
-from ..pipeline import Result
-from ..volume import Grid
+from . import __version__
+from .pipeline import Result
+from .volume import Grid
 
 RESEARCH_ONLY = "Research use only: not for diagnosis or treatment."
 

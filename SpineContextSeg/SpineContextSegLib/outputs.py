@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
-from ..errors import InputRefused
+from .errors import InputRefused
 from .interruption import Interruption
 
 _DOUBLE_ENDINGS = (".seg.nrrd", ".nii.gz")
