@@ -49,7 +49,7 @@ def ras_grid(source: Grid, spacing_mm: float | tuple[float, float, float]) -> Gr
     return Grid(tuple(count[::-1]), affine)
 
 
-def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0) -> np.ndarray:
+def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0, antialias: bool = True) -> np.ndarray:
     """Linear interpolation of gray values, averaged first along axes where `grid` is coarser than the volume.
 
     On a crop of a grid the values are those of the whole grid, and the time is that of the crop.
@@ -58,6 +58,7 @@ def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0) -> np.
         volume: (k, j, i), any number type; voxels that are not finite are read as `fill`.
         grid: where values are wanted.
         fill: value outside the volume's voxel edges (air in HU).
+        antialias: False for values as they are in single points, to measure edges by, and not to look at.
 
     Returns:
         float32 of the shape of `grid`.
@@ -65,9 +66,9 @@ def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0) -> np.
     out = np.full(grid.shape, fill, dtype=np.float32)
     match = _parallel_axes(grid, volume.grid)
     if match is not None:
-        _interpolate(volume.array, match.taps(grid.shape), fill, match.in_source_order(out))
+        _interpolate(volume.array, match.taps(grid.shape, antialias), fill, match.in_source_order(out))
         return out
-    near = _smoothed(volume, grid, fill)
+    near = _smoothed(volume, grid, fill) if antialias else _cropped(volume, grid, fill)
     if near is not None:
         image = to_sitk(near)
         for slab in _slabs(grid, SLAB_VOXELS):
@@ -221,7 +222,7 @@ def _smoothed(volume: Volume, grid: Grid, fill: float) -> Volume | None:
         return None
     widths = [_width_of_blur(variance) for variance in (ratio**2 - steps**2) / 6]
     if np.all(counts == sizes) and not any(widths):
-        return Volume(_finite(volume.array[box], fill), bins.crop(box).affine)
+        return _cropped(volume, grid, fill)
     taps = [
         _taps((np.arange(part.start, part.stop) + 0.5) * step - 0.5, int(size), width)
         for part, step, size, width in zip(box, steps[::-1], source.shape, widths[::-1])
@@ -229,6 +230,12 @@ def _smoothed(volume: Volume, grid: Grid, fill: float) -> Volume | None:
     array = np.empty([part.stop - part.start for part in box], dtype=np.float32)
     _interpolate(volume.array, taps, fill, array)
     return Volume(array, bins.crop(box).affine)
+
+
+def _cropped(volume: Volume, grid: Grid, fill: float) -> Volume | None:
+    """What of the volume lies around `grid`; None where that is nothing."""
+    box = _box_around(grid, volume.grid)
+    return box and Volume(_finite(volume.array[box], fill), volume.grid.crop(box).affine)
 
 
 def _width_of_blur(variance: float) -> float:

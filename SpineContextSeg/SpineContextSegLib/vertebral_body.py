@@ -62,7 +62,7 @@ def measure_body(mask: Volume, frame: BodyFrame, shell_mm: float) -> Body | None
     behind = 2.0 * radius if np.isnan(frame.canal_mm) else frame.canal_mm
     low = np.array([-reach, -behind, frame.low_mm - 4.0])
     grid = frame.grid(low, [reach, reach, frame.high_mm + 4.0], _STEPS)
-    share = resample_intensity(mask, grid, 0.0)
+    share = resample_intensity(mask, grid, 0.0, antialias=False)
     x, y, z = (low[n] + step * np.arange(size) for n, (step, size) in enumerate(zip(_STEPS, grid.shape[::-1])))
     bottom, top = _ends(share, z)
     height = top - bottom
@@ -71,7 +71,7 @@ def measure_body(mask: Volume, frame: BodyFrame, shell_mm: float) -> Body | None
         return None
     within = (z[:, None] > bottom[inner]) & (z[:, None] < top[inner])
     if share[:, inner][within].mean() < _SOLID:
-        share = resample_intensity(_filled(mask), grid, 0.0)
+        share = resample_intensity(_filled(mask), grid, 0.0, antialias=False)
     level, usual = float(np.nanmedian((top + bottom)[inner])) / 2, float(np.nanmedian(height[inner]))
     section = share[np.abs(z - level) <= max(HEIGHT_MM, 0.2 * usual)].mean(0)
     # The arch leaves this band free for the canal, so behind the back wall there is nothing in it.
@@ -93,7 +93,7 @@ def interior_hu(ct: Volume, body: Body) -> np.ndarray:
     if body.interior.sum() * body.grid.voxel_volume_mm3 / 1000 < LEAST_INTERIOR_ML:
         return np.zeros(0)
     box = bounding_box(body.interior)
-    return resample_intensity(ct, body.grid.crop(box), NAN)[body.interior[box]]
+    return resample_intensity(ct, body.grid.crop(box), NAN, antialias=False)[body.interior[box]]
 
 
 def holds_metal(hu: np.ndarray) -> bool:

@@ -142,7 +142,7 @@ def _look(
     local = around.local(points)
     low, high = local.min(0) - 2 * LOOK_MM, local.max(0) + 2 * LOOK_MM
     grid = around.grid(low, high, LOOK_MM)
-    inside = resample_intensity(mask, grid, 0.0) >= _HALF
+    inside = resample_intensity(mask, grid, 0.0, antialias=False) >= _HALF
     x, y, z = (low[n] + LOOK_MM * np.arange(size) for n, size in enumerate(grid.shape[::-1]))
     height = inside.sum(0)
     depth = depth_within(height > 0, LOOK_MM)
