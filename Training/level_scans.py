@@ -31,7 +31,8 @@ _SHORT_MM = 70.0, 260.0
 class LevelScan:
     """`image` (HU of a CT, signal of an MR) and `labels` VerSe values, both (k, j, i) on one grid.
 
-    groups: words to group scans by, under "region", "slices", "finding", "variant in view", "field of view", "anchor".
+    groups: words to group scans by, under "region", "slices", "blur", "finding", "variant in view", "field of
+        view", "anchor".
     """
 
     image: Volume
@@ -55,6 +56,7 @@ def level_scan(scan: GeneratedScan) -> LevelScan | None:
     groups = {
         "region": [scan.region],
         "slices": [scan.slices],
+        "blur": [scan.blur],
         "finding": [trait for trait in scan.traits if trait != "variant"] or ["plain"],
         "variant in view": variants(values),
         "field of view": ["short" if is_short else "usual"],
