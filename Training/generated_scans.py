@@ -20,8 +20,8 @@ IN_PLANE_MM = 1.5
 _FRACTURE_RATIO = 0.82
 _CURVE_DEG = 20.0
 _LOW_DOSE_HU = 30.0
-# Standard deviations of the point spread. A soft kernel has about 0.8 mm, a scan averaged to voxels of 3 mm 1.2; training
-# draws up to 3.6, far more than scanners blur.
+# Standard deviations of the point spread. A soft kernel has about 0.8 mm, a scan averaged to voxels of 3 mm 1.2; up to
+# 3.6 is drawn, for training's sake, far more than scanners blur.
 _SHARP_MM, _SOFT_MM = 1.0, 1.5
 
 
