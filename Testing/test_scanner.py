@@ -10,15 +10,7 @@ from Testing.bone_block import SPACING_MM, scene
 from Training.anatomy.tissues import Tissue
 from Training.findings import add_metal
 from Training.hounsfield import PHASES, draw_tissue_hu
-from Training.scanner import (
-    HARD_SHARE,
-    MAXIMUM_HU,
-    MINIMUM_HU,
-    draw_recipe,
-    draw_training_recipe,
-    is_hard,
-    render_ct,
-)  # fmt: skip
+from Training.scanner import MAXIMUM_HU, MINIMUM_HU, draw_recipe, render_ct
 from Training.smoothing import blur, noise, slice_matrices
 
 
@@ -262,14 +254,6 @@ def test_recipes_cover_old_bone_and_every_phase():
     assert {r.phase for r in recipes} == set(PHASES)
     assert {r.metal for r in recipes} >= {"none", "screws"}
     assert 0.3 < np.mean([r.slice_thickness_mm > 0 for r in recipes]) < 0.7
-
-
-def test_training_sees_hard_scans_more_often():
-    rng = np.random.default_rng(0)
-    usual, training = (
-        np.mean([is_hard(draw(rng)) for _ in range(600)]) for draw in (draw_recipe, draw_training_recipe)
-    )
-    assert training == pytest.approx(HARD_SHARE + (1 - HARD_SHARE) * usual, abs=0.06) and usual < 0.45
 
 
 def test_contrast_phases_order_the_vessels():

@@ -29,7 +29,7 @@ from .sampling import (
     some_points,
     worth,
 )
-from .scanner import draw_training_recipe, render_ct
+from .scanner import draw_recipe, render_ct
 
 _ARRAYS = ("tissue", "label", "level", "bone", "cortex")
 # Where patches are centered. In CT, bones that are not spine get their share, or skull and ribs are taken for arches;
@@ -39,7 +39,7 @@ _CENTERS = {
     "MR": {"spine": 0.86, "other_bone": 0.08, "anywhere": 0.06},
 }
 _JITTER_MM = 36.0
-_SCANNERS = {"CT": (draw_training_recipe, render_ct), "MR": (draw_mr_recipe, render_mr)}
+_SCANNERS = {"CT": (draw_recipe, render_ct), "MR": (draw_mr_recipe, render_mr)}
 
 
 class StoredAnatomy:

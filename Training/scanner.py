@@ -17,9 +17,6 @@ from Training.smoothing import along_axis, blur, noise, slice_matrices
 MINIMUM_HU = -1024.0
 MAXIMUM_HU = 3071.0
 PARTIAL_VOLUME_VOXELS = 0.45
-# Of the patches of a training, this share is hard for sure, of the others as many as `draw_recipe` makes so.
-HARD_SHARE = 0.35
-HARD_SLICES_MM = 4.0
 OTHER_BONE = 6  # labels from here on (rib, other bone) have a marrow of their own
 
 
@@ -126,21 +123,6 @@ def draw_recipe(rng: np.random.Generator) -> Recipe:
         crop_fraction=float(u(0.05, 0.4)),
         pad_hu=float(rng.choice([-1000.0, -1024.0, u(-1024, -1000), -2000.0, -3024.0], p=[0.3, 0.4, 0.1, 0.1, 0.1])),
     )
-
-
-def is_hard(recipe: Recipe) -> bool:
-    """Whether it is a scan of the kinds on which the weights of 0.8.0 did worst."""
-    lesions = recipe.lytic_lesions + recipe.sclerotic_lesions
-    return bool(lesions) or recipe.metal != "none" or recipe.slice_thickness_mm > HARD_SLICES_MM
-
-
-def draw_training_recipe(rng: np.random.Generator) -> Recipe:
-    """A recipe as `draw_recipe` draws them, hard ones more often."""
-    hard = rng.random() < HARD_SHARE
-    recipe = draw_recipe(rng)
-    while hard and not is_hard(recipe):
-        recipe = draw_recipe(rng)
-    return recipe
 
 
 def render_ct(
