@@ -23,7 +23,7 @@ def test_one_step_and_its_table(tmp_path, monkeypatch):
     store(tmp_path / "bodies", 3000, 4.0)
     arguments = argparse.Namespace(
         output=tmp_path / "run", anatomies=tmp_path / "bodies", test=[], only=["ResUNet without context", "UNETR"],
-        steps=1, bodies=1, learning_rate=1e-3, seed=0,
+        steps=1, bodies=1, learning_rate=1e-3, seed=0, bfloat16=False,
     )  # fmt: skip
     results = compare(arguments)
     assert list(results) == arguments.only and results["UNETR"]["parameters"] > 5e6

@@ -88,6 +88,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, dict]:
             "--output", str(folder), "--card", str(CARD), "--anatomies", str(arguments.anatomies),
             "--patch", *map(str, PATCH), "--steps", str(arguments.steps), "--learning-rate",
             str(arguments.learning_rate), "--seed", str(arguments.seed), "--batch", "1",
+            *(["--bfloat16"] if arguments.bfloat16 else []),
         ]), network)  # fmt: skip
         print(f"{name}: trained, {time.monotonic() - started:.0f} s this time", flush=True)
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--bodies", type=int, default=40, help="generated ones to judge by")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bfloat16", action="store_true", help="as for Training.train")
     print(table(compare(parser.parse_args())))
 
 
