@@ -57,11 +57,11 @@ def generated_bodies(count: int, card: ModelCard) -> dict[str, Scan]:
     return scans
 
 
-def dice(network: nn.Module, scan: Scan, card: ModelCard) -> dict[str, float]:
+def dice(network: nn.Module, scan: Scan, card: ModelCard, bfloat16: bool = False) -> dict[str, float]:
     """Dice of each structure that the labels hold, on the card's grid."""
     hu, label = scan
-    inferer = SlidingWindowInferer(PATCH, overlap=0.5, mode="gaussian", padding_mode="replicate")
-    with torch.inference_mode():
+    inferer = SlidingWindowInferer(PATCH, overlap=0.25, mode="gaussian", padding_mode="replicate")
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         found = inferer(network_input(hu[None].float(), card), network)[0].argmax(0).transpose(0, 2)
     found = torch.where(label == IGNORED, IGNORED, found)
     result = {}
@@ -96,7 +96,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, dict]:
         results[name] = {
             "parameters": parameters(network),
             "training_s": _seconds_of(folder / LOG_FILE),
-            "dice": {scan: dice(network, pair, card) for scan, pair in scans.items()},
+            "dice": {scan: dice(network, pair, card, arguments.bfloat16) for scan, pair in scans.items()},
         }
         (folder / "results.json").write_text(json.dumps(results[name], indent=2) + "\n", encoding="utf-8")
     return results
