@@ -19,6 +19,7 @@ from SpineContextSegLib.labels import (
 from SpineContextSegLib.levels import LOOKS_LIKE, ORDER, Levels
 from SpineContextSegLib.refine import OFFSET_STEP_MM
 from SpineContextSegLib.resampling import labels_on_grid
+from SpineContextSegLib.spacing import looks_by_spacing
 from SpineContextSegLib.volume import Grid, Volume
 from Training.anatomy.generate import generate
 from Training.make_phantom import verse_labels
@@ -270,6 +271,20 @@ def test_what_lies_below_the_sacrum_is_no_vertebra(trunk):
     usual, column = named(spine, look)
     array, same = named(replace(spine, probabilities=probabilities, offsets=offsets), look)
     assert same.levels.values == column.levels.values and np.array_equal(array, usual)
+
+
+def test_a_crumb_on_the_sacrum_is_sacrum_where_no_network_names():
+    """Three vertebrae, and a fourth of a quarter of their size above the sacrum, as in an MR."""
+    upper = [(slice(k, k + 14), slice(5, 25), slice(5, 25)) for k in (66, 46, 26)]
+    crumb = slice(16, 23), slice(8, 22), slice(8, 24)
+    spine = block_spine(*upper, crumb, shape=(84, 30, 30))
+    spine.probabilities[SACRUM] = np.zeros((84, 30, 30), np.uint8)
+    spine.probabilities[SACRUM][:16, 5:25, 5:25] = 255
+    array, column = named(spine, looks_by_spacing)
+    assert column.levels.values == (22, 23, 24) and (array[crumb] == SACRUM).all()
+    larger = block_spine(*upper, (slice(16, 23), slice(5, 25), slice(5, 25)), shape=(84, 30, 30))
+    larger.probabilities[SACRUM] = spine.probabilities[SACRUM]
+    assert len(named(larger, looks_by_spacing)[1].levels.values) == 4
 
 
 def test_sacrum_above_the_last_gap_is_vertebra(trunk):

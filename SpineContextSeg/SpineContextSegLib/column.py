@@ -27,6 +27,8 @@ _CERTAINLY_NONE = 0.7
 # Metal or a tumor change one or two. Where more than this share of them look like none, the column may lie upside down,
 # and where all that was found does so on average, it is no column that could be named.
 _MANY_OF_NONE, _MOSTLY_NONE = 1 / 3, 0.65
+# Of the vertebra above: no whole one is that small beside its neighbor.
+_CRUMB = 1 / 3
 # Of a volume at a time, so that the positions of the labelled ones fit into memory.
 _VOXELS_AT_ONCE = 8_000_000
 
@@ -91,7 +93,9 @@ def name_vertebrae(
     looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
     none = 1 - np.sum(list(looks.values()), axis=0) if looks else np.ones(0)
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
-    kept = _from_first_to_last((none < _CERTAINLY_NONE) & (of_sacrum | ~_below_sacrum(vertebrae, spine)))
+    above = of_sacrum | ~_below_sacrum(vertebrae, spine)
+    crumb = np.zeros(len(none), bool) if SACRUM in looks else _crumb_of_sacrum(vertebrae, spine, above)
+    kept = _from_first_to_last((none < _CERTAINLY_NONE) & ~crumb & above)
     doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
     if not kept.any() or (doubtful and none.mean() > _MOSTLY_NONE):
         return None
@@ -103,6 +107,7 @@ def name_vertebrae(
         levels = replace(levels.at_most(A_GUESS), odd_looks=True)
     of_number = np.zeros(len(kept) + 1, np.uint8)
     of_number[1:][kept] = levels.values
+    of_number[1:][crumb] = SACRUM
     single = np.array(levels.values) != SACRUM
     of_gap = _levels_above_gaps(levels.values)
     for part, where, points in _labelled(labels):
@@ -148,6 +153,15 @@ def _below_sacrum(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:
     middle = np.median(spine.grid.world(sacrum[:, ::-1])[:, 2]) if len(sacrum) else -np.inf
     below = vertebrae.centers[:, 2] < middle
     return below & (_voxels_of(vertebrae, spine)[below].sum() < len(sacrum))
+
+
+def _crumb_of_sacrum(vertebrae: Vertebrae, spine: Spine, above: np.ndarray) -> np.ndarray:
+    """(n,) bool, whether a supposed vertebra is a piece of the upper sacrum: the last of those `above` (n,) its middle,
+    wholly in view and yet far smaller than the one before. Where a network names vertebrae, it knows better."""
+    crumb, voxels, last = np.zeros(len(above), bool), _voxels_of(vertebrae, spine), np.flatnonzero(above)[-2:]
+    if len(last) > 1 and not vertebrae.at_border[last[1]] and len(_sacrum_voxels(spine)):
+        crumb[last[1]] = voxels[last[1]] < _CRUMB * voxels[last[0]]
+    return crumb
 
 
 def _voxels_of(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:

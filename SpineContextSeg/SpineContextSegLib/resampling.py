@@ -18,9 +18,6 @@ from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 PARALLEL_TOLERANCE = 1e-4
 # Half of 255, less what float32 may lose, so that a tie counts as structure.
 HALF = 127.5 - 1e-3
-# Where the target is turned, so many voxels of the smoothed source go into a step of it, or a few more: fewer would
-# blur more than linear interpolation does at the target's size, more would cost memory.
-BINS_PER_STEP = 1.25
 SLAB_VOXELS = 8_000_000
 # Thin, so that a box around a bent spine stays narrow; thick enough that the work outweighs its preparation.
 LABEL_SLAB_VOXELS = 1_000_000
@@ -201,17 +198,17 @@ def _interpolated(image: sitk.Image, grid: Grid, fill: float) -> np.ndarray:
 
 
 def _smoothed(volume: Volume, grid: Grid, fill: float) -> Volume | None:
-    """The volume on its own axes around `grid`, in bins of voxels and blurred where `grid` is coarser than that.
+    """The volume on its own axes around `grid`, averaged where `grid` is coarser than that.
 
-    None where `grid` lies beside the volume. The bins are those of the whole volume, wherever `grid` lies. Linear
-    interpolation between them, which follows, then blurs as much as on the way of parallel axes: with steps of r voxels
-    and bins of s voxels, what is left for the blur is a variance of r^2/6 - s^2/6.
+    None where `grid` lies beside the volume. From two voxels for a step of the target on, it is averaged in whole bins,
+    which saves memory; the bins are those of the whole volume, wherever `grid` lies. Below, voxels are blurred, so that
+    with the linear interpolation that follows the variance is that on the way of parallel axes (see `taps`).
     """
     source = volume.grid
     # Voxels that one step of the target grid covers along each source axis.
     ratio = 1.0 / np.linalg.norm(np.linalg.inv(grid.affine[:3, :3]) @ source.affine[:3, :3], axis=0)
     sizes = np.array(source.shape[::-1])
-    counts = np.ceil(sizes / np.maximum(1, np.floor(ratio / BINS_PER_STEP + 1e-3))).astype(int)
+    counts = np.ceil(sizes / np.maximum(1, np.floor(ratio + 1e-3))).astype(int)
     steps = sizes / counts
     affine = volume.affine.copy()
     affine[:3, 3] = source.world((steps - 1) / 2)
@@ -220,11 +217,12 @@ def _smoothed(volume: Volume, grid: Grid, fill: float) -> Volume | None:
     box = _box_around(grid, bins)
     if box is None:
         return None
-    widths = [_width_of_blur(variance) for variance in (ratio**2 - steps**2) / 6]
-    if np.all(counts == sizes) and not any(widths):
+    # A voxel's neighbors weigh width/8 each up to a width of 2, so its variance is width/4; wanted is (ratio^2 - 1)/6.
+    widths = np.where(steps > 1, steps, np.maximum(0.0, ratio**2 - 1) * 2 / 3)
+    if np.all(counts == sizes) and widths.max() < 1e-6:
         return _cropped(volume, grid, fill)
     taps = [
-        _taps((np.arange(part.start, part.stop) + 0.5) * step - 0.5, int(size), width)
+        _taps((np.arange(part.start, part.stop) + 0.5) * step - 0.5, int(size), float(width))
         for part, step, size, width in zip(box, steps[::-1], source.shape, widths[::-1])
     ]
     array = np.empty([part.stop - part.start for part in box], dtype=np.float32)
@@ -236,16 +234,6 @@ def _cropped(volume: Volume, grid: Grid, fill: float) -> Volume | None:
     """What of the volume lies around `grid`; None where that is nothing."""
     box = _box_around(grid, volume.grid)
     return box and Volume(_finite(volume.array[box], fill), volume.grid.crop(box).affine)
-
-
-def _width_of_blur(variance: float) -> float:
-    """The width with which `_taps` blurs by a variance (in voxels) at the centers of voxels; 0 for none.
-
-    Up to a width of 2, a voxel's neighbors weigh width/8 each; of wider ones the variance is width^2/12 + 1/6.
-    """
-    if variance < 1e-6:
-        return 0.0
-    return 4 * variance if variance <= 0.5 else float(np.sqrt(12 * variance - 2))
 
 
 def _finite(array: np.ndarray, fill: float) -> np.ndarray:
