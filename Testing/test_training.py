@@ -173,6 +173,18 @@ def test_training_resumes_where_it_stopped(tmp_path):
     assert half.dtype == torch.float32 and 0 < (half - first["final.weight"]).abs().mean() < 0.3 * moved
 
 
+def test_a_training_that_diverges_ends(tmp_path, monkeypatch):
+    (tmp_path / "bodies").mkdir()
+    store(tmp_path / "bodies", 1, 4.0)
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps(json.loads(CARD.read_text()) | {"spacing_mm": [4.0] * 3}))
+    monkeypatch.setattr("Training.train.segmentation_loss", lambda logits, *_: (logits.sum() * torch.nan, {}))
+    arguments = ["--output", str(tmp_path / "run"), "--steps", "2", "--batch", "1", "--patch", "16", "--device", "cpu"]
+    with pytest.raises(SystemExit, match="smaller --learning-rate"):
+        train(build_parser().parse_args([*arguments, "--card", str(card), "--anatomies", str(tmp_path / "bodies")]))
+    assert not (tmp_path / "run" / WEIGHTS_FILE).exists()
+
+
 def test_label_map_becomes_a_body_that_can_be_scanned(tmp_path):
     """A block of L3 on a block of sacrum, beside a block of liver; the header's spacing is half the true one."""
     drawn = np.zeros((60, 60, 60), np.int16)

@@ -81,6 +81,11 @@ def run(
             batch, coming = coming.result(), drawer.submit(draw, step + 1)
             torch.manual_seed(hash((arguments.seed, step)))  # of dropout, as it would have been in one go
             loss, parts = loss_of(forward, batch)
+            if not torch.isfinite(loss):
+                raise SystemExit(
+                    f"The loss of step {step} is not a number: remove {arguments.output} and train with a smaller "
+                    "--learning-rate."
+                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_CLIP)
