@@ -36,8 +36,6 @@ OTHER_MODEL = (
     "This computer has another version of the model '{name}' than the one that started the batch: install the same on "
     "all."
 )
-
-
 CORRECTED_MEANWHILE = (
     "'{name}' was saved by hand while the batch ran, and stays as it is: move it away to segment the scan again."
 )
