@@ -19,6 +19,7 @@ from tqdm import tqdm
 from SpineContextSegLib.network import full_precision
 
 from . import checkpoint
+from .thin_convolutions import exact_where_thin
 from .unfold import unfold
 
 WEIGHTS_FILE, LOG_FILE = "network.safetensors", "log.jsonl"
@@ -54,9 +55,10 @@ def run(
             module.momentum = _BATCH_NORM_MOMENTUM
     optimizer = torch.optim.AdamW(network.parameters(), arguments.learning_rate, weight_decay=_WEIGHT_DECAY)
     step, seconds = checkpoint.restore(arguments.output, network, optimizer)
-    compiled = torch.compile(network) if arguments.compile else network
-
     half = device == "cuda" if arguments.bfloat16 is None else arguments.bfloat16
+    if half and device == "cpu":
+        exact_where_thin(network)
+    compiled = torch.compile(network) if arguments.compile else network
 
     def forward(image: Tensor) -> Tensor:
         # The network alone: a loss in bfloat16 would lose what small probabilities say.
