@@ -16,7 +16,7 @@ from SpineContextSegLib.labels import (
     SACRUM,
     VERTEBRA_LEVEL_UNKNOWN,
 )
-from SpineContextSegLib.levels import LOOKS_LIKE, ORDER, Levels
+from SpineContextSegLib.levels import A_GUESS, LOOKS_LIKE, ORDER, Levels
 from SpineContextSegLib.refine import OFFSET_STEP_MM
 from SpineContextSegLib.resampling import labels_on_grid
 from SpineContextSegLib.spacing import looks_by_spacing
@@ -195,6 +195,21 @@ def test_what_mostly_looks_like_no_vertebra_stays_unnamed():
     none = [0.26, 0.68, 0.78, 0.85, 0.77, 0.98, 0.99, 0.98, 0.98]
     array, column = named(blocks(*[25] * 9), looking_like(range(10, 19), none))
     assert column is None and set(np.unique(array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("none", "turned_none", "upside_down"),
+    [(0.2, 0.0, True), (0.2, 0.3, False), (0.05, 0.0, False)],
+    ids=["better turned", "worse turned", "good enough not to ask"],
+)
+def test_vertebrae_that_look_better_with_head_and_feet_exchanged(none, turned_none, upside_down):
+    spine, values = blocks(25, 25, 25), [22, 23, 24]
+    look, turned = (looking_like(values, [share] * 3) for share in (none, turned_none))
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    column = name_vertebrae(labels, spine, look, turned=turned)
+    assert column.levels.upside_down == upside_down and column.levels.values == tuple(values)
+    assert ("head and feet" in column.remarks[0]) == upside_down
+    assert max(column.levels.probabilities) <= (A_GUESS if upside_down else 1)
 
 
 @pytest.mark.parametrize("none", [0.55, 0.65])

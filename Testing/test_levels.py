@@ -48,6 +48,8 @@ def test_clear_looks_give_their_levels(levels):
         (USUAL[6:8], (0, 1), False, ()),
         (USUAL[10:20], (9,), False, ("last ribs",)),
         (USUAL[21:24], (), True, ("sacrum",)),
+        (USUAL[22:24], (0,), True, ("sacrum",)),
+        (USUAL[23:24], (0,), True, ()),  # what may be the uppermost piece of a sacrum
     ],
 )
 def test_certain_only_with_something_to_count_from(levels, cut, sacrum, anchors):

@@ -69,6 +69,20 @@ def test_looks_are_probabilities_of_levels(namer, runtime):
     assert np.abs(table[:, 0] - table[:, 1]).max() > 0.01
 
 
+def test_head_and_feet_exchanged(namer):
+    """The crop of a scan that lies the other way, around the same vertebra."""
+    hu = np.random.default_rng(1).normal(100, 300, (41, 40, 40)).astype(np.float32)
+    grid = Grid((41, 40, 40), np.diag([4.0, 4, 4, 1]))
+    runtime = choose_runtime(namer, "torch", "cpu", threads=1)
+    # A crop of 40 planes starts at the lowest of 41 here, and at the second lowest of the mirrored scan.
+    place, other_way = np.array([[80.0, 80, 80]]), np.array([[80.0, 80, 82]])
+    turned = looks_of(place, Overview(hu, grid), namer.card, runtime, upside_down=True)
+    scanned = looks_of(other_way, Overview(hu[::-1].copy(), grid), namer.card, runtime)
+    straight = looks_of(place, Overview(hu, grid), namer.card, runtime)
+    table, expected, plain = (np.stack(list(looks.values())) for looks in (turned, scanned, straight))
+    assert np.allclose(table, expected, atol=1e-5) and np.abs(table - plain).max() > 0.01
+
+
 def with_namer(tiny_model, namer_card, folder):
     """A model with offsets and a namer, of cards alone."""
     content = json.loads((tiny_model / "card.json").read_text())

@@ -48,7 +48,7 @@ class Levels:
     values: label value of each, from top to bottom; the last may be pieces of the sacrum.
     probabilities: (n,) of each to be at its level.
     anchors: names of what is in view that levels can be counted from.
-    upside_down: the vertebrae get smaller downward.
+    upside_down: the vertebrae get smaller downward, or look as they would upside down.
     odd_looks: many of them look like no vertebra.
     """
 
@@ -86,7 +86,7 @@ class Levels:
         unsure = f"Levels are uncertain ({self.confidence:.0%})"
         others = "the top of the neck, the first or last rib, or the sacrum"
         if self.upside_down:
-            return f"{unsure}, as the vertebrae get smaller downward: head and feet may be exchanged in the file."
+            return f"{unsure}, as the column seems to be upside down: head and feet may be exchanged in the file."
         if self.odd_looks:
             return (
                 f"{unsure}, as many vertebrae look unusual, by metal, by lesions or because head and feet are exchanged"
@@ -109,7 +109,8 @@ def _anchors(values: Sequence[int], whole: np.ndarray, sacrum_below: bool) -> tu
     for name, pairs in _PAIRS.items():
         if any(a in seen and b in seen and (seen[a] or seen[b]) for a, b in pairs):
             found.append(name)
-    return (*found, "sacrum") if sacrum_below else tuple(found)
+    # Of the sacrum alone, its uppermost piece, cut by the border, passes for the last vertebra above it.
+    return (*found, "sacrum") if sacrum_below and whole.any() else tuple(found)
 
 
 def _gets_smaller(centers: np.ndarray) -> bool:

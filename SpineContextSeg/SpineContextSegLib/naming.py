@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _AIR_HU = -1000.0
 
 
-def looks_of(centers: np.ndarray, seen: Overview, card: ModelCard, runtime: Runtime) -> dict[int, np.ndarray]:
+def looks_of(
+    centers: np.ndarray, seen: Overview, card: ModelCard, runtime: Runtime, upside_down: bool = False
+) -> dict[int, np.ndarray]:
     """Label value -> (n,) probability that each vertebra has that level, seen on its own.
 
     Args:
@@ -23,8 +25,10 @@ def looks_of(centers: np.ndarray, seen: Overview, card: ModelCard, runtime: Runt
         seen: at the spacing of the card.
         card: of a network that names vertebrae, see `Model.namer`.
         runtime: what runs it.
+        upside_down: look at each vertebra with head and feet exchanged.
     """
-    windows = [card.to_network_axes(crop_around(center, seen, card)) for center in centers]
+    crops = [crop_around(center, seen, card) for center in centers]
+    windows = [card.to_network_axes(crop[::-1] if upside_down else crop) for crop in crops]
     found = runtime(card.normalize(np.stack(windows))[:, None])
     by_value = found @ card.structure_matrix(list(card.structures)).T
     return dict(zip(card.structures, by_value.T))

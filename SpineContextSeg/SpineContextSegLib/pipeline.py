@@ -125,7 +125,8 @@ def segment(
     if single:
         with clock.stage("levels"):
             if naming:
-                column = name_vertebrae(labels, seen, partial(looks_of, seen=body, card=naming.card, runtime=namer))
+                looks = partial(looks_of, seen=body, card=naming.card, runtime=namer)
+                column = name_vertebrae(labels, seen, looks, turned=partial(looks, upside_down=True))
             else:
                 column = name_vertebrae(labels, seen, looks_by_spacing, A_GUESS)
         if column:
