@@ -29,9 +29,9 @@ _CERTAINLY_NONE = 0.7
 # Metal or a tumor change one or two. Where more than this share of them look like none, the column may lie upside down,
 # and where all that was found does so on average, it is no column that could be named.
 _MANY_OF_NONE, _MOSTLY_NONE = 1 / 3, 0.65
-# On average upright scans look 0.0 to 0.05 like none, pieces of them up to 0.4, and upside down 0.2 to 0.9 (six generated
-# trunks and six real scans, whole and in pieces). With head and feet exchanged in turn, those that were upside down have
-# 0.0 to 0.65 of that, the others more than 0.75.
+# On average upright scans look 0.0 to 0.05 like none, pieces of them up to 0.4, and upside down 0.2 to 0.9 (six trunks
+# of generated bodies and six real scans, whole and in pieces). Turned, those that were upside down have 0.0 to 0.65 of
+# that, the others more than 0.75.
 _LITTLE_OF_NONE, _CLEARLY_LESS = 0.1, 0.7
 # Of the vertebra above: no whole one is that small beside its neighbor.
 _CRUMB = 1 / 3
