@@ -72,7 +72,9 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
 def _with_known_levels(labels: Volume, report: dict, old, only: set[int] | None, box: Box | None) -> Volume:
     """The labels named as in `old`, where a part of its levels stays beside them: a person may have put those right."""
     ours = set(our_segments(old))
-    stays = ours - (ours if only is None else only) if box is None else ours
+    stays = ours
+    if box is None:
+        stays = set() if only is None else ours - (only & set(count_labels(labels.array)))
     if not (report["levels_known"] and levels_known(ours) and levels_known(stays)):
         return labels
     mapping = known_levels(labels.array, label_volume(old, labels.grid).array)
