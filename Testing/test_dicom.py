@@ -96,6 +96,16 @@ def test_largest_ct_series_is_taken_and_said(tmp_path):
     assert len(notes) == 1 and "3 series" in notes[0] and '"Bone"' in notes[0] and "30 slices" in notes[0]
 
 
+def test_largest_series_of_the_wanted_modality(tmp_path):
+    ct, magnet = scan(size=(40, 40, 60)), scan(size=(24, 20, 15))
+    SeriesWriter(tmp_path / "a", description="Bone").write(ct)
+    SeriesWriter(tmp_path / "b", description="T2", modality="MR").write(magnet)
+    read, notes = read_volume(tmp_path, "MR")
+    assert_same_voxels_in_space(read, magnet)
+    assert notes == ['The folder holds 2 series; the largest MR series "T2" with 15 slices was taken.']
+    assert_same_voxels_in_space(read_volume(tmp_path)[0], ct)
+
+
 @pytest.mark.parametrize(("modality", "said"), [("MR", []), ("PT", ["The series is PT, neither CT nor MR."])])
 def test_other_modality_is_read(tmp_path, modality, said):
     volume = scan()

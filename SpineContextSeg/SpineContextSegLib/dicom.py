@@ -89,13 +89,13 @@ class Stack:
         )
 
 
-def read_dicom_folder(folder: Path) -> tuple[Volume, list[str]]:
-    """Reads the largest CT series below `folder`; see `read_dicom_files`.
+def read_dicom_folder(folder: Path, modality: str = "CT") -> tuple[Volume, list[str]]:
+    """Reads the largest series of a modality below `folder`; see `read_dicom_files`.
 
     Raises:
         InputRefused: no DICOM images below the folder, or as `read_dicom_files`.
     """
-    return read_dicom_files(dicom_files(folder), str(folder))
+    return read_dicom_files(dicom_files(folder), str(folder), modality)
 
 
 def dicom_files(scan: Path) -> list[Path]:
@@ -131,8 +131,8 @@ def is_dicom_file(path: Path) -> bool:
     return start[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
 
 
-def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[str]]:
-    """Reads the largest CT series among the files (of another modality where no CT is there).
+def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") -> tuple[Volume, list[str]]:
+    """Reads the largest series of a modality among the files (of another one where none of it is there).
 
     Localizers and duplicates are dropped. Where slices are missing or unevenly spaced, the series is interpolated onto
     even slices of the usual distance, between the same first and last slice.
@@ -140,6 +140,7 @@ def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[
     Args:
         paths: DICOM files in any order, also enhanced multi-frame ones.
         source: what the files came from, for messages.
+        modality: as DICOM calls it, "CT" or "MR".
 
     Returns:
         The volume in HU (rescale applied), affine with shear kept, and notes, one sentence each.
@@ -147,7 +148,7 @@ def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[
     Raises:
         InputRefused: as `find_stack`, or unreadable pixels.
     """
-    stack = find_stack(paths, source)
+    stack = find_stack(paths, source, modality)
     array, notes = _read_pixels(stack.slices), stack.notes
     if not stack.is_even:
         array = _onto_even_slices(array, stack.along, stack.even)
@@ -159,7 +160,7 @@ def read_dicom_files(paths: list[Path], source: str = "") -> tuple[Volume, list[
     return Volume(array, stack.grid.affine), notes
 
 
-def find_stack(paths: list[Path], source: str = "") -> Stack:
+def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Stack:
     """The slices that `read_dicom_files` takes, without their pixels; arguments as there.
 
     Raises:
@@ -169,9 +170,9 @@ def find_stack(paths: list[Path], source: str = "") -> Stack:
     if not slices:
         raise InputRefused(
             f"No DICOM images with a position in space were found in '{source or paths[0].name}': give the folder of "
-            "the CT series."
+            f"the {modality} series."
         )
-    stack, notes = _choose_stack(slices)
+    stack, notes = _choose_stack(slices, modality)
     if len(slices) < len(paths):
         notes.append(f"{_counted(len(paths) - len(slices), 'file')} left out, damaged or without an image.")
     if stack[0].frames > 1:
@@ -180,7 +181,7 @@ def find_stack(paths: list[Path], source: str = "") -> Stack:
     if len(stack) < MINIMUM_SLICES:
         raise InputRefused(
             f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "
-            "holds the whole CT series."
+            f"holds the whole {modality} series."
         )
     first, positions = stack[0], np.array([s.position for s in stack])
     along = (positions - positions[0]) @ first.normal
@@ -191,7 +192,7 @@ def find_stack(paths: list[Path], source: str = "") -> Stack:
     if sideways > SIDEWAYS_LIMIT_MM:
         raise InputRefused(
             f"The slices are shifted against each other by up to {sideways:.0f} mm and form no straight stack: give "
-            "one CT series, as the scanner stored it."
+            f"one {modality} series, as the scanner stored it."
         )
     even = np.linspace(0.0, along[-1], count)
     affine = lps_affine(
@@ -242,20 +243,20 @@ def _read_slice(path: Path) -> Slice | None:
     )
 
 
-def _choose_stack(slices: list[Slice]) -> tuple[list[Slice], list[str]]:
-    """The largest stack of the wanted modality, and notes on what was left out."""
+def _choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[str]]:
+    """The largest stack of a modality, if there is one, and notes on what was left out."""
     notes = []
     wanted = [s for s in slices if not s.localizer] or slices
     if len(wanted) < len(slices):
         notes.append(f"{_counted(len(slices) - len(wanted), 'localizer image')} left out.")
-    ct = [s for s in wanted if s.modality == "CT"]
-    stack = max(_stacks(ct or wanted), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
+    of_modality = [s for s in wanted if s.modality == modality]
+    stack = max(_stacks(of_modality or wanted), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
     if stack[0].modality not in ("CT", "MR"):
         notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, neither CT nor MR.")
     series = len({s.series_uid for s in wanted})
     name = f" \"{stack[0].description}\"" if stack[0].description else ""
     if series > 1:
-        kind = "CT series" if ct else "series"
+        kind = f"{modality} series" if of_modality else "series"
         count = sum(s.frames for s in stack)
         notes.append(f"The folder holds {series} series; the largest {kind}{name} with {count} slices was taken.")
     odd = sum(1 for s in wanted if s.series_uid == stack[0].series_uid) - len(stack)

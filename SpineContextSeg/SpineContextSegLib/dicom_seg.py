@@ -76,11 +76,11 @@ def is_dicom(scan: Path) -> bool:
     return scan.is_dir() or is_dicom_file(scan)
 
 
-def find_images(scan: Path, grid: Grid) -> Stack:
+def find_images(scan: Path, grid: Grid, modality: str = "CT") -> Stack:
     """The images of a series that labels on `grid` belong to, plane k on image k.
 
     Args:
-        scan: what `reading.read_volume` read.
+        scan, modality: what `reading.read_volume` read.
         grid: of the volume that it returned.
 
     Raises:
@@ -94,7 +94,7 @@ def find_images(scan: Path, grid: Grid) -> Stack:
             "instead, or segment the DICOM folder."
         )
     with quiet_itk():
-        stack = find_stack(dicom_files(scan), str(scan))
+        stack = find_stack(dicom_files(scan), str(scan), modality)
     if not stack.is_even:
         raise InputRefused(
             "Slices of the series are missing or unevenly spaced, so that the labels are not on its images, as DICOM "

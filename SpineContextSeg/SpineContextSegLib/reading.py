@@ -28,8 +28,11 @@ _CODES = Counter(item.snomed_code for item in STRUCTURES.values())
 _STRUCTURE_OF_CODE = {item.snomed_code: value for value, item in STRUCTURES.items() if _CODES[item.snomed_code] == 1}
 
 
-def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
+def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[str]]:
     """Reads one gray-value volume: NIfTI-1, NRRD, MHA, a DICOM folder (searched to the bottom) or one DICOM file.
+
+    Args:
+        modality: "CT" or "MR": what is taken from a DICOM folder that holds both.
 
     Returns:
         The volume, array (k, j, i) as stored (rescaled to HU for DICOM), affine IJK -> RAS in mm, shear kept; and
@@ -45,7 +48,7 @@ def read_volume(path: str | Path) -> tuple[Volume, list[str]]:
     check_path(path)
     with quiet_itk():
         if path.is_dir():
-            return read_dicom_folder(path)
+            return read_dicom_folder(path, modality)
         if path.name.lower().endswith(READABLE_ENDINGS):
             return _read_image_file(path)
         if is_dicom_file(path):

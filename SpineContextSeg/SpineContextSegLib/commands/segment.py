@@ -92,9 +92,10 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     before, after = Stopwatch(), Stopwatch()
     model = load_model(arguments.model)
     _check_measurable(arguments, model.card)
+    modality = model.card.modality[0]
     with before.stage("read"):
-        volume, notes = _read(arguments)
-    write = _writer(arguments, volume.grid)
+        volume, notes = _read(arguments, modality)
+    write = _writer(arguments, volume.grid, modality)
     with before.stage("load model"):
         choices = arguments.runtime, arguments.device, arguments.threads, arguments.precision
         runtime = choose_runtime(model, *choices)
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             with after.stage("measure"):
                 why = "No vertebra was found."
                 try:
-                    in_hu = segmented_in_hounsfield_units(model.card.modality[0], forced=arguments.force)
+                    in_hu = segmented_in_hounsfield_units(modality, forced=arguments.force)
                     rows = vertebra_rows(volume, result.labels, hounsfield=in_hu)
                 except InputRefused as refusal:  # what was segmented isn't lost for that
                     why = str(refusal)
@@ -174,7 +175,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     check_distinct(paths)
 
 
-def _writer(arguments: argparse.Namespace, grid: Grid) -> Callable[[Result, Path], None]:
+def _writer(arguments: argparse.Namespace, grid: Grid, modality: str) -> Callable[[Result, Path], None]:
     """What writes the result in the form that was asked for, once it is known that it can."""
     from ..dicom_seg import ENDING, find_images, network_segments, write_dicom_seg
     from ..writing import check_output, write_segmentation
@@ -182,7 +183,7 @@ def _writer(arguments: argparse.Namespace, grid: Grid) -> Callable[[Result, Path
     if not arguments.output.name.lower().endswith(ENDING):
         check_output(arguments.output, grid)
         return lambda result, path: write_segmentation(result.labels, path)
-    images = find_images(arguments.input, grid)
+    images = find_images(arguments.input, grid, modality)
     return lambda result, path: write_dicom_seg(
         result.labels, images, network_segments(result.labels.array), result.model, path
     )
@@ -196,13 +197,13 @@ def _check_measurable(arguments: argparse.Namespace, card: ModelCard) -> None:
         )
 
 
-def _read(arguments: argparse.Namespace) -> tuple[Volume, list[str]]:
+def _read(arguments: argparse.Namespace, modality: str) -> tuple[Volume, list[str]]:
     from ..dicom import is_dicom_file
     from ..reading import read_volume
 
     if arguments.input.is_dir() and arguments.output.exists() and is_dicom_file(arguments.output):
         raise InputRefused(f"The output '{arguments.output}' is a DICOM file: choose another name.")
     try:
-        return read_volume(arguments.input)
+        return read_volume(arguments.input, modality)
     except OSError as error:
         raise InputRefused(f"'{arguments.input}' can't be read ({error.strerror or error}): check the file.") from error
