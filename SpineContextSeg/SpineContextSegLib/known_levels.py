@@ -18,7 +18,8 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
 
     A vertebra is the one with which it has most voxels in common, if that is clear. The others follow the nearest one
     that is known, as far away as the run says, unless another vertebra has that level; then they keep their own, where
-    nothing else has that. Where nothing is left the disc is one of unknown level.
+    nothing else has that. Where nothing is left they become part of the nearest one, to be split from it by hand, and
+    their disc is one of unknown level.
 
     Args:
         found, known: label values (k, j, i) on one grid, vertebrae told apart in both.
@@ -44,8 +45,9 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
         elif value not in taken | known_there:
             levels[value] = value
         else:
+            levels[value] = same[neighbor]
             nameless.append(value)
-    mapping = with_discs(levels | {value: value for value in nameless}, sequence)
+    mapping = with_discs(levels, sequence)
     return mapping | {DISC_OFFSET + value: DISC_LEVEL_UNKNOWN for value in nameless}
 
 
