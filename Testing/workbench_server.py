@@ -5,18 +5,21 @@ python -m Testing.workbench_server DATA MODEL [SCAN]
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 
 UPLOAD_BYTES = 3_000_000
 START_SECONDS = 300.0
+END_SECONDS = 60.0
 
 
 class WorkbenchServer:
@@ -55,15 +58,19 @@ class WorkbenchServer:
         self.process.wait()
 
     def end(self, how: int = signal.SIGTERM) -> None:
-        """As Ctrl+C does, or by another signal."""
+        """As Ctrl+C does, or by another signal; where that doesn't end it, an error says what it is doing."""
         self.process.send_signal(how)
         try:
-            self.process.wait(60)
+            self.process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)
+            time.sleep(1)
             self.kill()
+            raise RuntimeError(f"did not end within {END_SECONDS:.0f} s: {''.join(self._errors)}") from None
 
 
 def main() -> None:
+    faulthandler.register(signal.SIGUSR1)
     data, model, *scan = sys.argv[1:]
     sys.argv[1:] = []
     from aiohttp import web
