@@ -3,8 +3,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from SpineContextSegLib.checks import SAMPLE_VOXELS, _sample, check_geometry, check_input, check_result
+from SpineContextSegLib.checks import check_geometry, check_input, check_result
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.even_sample import SAMPLE_VOXELS, even_sample
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Grid, Volume
 from Testing.geometry import GRIDS, SAGITTAL
@@ -40,8 +41,15 @@ def refusal(volume: Volume, **options) -> str:
 
 @pytest.mark.parametrize("shape", [(20, 30, 40), (60, 512, 512), (600, 512, 512)])
 def test_a_sample_is_no_larger_than_needed(shape):
-    size = _sample(np.broadcast_to(np.int16(0), shape)).size
-    assert min(np.prod(shape), SAMPLE_VOXELS / 8) <= size <= 1.02 * SAMPLE_VOXELS
+    size = even_sample(np.broadcast_to(np.int16(0), shape)).size
+    assert min(np.prod(shape), SAMPLE_VOXELS / 8) <= size <= SAMPLE_VOXELS
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_sample_has_something_of_each_of_few_slices(axis):
+    slices = np.arange(20, dtype=np.int16)[:, None, None]
+    stored = np.moveaxis(np.broadcast_to(slices, (20, 1024, 512)), 0, axis)
+    assert len(np.unique(even_sample(stored))) == 20
 
 
 def test_a_plain_ct_passes_without_a_word():

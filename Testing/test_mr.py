@@ -37,6 +37,18 @@ def test_the_order_of_signals_stays_and_the_volume_is_not_changed():
     assert (np.diff(result.array.ravel()[order]) >= 0).all()
 
 
+def test_brightness_is_that_of_all_slices_however_they_are_stored():
+    """Sagittal slices of 1024 x 512 pixels, the outermost of them blank, stored one after another and side by side."""
+    slices = np.random.default_rng(3).gamma(2.0, 150.0, (8, 1024, 512)).astype(np.float32)
+    slices[0] = 0
+    beside = np.ascontiguousarray(np.moveaxis(slices, 0, 2))
+    bright = np.percentile(slices[1:], 99)
+    for array in (slices, beside):
+        values = standardized(Volume(array, AFFINE)).array
+        assert np.mean(values[array > 0] > BRIGHT) == pytest.approx(0.01, abs=0.001)
+        assert display_range(array)[1] == pytest.approx(bright, rel=0.05)
+
+
 def test_odd_voxels_are_dark():
     array = signal(np.float32)
     array[0, 0, :4] = np.nan, np.inf, -np.inf, -80.0

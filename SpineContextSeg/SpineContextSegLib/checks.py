@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputRefused, UnlikelyValues
+from .even_sample import even_sample
 from .mr import MR_MODEL
 from .volume import Grid, Volume
 
@@ -14,7 +15,6 @@ MINIMUM_SLICES = 3
 THIN_COVERAGE_MM = 20.0
 HUGE_VOXELS = 1_500_000_000
 NON_FINITE_LIMIT = 0.01
-SAMPLE_VOXELS = 2_000_000
 
 # Ranges in HU. Fat lies near -100 and is present in every body region; water, blood and muscle lie between 0 and 80,
 # with contrast and noise between -150 and 150; even osteoporotic bone has a shell above 150.
@@ -103,7 +103,7 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
         )
     check_geometry(volume.grid)
     warnings = _coverage_warnings(volume.grid)
-    sample = _sample(volume.array)
+    sample = even_sample(volume.array)
     finite = np.isfinite(sample)
     if not finite.all():
         share = 1.0 - float(finite.mean())
@@ -150,13 +150,6 @@ def _coverage_warnings(grid: Grid) -> list[str]:
     if voxels > HUGE_VOXELS:
         warnings.append(f"The scan is huge ({voxels / 1e9:.1f} billion voxels): expect a long run and much memory.")
     return warnings
-
-
-def _sample(array: np.ndarray) -> np.ndarray:
-    """Up to about two million voxels, of a large scan a quarter of a million or more, as float64, at even steps along
-    all axes."""
-    step = max(1, int(np.ceil((array.size / SAMPLE_VOXELS) ** (1 / 3))))
-    return array[::step, ::step, ::step].astype(np.float64).ravel()
 
 
 def _is_constant(array: np.ndarray) -> bool:

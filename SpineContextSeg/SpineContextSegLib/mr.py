@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .even_sample import even_sample
 from .volume import Volume
 
 MR_MODEL = "spinecontext-mr"
@@ -11,8 +12,6 @@ MR_MODEL = "spinecontext-mr"
 BRIGHT = 1000.0
 """The standardized value of what is brighter than all but one percent of the image."""
 _BRIGHT_PERCENTILE = 99.0
-# Fat under a surface coil is far brighter than the spine: a percentile of some hundred thousand voxels is enough.
-_SAMPLE_VOXELS = 500_000
 # Of nine hundred crops of 20 to 60 mm about the spine in six CTs, six had a smaller share than this below that, of air
 # and fat. A standardized MR varies by some units about zero, and interpolation overshoots by a few.
 _AIR_OR_FAT_HU, _LEAST_AIR_OR_FAT = -50.0, 0.001
@@ -33,7 +32,7 @@ def standardized(volume: Volume) -> Volume:
     """
     signal = np.nan_to_num(volume.array.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     np.maximum(signal, 0.0, out=signal)
-    seen = signal.ravel()[:: max(1, signal.size // _SAMPLE_VOXELS)]
+    seen = even_sample(signal)
     seen = seen[seen > 0]
     bright = np.percentile(seen, _BRIGHT_PERCENTILE) if len(seen) else 1.0
     signal /= np.float32(bright)

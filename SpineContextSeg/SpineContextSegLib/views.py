@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from .even_sample import even_sample
 from .labels import BINARY_SPINE
 from .mr import has_hounsfield_units
 from .resampling import ras_grid, resample_intensity
@@ -16,7 +17,7 @@ AIR_HU = -1000.0
 # The bone window of radiology: level 400, width 1800 HU.
 WINDOW_HU = (-500.0, 1300.0)
 # Of an MR, the darkest and the brightest percent don't count.
-_PERCENTILES, _SAMPLE_VOXELS = (1.0, 99.0), 500_000
+_PERCENTILES = 1.0, 99.0
 Marks = tuple[str, str, str, str]
 # Finer pixels than these aren't seen in a picture, coarser ones are.
 _FINEST_MM, _COARSEST_MM, _MOST_PIXELS = 0.5, 1.5, 700
@@ -53,7 +54,7 @@ def display_range(array: np.ndarray) -> tuple[float, float]:
     """What to show as black and as white, given all voxels of a scan: HU of a CT, or signal of an MR."""
     if has_hounsfield_units(array):
         return WINDOW_HU
-    low, high = np.nanpercentile(array.ravel()[:: max(1, array.size // _SAMPLE_VOXELS)], _PERCENTILES)
+    low, high = np.nanpercentile(even_sample(array), _PERCENTILES)
     return float(low), float(max(high, low + 1e-3))
 
 
