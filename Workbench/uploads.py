@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import gzip
+import asyncio
+import math
+import mmap
 import re
 import shutil
-import struct
 import tempfile
-import zlib
 from pathlib import Path
 
+import SimpleITK as sitk
 from aiohttp import BodyPartReader, web
 
 from SpineContextSegLib.dicom import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.integrity import HEADER_LIMIT_BYTES
 from SpineContextSegLib.mrml.placing import safe_name
+from SpineContextSegLib.reading import quiet_itk
 
 FOLDER = "uploads"
 # Neither .nhdr nor .mhd: they only name the file that holds the voxels, which could be any file of this computer.
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+# Each with the part of ITK that reads it.
+ENDINGS = {
+    ".nii.gz": "NiftiImageIO", ".nii": "NiftiImageIO", ".nrrd": "NrrdImageIO", ".mha": "MetaImageIO",
+}  # fmt: skip
 MAXIMUM_FILES = 20_000
 # More than a CT of a whole body has at 0.5 mm; what it unpacks to must fit into memory.
 MAXIMUM_VOXEL_BYTES = 6_000_000_000
 _CHUNK_BYTES = 1 << 20
-_HEADER_BYTES = 1 << 16
-_ELSEWHERE = re.compile(rb"^\s*(data\s?file\s*:|ElementDataFile\s*=(?![ \t]*LOCAL\s*$))", re.IGNORECASE | re.MULTILINE)
+_MHA_FIELD = b"ElementDataFile"
+_MHA_LOCAL = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*(?:LOCAL|Local|local)[ \t]*\r?\n", re.MULTILINE)
 
 
 class Uploads:
@@ -80,7 +86,7 @@ class Uploads:
                         raise self._too_large()
                     file.write(chunk)
             kept.append(path)
-        return _scan_among(kept, folder)
+        return await asyncio.to_thread(_scan_among, kept, folder)
 
     def _too_large(self) -> InputRefused:
         limit = f"{self._limit / 1e9:.1f} GB" if self._limit >= 1e9 else f"{self._limit / 1e6:.0f} MB"
@@ -99,7 +105,7 @@ def _file_name(name: str, number: int) -> str:
 def _scan_among(paths: list[Path], folder: Path) -> Path:
     if not paths:
         raise InputRefused("Nothing was sent: choose a scan.")
-    images = [path for path in paths if path.name.lower().endswith(ENDINGS)]
+    images = [path for path in paths if path.name.lower().endswith(tuple(ENDINGS))]
     if len(paths) == 1 and images:
         check_header(images[0])
         return images[0]
@@ -119,27 +125,57 @@ def check_header(path: Path) -> None:
     Raises:
         InputRefused: one sentence.
     """
-    start = _unpacked_start(path) if path.name.lower().endswith(".gz") else path.open("rb").read(_HEADER_BYTES)
-    if path.name.lower().endswith((".nrrd", ".mha")):
-        if _ELSEWHERE.search(start.split(b"\n\n")[0]):
-            raise InputRefused(f"'{path.name}' holds no voxels but names another file: save the scan as one file.")
-        sizes = re.search(rb"^\s*(?:sizes\s*:|DimSize\s*=)\s*([\d ]+)", start, re.IGNORECASE | re.MULTILINE)
-        shape = [int(size) for size in sizes[1].split()] if sizes else []
-    else:
-        order = "<" if start[:4] == b"\x5c\x01\0\0" else ">"
-        shape = struct.unpack_from(f"{order}8h", start, 40)[1:4] if len(start) >= 348 else []
-    voxels = 1
-    for size in shape:
-        voxels *= max(size, 1)
+    [part] = {part for ending, part in ENDINGS.items() if path.name.lower().endswith(ending)}
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with quiet_itk():
+        # ITK goes by the content: a file of HDF5, which may lay its voxels into other files, is read whatever its name.
+        if reader.GetImageIOFromFileName(str(path)) != part:
+            raise _damaged(path)
+        if part == "NrrdImageIO":
+            _refuse_detached_nrrd(path)
+        if part == "MetaImageIO":
+            _refuse_detached_mha(path)
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            raise _damaged(path) from error
+    voxels = math.prod(reader.GetSize())
     if 2 * voxels > MAXIMUM_VOXEL_BYTES:
         raise InputRefused(
             f"'{path.name}' states {voxels / 1e9:.0f} billion voxels, more than a CT has: crop it, or export it again."
         )
 
 
-def _unpacked_start(path: Path) -> bytes:
-    try:
-        with gzip.open(path) as file:
-            return file.read(_HEADER_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputRefused(f"'{path.name}' is damaged: copy or export it again.") from error
+def _refuse_detached_nrrd(path: Path) -> None:
+    """Lines end as ITK sees it, by CR, LF or both; the header ends with the first empty one."""
+    with open(path, "rb") as file:
+        lines = file.read(HEADER_LIMIT_BYTES).splitlines()
+    if b"" not in lines:
+        raise _damaged(path)
+    for line in lines[: lines.index(b"")]:
+        if line.partition(b":")[0].lower().replace(b" ", b"") == b"datafile":
+            raise _detached(path)
+
+
+def _refuse_detached_mha(path: Path) -> None:
+    """The field that ends the header is there once in the whole file.
+
+    ITK has its own mind on where lines end and which ones belong to the value before, so that it might pass over one
+    such field and take the next.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        first = content.find(_MHA_FIELD, 0, HEADER_LIMIT_BYTES)
+        if first == -1:
+            raise _damaged(path)
+        local = _MHA_LOCAL.search(content[:HEADER_LIMIT_BYTES])
+        if local is None or local.start() != first or content.find(_MHA_FIELD, local.end()) != -1:
+            raise _detached(path)
+
+
+def _damaged(path: Path) -> InputRefused:
+    return InputRefused(f"'{path.name}' is damaged or not what its name says: copy or export it again.")
+
+
+def _detached(path: Path) -> InputRefused:
+    return InputRefused(f"'{path.name}' holds no voxels but names another file: save the scan as one file.")

@@ -1,0 +1,97 @@
+"""A scan that is sent in holds its voxels itself: no header makes the server read another file."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+
+pytest.importorskip("aiohttp")
+
+from Workbench.uploads import check_header  # noqa: E402
+
+NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 5 5\nencoding: raw\nendian: little\n"
+MHA = "ObjectType = Image\nNDims = 3\nDimSize = 5 5 5\nElementType = MET_SHORT\n"
+LOCAL = "ElementDataFile = LOCAL\n"
+# So that the file is as large as its header promises.
+PADDING = bytes(2000)
+SMALL = Volume(np.zeros((6, 8, 10), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+
+@pytest.fixture
+def secret(tmp_path):
+    path = tmp_path / "secret.raw"
+    path.write_bytes(b"\7\0" * 125)
+    return path
+
+
+def refusal(path, content):
+    path.write_bytes(content)
+    with pytest.raises(InputRefused) as refused:
+        check_header(path)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{NRRD}data file: SECRET\n\n", f"{NRRD}datafile: ../secret.raw\n\n", f"{NRRD}Data File: LIST\nSECRET\n\n",
+        f"{NRRD}data file: SECRET\n\n".replace("\n", "\r\n"), f"{NRRD}# a\rdata file: SECRET\n\n",
+        NRRD + "# a\n" * 20_000 + "data file: SECRET\n\n",
+    ],
+    ids=["name", "one word", "list", "CRLF", "CR", "after comments"],
+)  # fmt: skip
+def test_nrrd_headers_that_name_another_file_are_refused(tmp_path, secret, text):
+    content = text.replace("SECRET", str(secret)).encode() + PADDING
+    assert "names another file" in refusal(tmp_path / "a.nrrd", content)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{MHA}ElementDataFile = SECRET\n", f"{MHA}ElementDataFile = LIST\nSECRET\n",
+        f"{MHA}\nElementDataFile = SECRET\n", f"{MHA}\r\nElementDataFile = SECRET\r\n",
+        f"{MHA}ElementDataFile : SECRET\n", f"{MHA}ElementDataFile\nComment = SECRET\n",
+        f"{MHA}{LOCAL.lower()}ElementDataFile = SECRET\n", f"{MHA}Comment\n{LOCAL}ElementDataFile = SECRET\n",
+        f"{MHA}Offset = 1 1\n{LOCAL}ElementDataFile = SECRET\n",
+        MHA + "Comment = a\n" * 20_000 + "ElementDataFile = SECRET\n",
+    ],
+    ids=["name", "list", "blank line", "CRLF", "colon", "next line", "small letters", "passed over", "short", "long"],
+)  # fmt: skip
+def test_mha_headers_that_name_another_file_are_refused(tmp_path, secret, text):
+    content = text.replace("SECRET", str(secret)).encode() + PADDING
+    assert "names another file" in refusal(tmp_path / "a.mha", content)
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"), [(".nrrd", NRRD + "# a\n" * 300_000), (".mha", MHA + "A = b\n" * 200_000)]
+)
+def test_headers_without_an_end_are_refused(tmp_path, ending, start):
+    end = {".nrrd": "\n", ".mha": LOCAL}[ending]
+    assert "damaged" in refusal(tmp_path / f"a{ending}", (start + end).encode() + PADDING)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_another_format_behind_a_header_is_refused(tmp_path, ending):
+    """ITK finds HDF5 behind 512 bytes of anything, before it looks for what the name says."""
+    sitk.WriteImage(sitk.Image([5, 5, 5], sitk.sitkInt16), str(tmp_path / "a.hdf5"))
+    write_volume(SMALL, tmp_path / f"proper{ending}")
+    start = (tmp_path / f"proper{ending}").read_bytes()[:512].ljust(512, b"\0")
+    assert "not what its name says" in refusal(tmp_path / f"a{ending}", start + (tmp_path / "a.hdf5").read_bytes())
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_whole_scans_pass(tmp_path, ending):
+    write_volume(SMALL, tmp_path / f"a{ending}")
+    check_header(tmp_path / f"a{ending}")
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"), [(".mha", MHA + LOCAL), (".nrrd", f"{NRRD}# data file: none\nnote:=a\n\n")]
+)
+def test_lines_of_windows_pass(tmp_path, ending, text):
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(text.replace("\n", "\r\n").encode() + PADDING)
+    check_header(path)
