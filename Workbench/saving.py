@@ -93,27 +93,36 @@ class Saving:
             OSError: it couldn't be written; the scene still has the work.
         """
         async with self._order:
-            versions, changes = self._versions, self._changes
-            index = self._scene.undo_stack.index()
-            labels, names = self._scene.labels()
-            if kind == "correction" and not names:
-                raise InputRefused("There is nothing to save: segment the scan, or paint a segment first.")
-            version = await asyncio.to_thread(versions.save, labels, names, kind=kind, by=self._by, report=report)
-            if versions is self._versions:
-                self._kept_changes = max(self._kept_changes, changes)
-                self._in_passing = version if kind == "autosave" else None
-                # What was painted while the disk was busy is not in it.
-                if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
-                    self._scene.undo_stack.set_clean()
-            return version
+            version = await self._save(kind, report)
+        if version is None:
+            raise InputRefused("There is nothing to save: segment the scan, or paint a segment first.")
+        return version
 
     async def autosave(self) -> Version | None:
         """Saves in passing, where something was changed since anything was saved."""
-        if not self.is_unsaved and self._in_passing is not None:
-            # What was kept has been undone since: nothing to be offered later.
-            self._versions.set_aside(self._in_passing)
-            self._in_passing = None
-        if not self.is_unsaved or self._changes == self._kept_changes:
+        async with self._order:
+            # Only now, as the save that was waited for may have kept all there is.
+            if not self.is_unsaved and self._in_passing is not None:
+                # What was kept has been undone since: nothing to be offered later.
+                self._versions.set_aside(self._in_passing)
+                self._in_passing = None
+            if not self.is_unsaved or self._changes == self._kept_changes:
+                return None
+            self._tried_changes, self._tried_at = self._changes, time.monotonic()
+            return await self._save("autosave")
+
+    async def _save(self, kind: Kind, report: dict | None = None) -> Version | None:
+        """None for a correction without a single voxel, which isn't saved."""
+        versions, changes = self._versions, self._changes
+        index = self._scene.undo_stack.index()
+        labels, names = self._scene.labels()
+        if kind == "correction" and not names:
             return None
-        self._tried_changes, self._tried_at = self._changes, time.monotonic()
-        return await self.save("autosave")
+        version = await asyncio.to_thread(versions.save, labels, names, kind=kind, by=self._by, report=report)
+        if versions is self._versions:
+            self._kept_changes = max(self._kept_changes, changes)
+            self._in_passing = version if kind == "autosave" else None
+            # What was painted while the disk was busy is not in it.
+            if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
+                self._scene.undo_stack.set_clean()
+        return version

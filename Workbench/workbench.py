@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -97,8 +98,8 @@ class Workbench:
             self.state.tab = "worklist"
 
     def _observe(self) -> None:
-        for signal in self.scene.editor.signals():
-            signal.connect(self.segments.show)
+        for changed in self.scene.editor.signals():
+            changed.connect(self.segments.show)
         self.scene.undo_stack.index_changed.connect(self._show_changes)
         self.scene.undo_stack.index_changed.connect(self._end_status)
         self.scene.undo_stack.clean_changed.connect(self._show_changes)
@@ -131,8 +132,12 @@ class Workbench:
 
     def close(self) -> None:
         """After the server has ended; what is unsaved is kept."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Whoever asks twice, as a terminal that is closed does, shall not lose it.
+            signal.signal(number, signal.SIG_IGN)
         with self.clicks.in_words():
-            asyncio.run(self.saving.autosave())
+            # On the server's own loop: a save that it was in the middle of comes to its end there, and lets others in.
+            asyncio.get_event_loop().run_until_complete(self.saving.autosave())
         self.exports.remove()
 
     # Opening
