@@ -1,4 +1,9 @@
-"""A scan that is sent in holds its voxels itself: no header makes the server read another file."""
+"""A scan that is sent in is listed and stays, and holds its voxels itself: no header makes the server read another
+file."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +13,14 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 
-pytest.importorskip("aiohttp")
+pytest.importorskip("trame_slicer")
 
-from Workbench.uploads import check_header  # noqa: E402
+from aiohttp import FormData, web  # noqa: E402
+from aiohttp.test_utils import TestClient, TestServer  # noqa: E402
+
+from Workbench.routes import Routes  # noqa: E402
+from Workbench.store.worklist import Worklist  # noqa: E402
+from Workbench.uploads import Uploads, check_header  # noqa: E402
 
 NRRD = "NRRD0004\ntype: short\ndimension: 3\nsizes: 5 5 5\nencoding: raw\nendian: little\n"
 MHA = "ObjectType = Image\nNDims = 3\nDimSize = 5 5 5\nElementType = MET_SHORT\n"
@@ -95,3 +105,44 @@ def test_lines_of_windows_pass(tmp_path, ending, text):
     path = tmp_path / f"a{ending}"
     path.write_bytes(text.replace("\n", "\r\n").encode() + PADDING)
     check_header(path)
+
+
+def listed(data, *files):
+    """The worklist's entries after files were sent in one form."""
+
+    async def on_upload(number, read):
+        assert number and read[0].array.size
+
+    async def send():
+        app, clicks = web.Application(), []
+        routes = Routes(
+            Uploads(data, 10_000_000), None, Worklist.open(data, "tester"), SimpleNamespace(start=clicks.append), None,
+            on_upload, None,
+        )  # fmt: skip
+        routes.bind(SimpleNamespace(app=app))
+        form = FormData()
+        for path in files:
+            form.add_field("file", path.read_bytes(), filename=path.name)
+        async with TestClient(TestServer(app)) as client:
+            answer = await client.post("/upload", data=form)
+            assert (answer.status, await answer.text()) == (200, "")
+        [opening] = clicks
+        await opening
+
+    data.mkdir(exist_ok=True)
+    asyncio.run(send())
+    return Worklist.open(data).entries()
+
+
+def test_a_scan_stays_in_a_data_folder_of_a_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_volume(SMALL, tmp_path / "a.nrrd")
+    [entry] = listed(Path("data"), tmp_path / "a.nrrd")
+    assert entry.scan.is_file() and entry.scan.is_relative_to(tmp_path / "data" / "uploads")
+
+
+def test_a_scan_that_is_listed_already_is_not_kept_twice(tmp_path):
+    write_volume(SMALL, tmp_path / "a.nrrd")
+    for _ in range(2):
+        [entry] = listed(tmp_path / "data", tmp_path / "a.nrrd")
+    assert [entry.scan.parent] == list((tmp_path / "data" / "uploads").iterdir()) and entry.scan.is_file()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import mmap
+import os
 import re
 import shutil
 import tempfile
@@ -42,14 +43,15 @@ class Uploads:
             data_folder: exists.
             limit_bytes: of all files of one upload together.
         """
-        self._folder = data_folder / FOLDER
+        # As the worklist names its scans.
+        self._folder = Path(os.path.abspath(data_folder)) / FOLDER
         self._limit = limit_bytes
 
     async def receive(self, request: web.Request) -> Path:
         """Keeps the files of a form; one image, or the DICOM files of a series.
 
         Returns:
-            The image file, or the folder of DICOM files.
+            The image file, or the folder of DICOM files; absolute.
 
         Raises:
             InputRefused: too large, too many, of another kind, or not what the name says; nothing is left of it.
