@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
+from Testing.dicom_series import multi_frame
 
 pytest.importorskip("trame_slicer")
 
@@ -146,3 +147,9 @@ def test_a_scan_that_is_listed_already_is_not_kept_twice(tmp_path):
     for _ in range(2):
         [entry] = listed(tmp_path / "data", tmp_path / "a.nrrd")
     assert [entry.scan.parent] == list((tmp_path / "data" / "uploads").iterdir()) and entry.scan.is_file()
+
+
+def test_a_scan_of_one_dicom_file_stays(tmp_path):
+    multi_frame(SMALL, tmp_path / "a.dcm")
+    [entry] = listed(tmp_path / "data", tmp_path / "a.dcm")
+    assert entry.scan.is_file()

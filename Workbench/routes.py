@@ -62,16 +62,17 @@ class Routes:
         try:
             path = await self._uploads.receive(request)
             read = await asyncio.to_thread(read_volume, path)
-            entry = (await asyncio.to_thread(self._worklist.add, [path]))[0]
+            entries = await asyncio.to_thread(self._worklist.add, [path])
         except Exception as error:  # noqa: BLE001, whatever was sent
             if path is not None:
                 self._uploads.discard(path)
             text = str(error) if isinstance(error, InputRefused) else describe(error)
             return web.Response(status=400, text=text)
-        if entry.scan != path:
+        # What is listed of a folder may be one file of it, as where all slices are in one.
+        if not any(entry.scan.is_relative_to(path) for entry in entries):
             # It is listed already, from another place.
             self._uploads.discard(path)
-        self._clicks.start(self._on_upload(entry.number, read))
+        self._clicks.start(self._on_upload(entries[0].number, read))
         return web.Response(text="")
 
     async def _send_export(self, request: web.Request) -> web.StreamResponse:
