@@ -40,7 +40,7 @@ def _draw_pitch(rng, names) -> tuple[np.ndarray, float]:
     low_thoracic, middle = at["T6"] - 5, at["L1"] / 2
     kyphosis, lordosis, neck = uniform(0.4, 1.5), uniform(0.45, 1.3), uniform(-0.6, 1.3)
     slope = lordosis * uniform(30, 48)
-    anchors = [(-0.8, slope), (0, lordosis * uniform(14, 32)), (middle * 0.55, lordosis * uniform(3, 16)),
+    anchors = [(-0.8, slope), (0, lordosis * uniform(14, 24)), (middle * 0.55, lordosis * uniform(3, 10)),
                (middle, lordosis * -uniform(0, 8)), (at["L1"], -lordosis * uniform(10, 18)),
                (low_thoracic, -kyphosis * uniform(8, 16)), (at["T8"], -kyphosis * uniform(2, 8)),
                (at["T5"], kyphosis * uniform(6, 14)), (at["T1"], 10 + kyphosis * uniform(14, 24)),
