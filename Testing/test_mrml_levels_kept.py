@@ -41,6 +41,21 @@ class TestUndo:
         }
         assert levels.undo_title is None and not is_edited(node)
 
+    def test_merge_of_the_only_vertebra(self, volume):
+        node = add_result(volume, column(24, 26))
+        levels, before = Levels(node), now(node, volume)
+        levels.merge(24)
+        assert list(our_values(node)) == [26] and levels.vertebrae == []
+        levels.undo()
+        assert now(node, volume) == before and levels.undo_title is None
+
+    def test_none_left_that_was_renamed(self, volume):
+        node = add_result(volume, column(24, 26))
+        levels = Levels(node)
+        levels.shift(-1, USUAL)
+        node.GetSegmentation().RemoveSegment("SpineContextSeg_24")
+        assert levels.undo_title is None
+
     def test_several(self, node, volume, levels):
         states = []
         for act in (

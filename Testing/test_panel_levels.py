@@ -208,6 +208,20 @@ class TestClicks:
         user.ui.undoButton.click()
         np.testing.assert_array_equal(labels_in(node, volume), before)
 
+    def test_merge_of_the_only_vertebra(self, user, volume):
+        node = add_result(volume, blocks(26, 24))
+        user.parameters.outputSegmentation = node
+        before = labels_in(node, volume)
+        user.ui.mergeButton.click()
+        assert levels(node) == [] and not user.notice()
+        assert user.ui.statusLabel.text == "Done: L5 is part of Sacrum. No vertebra is left."
+        assert "no vertebra of ours" in user.ui.levelsLabel.text and user.ui.levelsFrame.enabled
+        user.ui.swapButton.click()
+        assert "no vertebra of ours" in user.notice() and not user.ui.detailsButton.visible
+        user.ui.undoButton.click()
+        assert user.ui.statusLabel.text == "Undone: L5 is part of Sacrum. The levels are L5 now."
+        np.testing.assert_array_equal(labels_in(node, volume), before)
+
     def test_split_at_the_crosshair(self, user, node, volume):
         point_at(volume, mask_of(node, "SpineContextSeg_23", volume))
         for collapsed in (True, False):

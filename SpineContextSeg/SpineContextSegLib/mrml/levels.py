@@ -94,6 +94,10 @@ class Levels:
         return self._node.GetSegmentation()
 
     @property
+    def _is_voxels(self) -> bool:
+        return self._segmentation.GetSourceRepresentationName() == BINARY_LABELMAP
+
+    @property
     def refusal(self) -> str | None:
         """Why there are no levels to put right and what to do, in one sentence; None where there are."""
         name = self._node.GetName()
@@ -107,7 +111,7 @@ class Levels:
             first = self._segmentation.GetSegment(segments[VERTEBRA_LEVEL_UNKNOWN])
             if not is_coded_as(first, structure(VERTEBRA_LEVEL_UNKNOWN)):
                 return f"Single vertebrae are not told apart in '{name}', so it has no levels."
-        if self._segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
+        if not self._is_voxels:
             return (
                 f"The segments of '{name}' are not made of voxels: make its binary labelmap the source representation "
                 "in the Segmentations module."
@@ -192,10 +196,13 @@ class Levels:
     @property
     def undo_title(self) -> str | None:
         """What `undo` would take back, in short; None where there is nothing, or somebody has changed levels since."""
-        if not self._done or self.refusal or not self.is_of(self._node):
+        if not self._done or self._node.GetScene() is None or not self._is_voxels or not self.is_of(self._node):
             return None
         last, now = self._done[-1], our_segments(self._segmentation)
-        return last.title if now.items() <= last.values.items() and last.needs <= set(now.values()) else None
+        # The last vertebra may have become part of the sacrum, or a person may have removed all that were renamed.
+        is_left = bool(last.needs or VERTEBRAE & now.keys())
+        is_as_done = now.items() <= last.values.items() and last.needs <= set(now.values())
+        return last.title if is_left and is_as_done else None
 
     def undo(self) -> list[str]:
         """Takes back the last repair, and nothing that was done since to voxels, names or colors."""

@@ -74,6 +74,8 @@ class LevelsSection:
 
     @property
     def _which(self) -> Vertebra:
+        if not self._vertebrae:
+            raise InputRefused(self._levels.refusal)
         return self._vertebrae[self._ui.vertebraComboBox.currentIndex]
 
     @property
@@ -99,8 +101,7 @@ class LevelsSection:
     def _do(self, repair: Callable[[], list[str]]) -> None:
         def act() -> None:
             self._notice.show(repair(), heading=_("About the levels"))
-            title, levels = self._levels.undo_title, self._span()
-            self._say(_("Done: {repair}. The levels are {levels} now.").format(repair=title, levels=levels))
+            self._say(_("Done: {repair}.").format(repair=self._levels.undo_title) + " " + self._levels_now())
 
         self._change(act)
 
@@ -108,7 +109,7 @@ class LevelsSection:
         def act() -> None:
             title = self._levels.undo_title
             self._notice.show(self._levels.undo(), heading=_("About the levels"))
-            self._say(_("Undone: {repair}. The levels are {levels} now.").format(repair=title, levels=self._span()))
+            self._say(_("Undone: {repair}.").format(repair=title) + " " + self._levels_now())
 
         self._change(act)
 
@@ -152,9 +153,10 @@ class LevelsSection:
         ui.levelsCollapsibleButton.visible = self._levels is not None
         ui.levelsLabel.text = refusal or ""
         ui.levelsLabel.visible = refusal is not None
-        ui.levelsFrame.enabled = self._levels is not None and refusal is None
         self._list_vertebrae()
         title = self._levels.undo_title if self._levels else None
+        # A repair that leaves no vertebra can be taken back.
+        ui.levelsFrame.enabled = self._levels is not None and (refusal is None or title is not None)
         ui.undoButton.enabled = title is not None
         ui.undoButton.toolTip = (
             _("Take back: {repair}. What was painted since stays.").format(repair=title)
@@ -162,9 +164,12 @@ class LevelsSection:
             else _("There is no repair of levels to take back.")
         )
 
-    def _span(self) -> str:
-        first, *others = [structure(vertebra.value).abbreviation for vertebra in self._levels.vertebrae]
-        return _("{first} to {last}").format(first=first, last=others[-1]) if others else first
+    def _levels_now(self) -> str:
+        levels = [structure(vertebra.value).abbreviation for vertebra in self._levels.vertebrae]
+        if not levels:
+            return _("No vertebra is left.")
+        several = _("{first} to {last}").format(first=levels[0], last=levels[-1])
+        return _("The levels are {levels} now.").format(levels=several if len(levels) > 1 else levels[0])
 
     def _choose_counts(self, values: Iterable[int]) -> None:
         for box, count in zip((self._ui.thoracicComboBox, self._ui.lumbarComboBox), counts_of(values)):
