@@ -13,7 +13,7 @@ from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
 from .pieces import HALF
 from .refine import Spine
 from .sacral_pieces import give_to_sacrum
-from .volume import Volume
+from .volume import Grid, Volume
 
 UNNAMED = (
     "No vertebra could be named: too little of them is in view, or head and feet are exchanged in the file; compare its"
@@ -98,9 +98,12 @@ def name_vertebrae(
     vertebrae = single_vertebrae(spine)
     looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
     none = _like_none(looks)
+    sacrum = _sacrum_points(spine)
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
-    above = of_sacrum | ~_below_sacrum(vertebrae, spine)
-    crumb = np.zeros(len(none), bool) if SACRUM in looks else _crumb_of_sacrum(vertebrae, spine, above)
+    above = of_sacrum | ~_below_sacrum(vertebrae, spine, sacrum)
+    crumb = np.zeros(len(none), bool)
+    if len(sacrum) and SACRUM not in looks:
+        crumb = _crumb_of_sacrum(vertebrae, spine, above)
     kept = _from_first_to_last((none < _CERTAINLY_NONE) & ~crumb & above)
     doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
     if not kept.any() or (doubtful and none.mean() > _MOSTLY_NONE):
@@ -108,7 +111,7 @@ def name_vertebrae(
     centers = vertebrae.centers[kept]
     seen = {value: share[kept] for value, share in looks.items()}
     whole = ~vertebrae.at_border[kept]
-    levels = read_levels(seen, centers, _sacrum_follows(centers, spine), whole).at_most(most_sure)
+    levels = read_levels(seen, centers, _sacrum_follows(centers, sacrum, spine.grid), whole).at_most(most_sure)
     if doubtful:
         levels = replace(levels.at_most(A_GUESS), odd_looks=True)
     if turned and _looks_better(vertebrae.centers, turned, none.mean()):
@@ -164,11 +167,10 @@ def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
     return np.logical_or.accumulate(vertebra) & np.logical_or.accumulate(vertebra[::-1])[::-1]
 
 
-def _below_sacrum(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:
+def _below_sacrum(vertebrae: Vertebrae, spine: Spine, sacrum: np.ndarray) -> np.ndarray:
     """(n,) bool, whether a supposed vertebra lies below the middle of the sacrum: gut or hip. All of them together are
     less than the sacrum, or it is the sacrum that lies where none can be."""
-    sacrum = _sacrum_voxels(spine)
-    middle = np.median(spine.grid.world(sacrum[:, ::-1])[:, 2]) if len(sacrum) else -np.inf
+    middle = np.median(sacrum[:, 2]) if len(sacrum) else -np.inf
     below = vertebrae.centers[:, 2] < middle
     return below & (_voxels_of(vertebrae, spine)[below].sum() < len(sacrum))
 
@@ -177,7 +179,7 @@ def _crumb_of_sacrum(vertebrae: Vertebrae, spine: Spine, above: np.ndarray) -> n
     """(n,) bool, whether a supposed vertebra is a piece of the upper sacrum: the last of those `above` (n,) its middle,
     wholly in view and yet far smaller than the one before. Where a network names vertebrae, it knows better."""
     crumb, voxels, last = np.zeros(len(above), bool), _voxels_of(vertebrae, spine), np.flatnonzero(above)[-2:]
-    if len(last) > 1 and not vertebrae.at_border[last[1]] and len(_sacrum_voxels(spine)):
+    if len(last) > 1 and not vertebrae.at_border[last[1]]:
         crumb[last[1]] = voxels[last[1]] < _CRUMB * voxels[last[0]]
     return crumb
 
@@ -213,19 +215,20 @@ def level_above(value: int) -> int:
     return usual[max(0, usual.index(value) - 1)]
 
 
-def _sacrum_follows(centers: np.ndarray, spine: Spine) -> bool:
+def _sacrum_follows(centers: np.ndarray, sacrum: np.ndarray, grid: Grid) -> bool:
     """Whether the sacrum lies directly below the last vertebra."""
-    sacrum = _sacrum_voxels(spine)
-    if not len(centers) or len(sacrum) * spine.grid.voxel_volume_mm3 / 1000 < _LEAST_SACRUM_ML:
+    if not len(centers) or len(sacrum) * grid.voxel_volume_mm3 / 1000 < _LEAST_SACRUM_ML:
         return False
-    way = np.linalg.norm(spine.grid.world(sacrum[:, ::-1]) - centers[-1], axis=1).min()
+    way = np.linalg.norm(sacrum - centers[-1], axis=1).min()
     gap = np.linalg.norm(centers[-1] - centers[-2]) * _SACRUM_WITHIN if len(centers) > 1 else _ALONE_WITHIN_MM
     return bool(way <= gap)
 
 
-def _sacrum_voxels(spine: Spine) -> np.ndarray:
-    """(n, 3) indices (k, j, i)."""
-    return np.argwhere(spine.probabilities[SACRUM] >= HALF) if SACRUM in spine.probabilities else np.zeros((0, 3))
+def _sacrum_points(spine: Spine) -> np.ndarray:
+    """(n, 3) mm along R, A, S of its voxels."""
+    if SACRUM not in spine.probabilities:
+        return np.zeros((0, 3))
+    return spine.grid.world(np.argwhere(spine.probabilities[SACRUM] >= HALF)[:, ::-1])
 
 
 def _labelled(labels: Volume):
