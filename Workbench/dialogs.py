@@ -18,6 +18,7 @@ def build(bench: Workbench) -> None:
     """All of them; each is shown while its state is set."""
     _recovery(bench)
     _replace(bench)
+    _versions(bench)
     _rename(bench)
     _reject(bench)
 
@@ -38,8 +39,8 @@ def _recovery(bench: Workbench) -> None:
 def _replace(bench: Workbench) -> None:
     with v.VDialog(v_model=("ask_replace",), max_width=WIDTH), v.VCard(title="Replace your corrections?"):
         v.VCardText(
-            "The segments were changed by hand. A new run takes their place; what is not saved yet is kept in passing, "
-            "what was saved stays as a version."
+            "The segments were changed by hand. A new run takes their place; what is not saved yet is saved "
+            "first, and every saved version can be brought back."
         )
         with v.VCardActions():
             v.VSpacer()
@@ -51,6 +52,21 @@ def _replace(bench: Workbench) -> None:
 def _call(bench: Workbench, act: Callable[..., Awaitable], arguments: str) -> str:
     """An expression of the page that calls `act`, which waits for something."""
     return f"trigger('{bench.server.controller.trigger_name(bench.clicks.begin(act))}', {arguments})"
+
+
+def _versions(bench: Workbench) -> None:
+    with v.VDialog(v_model=("versions_shown",), max_width=WIDTH, scrollable=True), v.VCard(title="Saved versions"):
+        with v.VCardText():
+            html.Div("Nothing was saved for this scan.", v_if="!versions.length")
+            with v.VList(density="compact", lines="two"):
+                with v.VListItem(v_for="item in versions", key="item.name", title=("item.title",),
+                                 subtitle=("item.subtitle",)):  # fmt: skip
+                    with v.Template(v_slot_append=True):
+                        v.VBtn("Bring back", size="small", variant="tonal", raw_attrs=[':data-version="item.name"'],
+                               click=(bench.clicks.begin(bench.bring_back), "[item.name]"))  # fmt: skip
+        with v.VCardActions():
+            v.VSpacer()
+            v.VBtn("Close", click="versions_shown = false")
 
 
 def _rename(bench: Workbench) -> None:

@@ -101,6 +101,8 @@ def _bar(bench: Workbench) -> None:
                     title="What to look at in this scan", click="warnings_shown = !warnings_shown"):  # fmt: skip
             with v.VBadge(content=("warnings.length",), color="warning"):
                 v.VIcon("mdi-alert-outline")
+        _icon("mdi-history", "Saved versions", "show-versions", bench.clicks.attempt(bench.version_list.show),
+              "!scan_name || running || opening")
         _icon("mdi-keyboard-outline", "Keyboard and mouse (?)", "keys", "show_shortcuts = true", "false")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.volume import Volume
 
 from .scene import Scene
 from .store.versions import Kind, Version, Versions
@@ -20,7 +21,9 @@ class Saving:
     def __init__(self, scene: Scene, by: str) -> None:
         self._scene, self._by = scene, by
         self._versions: Versions | None = None
-        self._changes = self._kept_changes = self._tried_changes = 0
+        # Counted: of the scene in all, and up to which they are in a version, in one that isn't removed later, and in
+        # one that was tried to be saved in passing.
+        self._changes = self._kept_changes = self._lasting_changes = self._tried_changes = 0
         self._changed_at = self._tried_at = time.monotonic()
         # The last one of this session that no other version has followed.
         self._in_passing: Version | None = None
@@ -35,7 +38,8 @@ class Saving:
     def begin(self, versions: Versions) -> None:
         """Another scan is open from now on."""
         self._versions, self._in_passing = versions, None
-        self._kept_changes, self._tried_at = self._changes, time.monotonic()
+        self._kept_changes = self._lasting_changes = self._changes
+        self._tried_at = time.monotonic()
 
     @property
     def is_unsaved(self) -> bool:
@@ -59,6 +63,10 @@ class Saving:
         """The newest correction or result."""
         return self._versions.latest()
 
+    def versions(self) -> list[Version]:
+        """All of the scan, oldest first; none where no scan is open."""
+        return [] if self._versions is None else self._versions.list()
+
     def model(self) -> str | None:
         """Name and version of the network whose result these labels were at first; None where none is known."""
         reports = (version.report for version in reversed(self._versions.list()))
@@ -73,26 +81,52 @@ class Saving:
         reports = [version.report for version in reversed(self._versions.list()) if version.report]
         return [*self._versions.warnings(), *(reports[0].get("warnings", []) if reports else [])]
 
-    async def show(self, version: Version) -> None:
-        """Puts a version into the scene; one that was saved in passing counts as unsaved work.
+    async def bring_back(self, version: Version) -> None:
+        """Puts a version into the scene, in place of what is kept as a correction, where that isn't saved.
 
         Raises:
             InputRefused: its files are damaged.
+            OSError: what is there can't be saved; it stays.
         """
         labels = await asyncio.to_thread(self._versions.load, version)
+        await self.keep()
+        self.show(version, labels)
+
+    def show(self, version: Version, labels: Volume) -> None:
+        """Puts a version into the scene; any other than the latest counts as unsaved work.
+
+        Args:
+            labels: of the version.
+        """
         self._scene.write_version(labels, version.names, self.model() or "saved")
-        if version.kind == "autosave":
+        if version != self.latest():
             self._scene.undo_stack.reset_clean()
         self._kept_changes = self._changes
+        if version.kind != "autosave":
+            self._lasting_changes = self._changes
+
+    async def keep(self) -> None:
+        """Saves what isn't saved as a correction, as something else is about to take its place in the scene.
+
+        Autosaves don't do for that: newer ones take their place, too.
+        """
+        while self.is_unsaved and self._changes != self._lasting_changes:
+            # Again where something was painted while the disk was busy.
+            async with self._order:
+                if await self._save("correction") is None:
+                    return
 
     async def save(self, kind: Kind, report: dict | None = None) -> Version:
         """Saves the scene as it is now.
 
         Raises:
-            InputRefused: a correction without a single voxel.
+            InputRefused: a correction without a single voxel, or another scan was opened first.
             OSError: it couldn't be written; the scene still has the work.
         """
+        versions = self._versions
         async with self._order:
+            if versions is not self._versions:
+                raise InputRefused("Another scan was opened first; what wasn't saved of this one is kept in passing.")
             version = await self._save(kind, report)
         if version is None:
             raise InputRefused("There is nothing to save: segment the scan, or paint a segment first.")
@@ -122,6 +156,8 @@ class Saving:
         if versions is self._versions:
             self._kept_changes = max(self._kept_changes, changes)
             self._in_passing = version if kind == "autosave" else None
+            if kind != "autosave":
+                self._lasting_changes = max(self._lasting_changes, changes)
             # What was painted while the disk was busy is not in it.
             if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
                 self._scene.undo_stack.set_clean()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -39,9 +40,11 @@ from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
 from .store.batch_results import take_over
+from .store.versions import Version
 from .store.worklist import State, Worklist
 from .tool_choice import ToolChoice
 from .uploads import Uploads
+from .version_list import VersionList
 from .views import make_layout
 from .worklist_actions import WorklistActions
 
@@ -76,6 +79,7 @@ class Workbench:
         self.levels = LevelChoice(LevelRepair(self.scene), self.state)
         self.worklist = Worklist.open(data_folder, by)
         self.saving = Saving(self.scene, by)
+        self.version_list = VersionList(self.saving, self.state)
         self.worklist_actions = WorklistActions(self.worklist, self.saving, self.state, self.open_entry)
         self.all_new = SegmentAll(self.worklist, by, self.state, self._show_result_of)
         self.exports = Exports()
@@ -168,6 +172,19 @@ class Workbench:
 
         self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(open_first()))
 
+    @contextmanager
+    def _taking_the_scene(self):
+        """Nothing else may be put into the scene meanwhile; entered before anything is waited for."""
+        if self.state.opening or self.state.running:
+            raise InputRefused("Wait until the work on this scan has ended, or cancel it.")
+        self.state.opening = True
+        self.state.flush()
+        try:
+            yield
+        finally:
+            self.state.opening = False
+            self._refresh()
+
     async def open_entry(self, number: int, read: tuple[Volume, list[str]] | None = None) -> None:
         """Opens a scan of the worklist with its newest version, after what is open was saved in passing.
 
@@ -175,16 +192,20 @@ class Workbench:
             number: of the entry.
             read: what `read_volume` returned for it, where it was read already.
         """
-        if self.state.opening or self.state.running:
-            raise InputRefused("Wait until the work on this scan has ended, or cancel it.")
-        await self.saving.autosave()
-        self.state.opening = True
-        self.state.flush()
-        try:
+        with self._taking_the_scene():
+            await self.saving.autosave()
             entry = self.worklist.entry(int(number))
             path = await asyncio.to_thread(self.worklist.locate, entry.number)
             versions = await asyncio.to_thread(self.worklist.versions, entry.number)
             volume, notes = read or await asyncio.to_thread(read_volume, path)
+            latest, problem = await asyncio.to_thread(versions.latest), ""
+            try:
+                labels = latest and await asyncio.to_thread(versions.load, latest)
+            except InputRefused as refusal:
+                labels, problem = None, str(refusal)
+            # What was done meanwhile, too; from here on nothing is waited for until all is shown.
+            while await self.saving.autosave():
+                pass
             self.scene.show(volume, entry.name.split(".")[0])
             self.tools.fit(volume.array)
             self.saving.begin(versions)
@@ -194,17 +215,16 @@ class Workbench:
                 "recovery": None, "under_mouse": "",
             })  # fmt: skip
             self.worklist.note_versions([entry.number])
-            latest, lost = self.saving.latest(), self.saving.recoverable()
-            if latest is not None:
-                await self.saving.show(latest)
+            if labels is not None:
+                self.saving.show(latest, labels)
                 self.scene.go_to_spine()
             self._warn([*notes, *self.saving.warnings()])
             self.state.remarks = []
+            if problem:
+                self.state.notice = problem
+            lost = self.saving.recoverable()
             if lost is not None:
                 self.state.recovery = f"{lost.saved.astimezone():%d %b %Y, %H:%M} by {lost.by}"
-        finally:
-            self.state.opening = False
-            self._refresh()
 
     def _warn(self, sentences: list[str]) -> None:
         """What to look at in this scan: shown at first, and again by the button with their number."""
@@ -212,13 +232,23 @@ class Workbench:
 
     async def recover(self) -> None:
         """Brings back work that was only saved in passing."""
-        self.state.recovery = None
         version = self.saving.recoverable()
         if version is not None:
-            await self.saving.show(version)
-            self.scene.go_to_spine()
+            await self._bring_back(version)
             self.state.status = "The unsaved work is back: look at it, then save it."
-        self._refresh()
+        self.state.recovery = None
+
+    async def bring_back(self, name: str) -> None:
+        """Shows another version of this scan, see `VersionList`."""
+        self.state.versions_shown = False
+        version = self.version_list.find(name)
+        await self._bring_back(version)
+        self.state.status = f"Version {version.number} is back; saved, it is the newest one."
+
+    async def _bring_back(self, version: Version) -> None:
+        with self._taking_the_scene():
+            await self.saving.bring_back(version)
+            self.scene.go_to_spine()
 
     def forget(self) -> None:
         """That work isn't wanted."""
@@ -235,22 +265,26 @@ class Workbench:
             return
         if self.state.all_running:
             raise InputRefused("All new scans are being segmented: wait for that, or cancel it in the tab Worklist.")
+        if self.state.opening:
+            raise InputRefused("Wait until the scan is open.")
         if not replace and self.scene.editor.n_segments and self._holds_corrections():
             self.state.ask_replace = True
             return
-        await self.saving.autosave()
-        self.tools.choose(Tool.NONE.value)
+        # Before anything is waited for, so that no other scan is opened meanwhile.
         self._run = SegmentRun(self._on_stage, self._on_progress)
         self._time_left, loop = TimeLeft(), asyncio.get_running_loop()
         started = loop.time()
+        self.tools.choose(Tool.NONE.value)
         self.state.update({"running": True, "progress": None, "can_force": False, "status": stage_text("read")})
         self.state.flush()
         try:
+            await self.saving.autosave()
             result = await self._run.segment(self.scene.volume(), self._request(force))
             if not result.report["structures"]:
                 self.state.remarks = result.report["warnings"] or [NO_SPINE]
                 self.state.status = "Nothing was found, nothing was changed."
                 return
+            await self.saving.keep()
             self.scene.write_result(result.labels, result.report)
             self.scene.go_to_spine()
             self._warn(result.report["warnings"])
@@ -262,7 +296,7 @@ class Workbench:
                 self.worklist.set_state(self.state.entry, State.SEGMENTED)
         except UnlikelyValues as refusal:
             self.state.update({"notice": str(refusal), "can_force": True, "status": ""})
-        except InputRefused:
+        except (InputRefused, OSError):
             self.state.status = ""
             raise
         finally:
@@ -316,9 +350,11 @@ class Workbench:
         """Saves the corrections as a version of their own."""
         if self.scene.volume_node is None:
             return
+        # Another scan may be open when it is saved.
+        number = self.state.entry
         version = await self.saving.save("correction")
-        if self.worklist.entry(self.state.entry).state in (State.NEW, State.SEGMENTED):
-            self.worklist.set_state(self.state.entry, State.IN_CORRECTION)
+        if self.worklist.entry(number).state in (State.NEW, State.SEGMENTED):
+            self.worklist.set_state(number, State.IN_CORRECTION)
         self.state.status = f"Saved as version {version.number}."
         self._refresh()
 

@@ -1,0 +1,89 @@
+"""What takes the place of work that wasn't saved doesn't end it: it stays as a version, and can be brought back."""
+
+import asyncio
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from Testing.store_use import *  # noqa: F403
+from Testing.workbench_use import paint, play
+from Workbench.store.versions import Versions
+from Workbench.store.worklist import Worklist
+
+pytest.importorskip("trame_slicer")
+
+
+@pytest.fixture
+def scan(data, sample_scan):
+    """The only one in the worklist."""
+    shutil.copy(sample_scan.path, data / "scan.nii.gz")
+    Worklist.open(data).add([data / "scan.nii.gz"])
+    return data / "scan.nii.gz"
+
+
+def drawn(bench) -> np.ndarray:
+    return bench.scene.labels()[0].array != 0
+
+
+async def segment_again(bench):
+    await bench.open_entry(1)
+    painted = paint(bench, 3)
+    await bench.segment()
+    assert bench.state.ask_replace and not bench.state.running
+    await bench.segment(replace=True)
+    assert bench.state.notice == "" and not bench.saving.is_unsaved
+    # As much as lets go of what was saved in passing.
+    for k in range(5):
+        paint(bench, k)
+        await bench.saving.autosave()
+    newest = drawn(bench)
+    await bench.save()
+
+    bench.version_list.show()
+    titles = [item["title"].split(": ")[1] for item in bench.state.versions]
+    assert titles == ["correction", "result of the network", "correction"]
+    paint(bench, 9)
+    also = drawn(bench)
+    await bench.bring_back(bench.state.versions[-1]["name"])
+    np.testing.assert_array_equal(drawn(bench), painted)
+    assert bench.state.unsaved and not bench.state.opening
+    # Looking at versions makes no others, but what was painted before the look is one.
+    for item in bench.state.versions:
+        await bench.bring_back(item["name"])
+    versions = bench.saving.versions()
+    assert [version.kind for version in versions] == ["correction", "model", "correction", "correction"]
+    for version, expected in ((versions[2], newest), (versions[3], also)):
+        np.testing.assert_array_equal(bench.saving._versions.load(version).array != 0, expected)
+
+
+def test_work_that_a_run_replaces_can_be_brought_back(scan, data, tiny_model):
+    play(segment_again, data, tiny_model)
+
+
+async def paint_while_it_runs(bench):
+    """Something is painted while what was there before is saved."""
+    await bench.open_entry(1)
+    paint(bench, 3)
+    loop, save = asyncio.get_running_loop(), bench.saving._versions.save
+
+    def slow(*arguments, **options):
+        if options["kind"] == "correction":
+            bench.saving._versions.save = save
+            done = threading.Event()
+            loop.call_soon_threadsafe(lambda: (paint(bench, 9), done.set()))
+            done.wait(10)
+        return save(*arguments, **options)
+
+    bench.saving._versions.save = slow
+    await bench.segment(replace=True)
+    assert bench.state.notice == ""
+
+
+def test_strokes_until_the_very_replacement_are_kept(scan, data, tiny_model):
+    play(paint_while_it_runs, data, tiny_model)
+    versions = Versions(scan, data)
+    *_, last, result = versions.list()
+    assert (last.kind, result.kind) == ("correction", "model")
+    assert versions.load(last).array[9].any() and versions.load(last).array[3].any()

@@ -1,0 +1,35 @@
+"""The saved versions of the scan that is open, listed on the page, so that each can be brought back."""
+
+from __future__ import annotations
+
+from trame_server.state import State as PageState
+
+from SpineContextSegLib.errors import InputRefused
+
+from .saving import Saving
+from .store.versions import Version
+
+KINDS = {"model": "result of the network", "correction": "correction", "autosave": "saved in passing"}
+
+
+class VersionList:
+    """`state.versions`, newest first; versions are told apart by the names of their folders."""
+
+    def __init__(self, saving: Saving, state: PageState) -> None:
+        self._saving, self._state = saving, state
+
+    def show(self) -> None:
+        """Opens the list."""
+        self._state.versions = [
+            {"name": version.folder.name, "title": f"Version {version.number}: {KINDS[version.kind]}",
+             "subtitle": f"{version.saved.astimezone():%d %b %Y, %H:%M} by {version.by}"}
+            for version in reversed(self._saving.versions())
+        ]  # fmt: skip
+        self._state.versions_shown = True
+
+    def find(self, name: str) -> Version:
+        """Raises InputRefused where it is gone by now."""
+        found = [version for version in self._saving.versions() if version.folder.name == name]
+        if not found:
+            raise InputRefused("This version is gone: newer work that was saved in passing has taken its place.")
+        return found[0]
