@@ -76,10 +76,11 @@ class WorklistActions:
         """Saves what is unsaved, marks the scan as done and opens the next one."""
         if self._state.entry is None:
             raise InputRefused("Open a scan first.")
+        number = self._state.entry
         # What was saved in passing may have been undone since.
         if self._saving.is_unsaved or self._saving.recoverable() is not None:
             await self._saving.save("correction")
-        self._worklist.set_state(self._state.entry, State.DONE)
+        self._worklist.set_state(number, State.DONE)
         self.show()
         if self._worklist.next_open() is not None:
             await self.open_next()

@@ -1,0 +1,121 @@
+"""Clicks while a scan is being opened, saved or segmented: each scan keeps what is its own."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+from Testing.store_use import *  # noqa: F403
+from Testing.workbench_use import paint, play
+from Workbench.store.versions import Versions
+from Workbench.store.worklist import State, Worklist
+
+pytest.importorskip("trame_slicer")
+
+
+@pytest.fixture
+def scans(data, sample_scan):
+    """Three of 30, 40 and 50 slices."""
+    paths = [data / f"{slices}.nii.gz" for slices in (30, 40, 50)]
+    for slices, path in zip((30, 40, 50), paths, strict=True):
+        write_volume(Volume(sample_scan.volume.array[:slices], sample_scan.volume.affine), path)
+    Worklist.open(data).add(paths)
+    return paths
+
+
+async def refusals(*clicks) -> list[str]:
+    """What several clicks at once are answered; "" where they are done."""
+    answers = await asyncio.gather(*clicks, return_exceptions=True)
+    assert all(answer is None or isinstance(answer, InputRefused) for answer in answers), answers
+    return [str(answer or "") for answer in answers]
+
+
+async def paint_while_another_opens(bench):
+    from Workbench import workbench
+
+    await bench.open_entry(1)
+    paint(bench, 3)
+    read, reading, painted = workbench.read_volume, threading.Event(), threading.Event()
+
+    def slow(path):
+        reading.set()
+        assert painted.wait(30)
+        return read(path)
+
+    workbench.read_volume = slow
+    opening = asyncio.create_task(bench.open_entry(2))
+    await asyncio.to_thread(reading.wait)
+    assert bench.state.opening
+    paint(bench, 9)
+    painted.set()
+    await opening
+    assert bench.state.entry == 2 and not bench.state.opening and not bench.saving.is_unsaved
+
+
+def test_strokes_while_another_scan_opens_are_kept(scans, data):
+    play(paint_while_another_opens, data)
+    versions = Versions(scans[0], data)
+    kept = versions.load(versions.unsaved_autosave()).array
+    assert kept[3].any() and kept[9].any()
+    assert Versions(scans[1], data).list() == []
+
+
+async def click_on_two(bench):
+    await bench.open_entry(1)
+    # So that there is something to be saved first.
+    paint(bench, 3)
+    first, second = await refusals(bench.open_entry(2), bench.open_entry(3))
+    assert first == "" and "Wait" in second
+    assert bench.state.entry == 2 and bench.scene.volume().array.shape[0] == 40
+    paint(bench, 39)
+    await bench.save()
+    # Refused and failed ones leave the way free.
+    await refusals(bench.open_entry(77))
+    await bench.open_entry(3)
+    assert bench.state.entry == 3
+
+
+def test_of_two_scans_that_are_clicked_at_once_the_first_opens(scans, data):
+    play(click_on_two, data)
+    assert [len(Versions(scan, data).list()) for scan in scans] == [1, 1, 0]
+    assert Versions(scans[1], data).latest().kind == "correction"
+
+
+async def segment_and_open(bench):
+    await bench.open_entry(1)
+    paint(bench, 3)
+    first, second = await refusals(bench.segment(replace=True), bench.open_entry(2))
+    assert first == "" and "Wait" in second and bench.state.entry == 1
+    paint(bench, 4)
+    first, second = await refusals(bench.open_entry(2), bench.segment(replace=True))
+    assert first == "" and "Wait" in second and bench.state.entry == 2
+
+
+def test_a_result_is_saved_with_its_own_scan(scans, data, tiny_model):
+    play(segment_and_open, data, tiny_model)
+    assert [version.kind for version in Versions(scans[0], data).list()] == ["correction", "model", "autosave"]
+    assert Versions(scans[1], data).list() == []
+
+
+async def save_and_open(bench):
+    await bench.open_entry(1)
+    paint(bench, 3)
+    await bench.save()
+    save = bench.saving._versions.save
+
+    def slow(*arguments, **options):
+        time.sleep(2)
+        return save(*arguments, **options)
+
+    bench.saving._versions.save = slow
+    assert await refusals(bench.save(), bench.open_entry(2)) == ["", ""]
+    assert bench.state.entry == 2
+
+
+def test_a_save_changes_the_state_of_its_own_scan(scans, data):
+    play(save_and_open, data)
+    assert [entry.state for entry in Worklist.open(data).entries()] == [State.IN_CORRECTION, State.NEW, State.NEW]
