@@ -302,6 +302,20 @@ class TestClicks:
         assert levels(node) == [22, 23, 24]
         assert len(texts(user.ui.vertebraComboBox)) == 3 and not user.ui.undoButton.enabled
 
+    def test_segment_editor_keeps_nothing_of_a_repair_that_is_refused(self, user, node, monkeypatch):
+        user.ui.editButton.click()
+        editor = slicer.modules.SegmentEditorWidget.editor
+        slicer.util.selectModule("SpineContextSeg")
+        states = []
+        monkeypatch.setattr(type(editor), "saveStateForUndo", lambda _: states.append(our_values(node)))
+        choose(user, "L3 vertebra", "T5")
+        user.ui.swapButton.click()
+        assert "T5 is not there" in user.notice() and not states
+        choose(user, "L3 vertebra", "L5")
+        before = our_values(node)
+        user.ui.swapButton.click()
+        assert states == [before] != [our_values(node)]
+
     def test_a_run_does_not_put_the_old_levels_back(self, user, ct):
         array = np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)
         array[10:20, 10:20, 10:20], array[25:35, 10:20, 10:20] = 23, 22

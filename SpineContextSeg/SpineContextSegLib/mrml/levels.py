@@ -79,8 +79,12 @@ class Levels:
     column, see `repair.level_sequence`; where it is None, that of the scan, see `repair.sequence_of`.
     """
 
-    def __init__(self, segmentation_node) -> None:
-        self._node = segmentation_node
+    def __init__(self, segmentation_node, before_change: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            before_change: called before anything is changed, so not for what is refused.
+        """
+        self._node, self._before_change = segmentation_node, before_change
         # A run gives the node another one, in which no repair has been done.
         self._repaired = segmentation_node.GetSegmentation()
         self._done: list[_Repair] = []
@@ -267,6 +271,7 @@ class Levels:
     @contextmanager
     def _all_at_once(self) -> Iterator[None]:
         """Whoever watches the node hears of all changes at the end, when numbers and list are in order again."""
+        self._before_change()
         was_in_order = self._in_order() == list(self._segmentation.GetSegmentIDs())
         with slicer.util.NodeModify(self._node):
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import slicer
 from slicer.i18n import tr as _
@@ -114,7 +115,6 @@ class LevelsSection:
         self._change(act)
 
     def _change(self, act: Callable[[], None]) -> None:
-        editor.save_state(self._node)
         self._notice.clear()
         if not self._try(act, _("Levels not changed")):
             self._say(_("Nothing was changed."))
@@ -147,7 +147,7 @@ class LevelsSection:
         """Shows the levels as they are; often called, so it must be quick."""
         ui = self._ui
         if self._node is not None and (self._levels is None or not self._levels.is_of(self._node)):
-            self._levels = Levels(self._node)
+            self._levels = Levels(self._node, partial(editor.save_state, self._node))
             self._choose_counts(vertebra.value for vertebra in self._levels.vertebrae)
         refusal = self._levels.refusal if self._levels else None
         ui.levelsCollapsibleButton.visible = self._levels is not None
