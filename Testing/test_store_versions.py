@@ -97,6 +97,29 @@ def test_the_latest_is_a_result_or_a_correction(scan, data):
     assert versions.latest().number == 4
 
 
+def test_a_correction_that_was_made_during_a_run_stays_the_latest(scan, data):
+    versions = Versions(scan, data)
+    assert versions.newest_number() == 0
+    save(versions, 1)
+    begun_after = Versions(scan, data).newest_number()
+    save(versions, 2)
+    result = Versions(scan, data).save(some_labels(3), NAMES, kind="model", by="anna", begun_after=begun_after)
+    assert (result.number, result.begun_after) == (3, 1) and versions.latest().number == 2
+    # Done anew on purpose.
+    save(versions, 3, "model")
+    assert versions.latest().number == 4
+
+
+def test_versions_of_earlier_workbenches_are_in_the_order_of_saving(scan, data):
+    versions = Versions(scan, data)
+    for version in (save(versions, 1), save(versions, 2, "model")):
+        path = version.folder / "version.json"
+        content = json.loads(path.read_text())
+        del content["begun_after"]
+        path.write_text(json.dumps(content))
+    assert versions.latest().number == 2
+
+
 def test_a_clock_that_goes_backwards_changes_no_order(scan, data, monkeypatch):
     versions = Versions(scan, data)
     save(versions, 1)

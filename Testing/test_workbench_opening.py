@@ -119,3 +119,29 @@ async def save_and_open(bench):
 def test_a_save_changes_the_state_of_its_own_scan(scans, data):
     play(save_and_open, data)
     assert [entry.state for entry in Worklist.open(data).entries()] == [State.IN_CORRECTION, State.NEW, State.NEW]
+
+
+async def correct_while_all_are_segmented(bench):
+    loop, keep = asyncio.get_running_loop(), bench.all_new._keep
+    await bench.open_entry(1)
+
+    async def correct():
+        paint(bench, 3)
+        await bench.save()
+
+    def keep_later(entry, *rest):
+        if entry.number == 1:
+            asyncio.run_coroutine_threadsafe(correct(), loop).result(30)
+        keep(entry, *rest)
+
+    bench.all_new._keep = keep_later
+    await bench.segment_all()
+
+
+def test_a_correction_during_the_run_on_all_new_scans_stays_the_latest(scans, data, tiny_model):
+    play(correct_while_all_are_segmented, data, tiny_model)
+    worklist = Worklist.open(data)
+    assert [entry.state for entry in worklist.entries()] == [State.IN_CORRECTION, State.SEGMENTED, State.SEGMENTED]
+    assert [version.kind for version in worklist.versions(1).list()] == ["correction", "model"]
+    worklist.set_state(1, State.DONE)
+    assert worklist.accepted(1).kind == worklist.versions(1).latest().kind == "correction"

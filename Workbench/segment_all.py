@@ -75,6 +75,8 @@ class SegmentAll:
         """Why there is no result, in a sentence; None where there is one."""
         try:
             path = await asyncio.to_thread(self._worklist.locate, entry.number)
+            versions = await asyncio.to_thread(self._worklist.versions, entry.number)
+            begun_after = await asyncio.to_thread(versions.newest_number)
             volume, _ = await asyncio.to_thread(read_volume, path)
             self._run = SegmentRun(lambda name: None, on_progress)
             if self._cancelled:
@@ -82,7 +84,7 @@ class SegmentAll:
             result = await self._run.segment(volume, request)
             if not result.report["structures"]:
                 return " ".join(result.report["warnings"] or [NO_SPINE])
-            await asyncio.to_thread(self._keep, entry, result)
+            await asyncio.to_thread(self._keep, entry, result, begun_after)
         except Cancelled:
             return None
         except InputRefused as refusal:
@@ -92,10 +94,11 @@ class SegmentAll:
         finally:
             self._run = None
 
-    def _keep(self, entry: Entry, result: WorkerResult) -> None:
+    def _keep(self, entry: Entry, result: WorkerResult, begun_after: int) -> None:
+        """A correction that was made meanwhile stays the latest version, see `Versions.latest`."""
         names = {item["value"]: item["name"] for item in result.report["structures"]}
         self._worklist.versions(entry.number).save(
-            result.labels, names, kind="model", by=self._by, report=result.report
+            result.labels, names, kind="model", by=self._by, report=result.report, begun_after=begun_after
         )
         if self._worklist.entry(entry.number).state is State.NEW:
             self._worklist.set_state(entry.number, State.SEGMENTED)

@@ -57,6 +57,7 @@ class Version:
         saved: when (with time zone).
         names: label value -> name of the segment.
         report: of the model's run (`pipeline.Result.report`), or None.
+        begun_after: number of the newest version when the model's run began, or the work; 0 where there was none.
         folder: where it lies; its last part is the same wherever the data are moved to.
     """
 
@@ -66,6 +67,7 @@ class Version:
     saved: datetime
     names: Mapping[int, str]
     report: dict | None
+    begun_after: int
     folder: Path
 
 
@@ -95,8 +97,9 @@ class Versions:
         self._highest = 0
 
     def save(
-        self, labels: Volume, names: Mapping[int, str], *, kind: Kind, by: str, report: dict | None = None
-    ) -> Version:
+        self, labels: Volume, names: Mapping[int, str], *, kind: Kind, by: str, report: dict | None = None,
+        begun_after: int | None = None,
+    ) -> Version:  # fmt: skip
         """Saves labels whole or not at all; earlier versions stay as they are.
 
         Autosaves of this object that are older than its newest three are removed, and with a correction all of them.
@@ -105,6 +108,7 @@ class Versions:
             labels: whole numbers (k, j, i) from 0 to 65535; affine IJK -> RAS in mm, sheared or not.
             names: label value -> name, at least of the values that the labels hold.
             kind, by, report: see `Version`.
+            begun_after: see `Version`; the newest one of now by default.
 
         Raises:
             ValueError: an unknown kind, a value without a name, or a value below 0 or above 65535.
@@ -118,15 +122,42 @@ class Versions:
             raise ValueError(f"labels {sorted(unnamed) or max(present)} can't be saved")
         compact = labels.array.astype(np.uint8 if max(present) < 256 else np.uint16, copy=False)
         with self._saving:
-            return self._save(Volume(compact, labels.affine), names, kind, by, report)
+            numbers = [int(path.name.split("-")[0]) for path in self._paths()]
+            number = self._highest = 1 + max([self._highest, *numbers])
+            content = {
+                "number": number,
+                "kind": kind,
+                "by": by,
+                "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "scan": self._scan.name,
+                "fingerprint": self._fingerprint,
+                "names": {str(value): name for value, name in names.items()},
+                "report": report,
+                "begun_after": number - 1 if begun_after is None else begun_after,
+            }
+            folder = self._write(Volume(compact, labels.affine), content, f"{number:04d}-{kind}-{uuid.uuid4().hex[:8]}")
+            self._prune(kind, number, folder)
+        return _version(content, folder)
 
     def list(self) -> list[Version]:
         """All, oldest first."""
         return [version for version in self._read() if version is not None]
 
     def latest(self) -> Version | None:
-        """The newest correction or model's result; autosaves don't count, see `unsaved_autosave`."""
-        return next((version for version in reversed(self.list()) if version.kind != "autosave"), None)
+        """The newest correction or model's result, but for results of runs that began before the newest correction.
+
+        Autosaves don't count, see `unsaved_autosave`.
+        """
+        versions = self.list()
+        corrected = max((version.number for version in versions if version.kind == "correction"), default=0)
+        for version in reversed(versions):
+            if version.kind == "correction" or (version.kind == "model" and version.begun_after >= corrected):
+                return version
+        return None
+
+    def newest_number(self) -> int:
+        """Of all versions, 0 where there are none."""
+        return max((version.number for version in self.list()), default=0)
 
     def load(self, version: Version) -> Volume:
         """The labels, to the voxel.
@@ -179,22 +210,6 @@ class Versions:
                 "name belong to: they are kept, and shown again with their own scan."
             )
         return sentences
-
-    def _save(self, labels: Volume, names: Mapping[int, str], kind: Kind, by: str, report: dict | None) -> Version:
-        number = self._highest = 1 + max([self._highest, *(int(path.name.split("-")[0]) for path in self._paths())])
-        content = {
-            "number": number,
-            "kind": kind,
-            "by": by,
-            "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "scan": self._scan.name,
-            "fingerprint": self._fingerprint,
-            "names": {str(value): name for value, name in names.items()},
-            "report": report,
-        }
-        folder = self._write(labels, content, f"{number:04d}-{kind}-{uuid.uuid4().hex[:8]}")
-        self._prune(kind, number, folder)
-        return _version(content, folder)
 
     def _read(self) -> list[Version | None]:
         """By number; None for each that can't be read."""
@@ -265,7 +280,9 @@ class Versions:
 def _version(content: dict, folder: Path) -> Version:
     return Version(
         int(content["number"]), content["kind"], content["by"], datetime.fromisoformat(content["saved"]),
-        {int(value): name for value, name in content["names"].items()}, content["report"], folder,
+        {int(value): name for value, name in content["names"].items()}, content["report"],
+        # Earlier workbenches didn't write it.
+        int(content.get("begun_after", int(content["number"]) - 1)), folder,
     )  # fmt: skip
 
 
