@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
 from Testing.run_use import SACRUM, SEGMENT, add_sequence
 from Testing.scene_nodes import add_segmentation, add_volume, draw, mask_of, oriented_image
+from Testing.scene_results import add_result
 
 
 def window():
@@ -261,15 +263,33 @@ def test_export(user, ct, tmp_path, screenshot):
     assert not user.ui.exportButton.enabled and "format" in user.ui.exportButton.toolTip
 
 
-def test_export_begins_beside_the_file_of_the_volume(user, sample_scan):
+def loaded(path):
+    """A volume that was read from a file."""
     volume_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
-    storage.SetFileName(str(sample_scan.path))
+    storage.SetFileName(str(path))
     assert storage.ReadData(volume_node)
     volume_node.SetAndObserveStorageNodeID(storage.GetID())
-    user.ui.inputVolumeSelector.setCurrentNode(volume_node)
+    return volume_node
+
+
+def test_export_begins_beside_the_file_of_the_volume(user, sample_scan):
+    user.ui.inputVolumeSelector.setCurrentNode(loaded(sample_scan.path))
     user.segment()
     assert Path(user.ui.exportFolderEdit.currentPath) == sample_scan.path.parent
+
+
+def test_export_goes_to_the_folder_of_each_scan_until_one_is_chosen(user, sample_scan, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    labels = np.full(sample_scan.volume.array.shape, 24, np.uint8)
+    for folder in folders:
+        folder.mkdir()
+        node = add_result(loaded(shutil.copy(sample_scan.path, folder)), labels)
+        if folder.name == "c":
+            user.ui.exportFolderEdit.currentPath = str(tmp_path)
+        user.parameters.outputSegmentation = node
+        expected = tmp_path if folder.name == "c" else folder
+        assert Path(user.ui.exportFolderEdit.currentPath) == expected
 
 
 def test_choices_are_saved_with_the_scene(user, ct, tmp_path):

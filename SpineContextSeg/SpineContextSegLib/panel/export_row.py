@@ -29,18 +29,22 @@ class ExportRow:
         """
         self._ui, self._notice, self._say, self._chosen_formats = ui, notice, say, chosen_formats
         self._segmentation_node = None
+        self._suggested = ""
         ui.exportButton.connect("clicked(bool)", self._export)
 
     def show(self, segmentation_node) -> None:
-        """Takes the segmentation that is shown, and suggests a folder where none was chosen."""
+        """Takes the segmentation that is shown, and suggests the folder of its scan where the user chose none."""
         self._segmentation_node = segmentation_node
         formats = self._chosen_formats()
         self._ui.exportButton.enabled = bool(formats)
         self._ui.exportButton.toolTip = (
             _("Write the segmentation as it is now.") if formats else _("Check at least one format.")
         )
-        if segmentation_node and not self._ui.exportFolderEdit.currentPath:
-            self._ui.exportFolderEdit.currentPath = str(_folder_of(volume_of(segmentation_node)))
+        edit = self._ui.exportFolderEdit
+        if segmentation_node and edit.currentPath in ("", self._suggested):
+            edit.currentPath = str(_folder_of(volume_of(segmentation_node)))
+            # As the widget writes it.
+            self._suggested = edit.currentPath
 
     def _export(self) -> None:
         self._notice.clear()
