@@ -7,12 +7,16 @@ import threading
 import numpy as np
 import pytest
 
+from SpineContextSegLib.volume import Volume
 from Testing.store_use import *  # noqa: F403
+from Testing.store_use import NAMES
 from Testing.workbench_use import paint, play
 from Workbench.store.versions import Versions
 from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
+
+from Workbench.shortcuts import press  # noqa: E402
 
 
 @pytest.fixture
@@ -87,3 +91,37 @@ def test_strokes_until_the_very_replacement_are_kept(scan, data, tiny_model):
     *_, last, result = versions.list()
     assert (last.kind, result.kind) == ("correction", "model")
     assert versions.load(last).array[9].any() and versions.load(last).array[3].any()
+
+
+async def save_while_it_is_offered(bench):
+    await bench.open_entry(1)
+    assert bench.state.recovery
+    bench.state.notice = ""
+    # As Ctrl+S does.
+    press(bench, "save")
+    await until(lambda: bench.state.notice)
+    assert "Unsaved work was found" in bench.state.notice and bench.state.recovery
+    # Also after the page was closed and opened again, and in spite of what is saved in passing meanwhile.
+    await bench.open_entry(1)
+    paint(bench, 9)
+    await bench.saving.autosave()
+    await bench.recover()
+    np.testing.assert_array_equal(np.flatnonzero(drawn(bench).any(axis=(1, 2))), [5])
+    assert bench.state.recovery is None and bench.saving.is_unsaved
+    await bench.save()
+    assert "Saved as version" in bench.state.status
+
+
+async def until(holds):
+    while not holds():
+        await asyncio.sleep(0.05)
+
+
+def test_found_work_is_offered_until_it_is_brought_back(scan, data, sample_scan):
+    array = np.zeros(sample_scan.volume.array.shape, np.uint8)
+    for kind, k in (("model", 4), ("autosave", 5)):
+        array[:] = 0
+        array[k, 2:4, 2:4] = 20
+        labels = Volume(array, sample_scan.volume.affine)
+        Versions(scan, data).save(labels, NAMES, kind=kind, by="anna")
+    play(save_while_it_is_offered, data)

@@ -27,6 +27,8 @@ class Saving:
         self._changed_at = self._tried_at = time.monotonic()
         # The last one of this session that no other version has followed.
         self._in_passing: Version | None = None
+        # Work of a session that ended without saving, until somebody has said what is to become of it.
+        self.found: Version | None = None
         # One after the other, so that an older state never gets the higher number.
         self._order = asyncio.Lock()
         scene.undo_stack.index_changed.connect(self._count)
@@ -38,6 +40,7 @@ class Saving:
     def begin(self, versions: Versions) -> None:
         """Another scan is open from now on."""
         self._versions, self._in_passing = versions, None
+        self.found = self.recoverable()
         self._kept_changes = self._lasting_changes = self._changes
         self._tried_at = time.monotonic()
 
@@ -56,7 +59,7 @@ class Saving:
         return rests or now - self._tried_at >= AUTOSAVE_SECONDS
 
     def recoverable(self) -> Version | None:
-        """Work that was only saved in passing, of a session that ended without saving."""
+        """Work that was only saved in passing, of this session or one that ended without saving."""
         return self._versions.unsaved_autosave()
 
     def latest(self) -> Version | None:
@@ -72,9 +75,11 @@ class Saving:
         reports = (version.report for version in reversed(self._versions.list()))
         return next((report["model"] for report in reports if report and "model" in report), None)
 
-    def set_aside(self, version: Version) -> None:
-        """That work isn't wanted."""
-        self._versions.set_aside(version)
+    def set_aside_found(self) -> None:
+        """What was found isn't wanted."""
+        version, self.found = self.found, None
+        if version is not None:
+            self._versions.set_aside(version)
 
     def warnings(self) -> list[str]:
         """Of the versions and of the run that their labels come from, for the user."""
@@ -120,9 +125,12 @@ class Saving:
         """Saves the scene as it is now.
 
         Raises:
-            InputRefused: a correction without a single voxel, or another scan was opened first.
+            InputRefused: a correction without a single voxel, or one that would end the offer of what was found, or
+                another scan was opened first.
             OSError: it couldn't be written; the scene still has the work.
         """
+        if kind == "correction" and self.found is not None:
+            raise InputRefused("Unsaved work was found: bring it back or discard it before you save.")
         versions = self._versions
         async with self._order:
             if versions is not self._versions:

@@ -222,7 +222,7 @@ class Workbench:
             self.state.remarks = []
             if problem:
                 self.state.notice = problem
-            lost = self.saving.recoverable()
+            lost = self.saving.found
             if lost is not None:
                 self.state.recovery = f"{lost.saved.astimezone():%d %b %Y, %H:%M} by {lost.by}"
 
@@ -232,9 +232,10 @@ class Workbench:
 
     async def recover(self) -> None:
         """Brings back work that was only saved in passing."""
-        version = self.saving.recoverable()
+        version = self.saving.found
         if version is not None:
             await self._bring_back(version)
+            self.saving.found = None
             self.state.status = "The unsaved work is back: look at it, then save it."
         self.state.recovery = None
 
@@ -253,9 +254,7 @@ class Workbench:
     def forget(self) -> None:
         """That work isn't wanted."""
         self.state.recovery = None
-        version = self.saving.recoverable()
-        if version is not None:
-            self.saving.set_aside(version)
+        self.saving.set_aside_found()
 
     # Segmenting
 
