@@ -1,6 +1,7 @@
 """What takes the place of work that wasn't saved doesn't end it: it stays as a version, and can be brought back."""
 
 import asyncio
+import errno
 import shutil
 import threading
 
@@ -125,3 +126,30 @@ def test_found_work_is_offered_until_it_is_brought_back(scan, data, sample_scan)
         labels = Volume(array, sample_scan.volume.affine)
         Versions(scan, data).save(labels, NAMES, kind=kind, by="anna")
     play(save_while_it_is_offered, data)
+
+
+async def segment_on_a_full_disk(bench):
+    await bench.open_entry(1)
+    versions = bench.saving._versions
+    write = versions._write
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    versions._write = full
+    await bench.clicks.guarded(bench.segment())
+    said = "The result is shown but not saved: The disk is full (or a quota is used up): make room and try again."
+    assert bench.state.notice == f"{said} Then press Save."
+    assert drawn(bench).any() and bench.state.unsaved and not bench.state.running
+    versions._write = write
+    # In passing by itself, once the hand has rested.
+    assert (await bench.saving.autosave()).kind == "autosave"
+    assert bench.state.unsaved
+    await bench.save()
+    assert not bench.state.unsaved
+
+
+def test_a_result_that_could_not_be_saved_is_unsaved(scan, data, tiny_model):
+    play(segment_on_a_full_disk, data, tiny_model)
+    [version] = Versions(scan, data).list()
+    assert version.kind == "correction"

@@ -110,6 +110,11 @@ class Saving:
         if version.kind != "autosave":
             self._lasting_changes = self._changes
 
+    def mark_unsaved(self) -> None:
+        """The scene has become something else that is in no version."""
+        self._count()
+        self._scene.undo_stack.reset_clean()
+
     async def keep(self) -> None:
         """Saves what isn't saved as a correction, as something else is about to take its place in the scene.
 

@@ -16,6 +16,7 @@ from trame_slicer import module as trame_slicer_module
 from SpineContextSegLib.checks import NO_SPINE
 from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import InputRefused, UnlikelyValues
+from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models
 from SpineContextSegLib.mrml.edits import is_edited
 from SpineContextSegLib.panel.words import TimeLeft, done_text, progress_text, stage_text
@@ -285,11 +286,12 @@ class Workbench:
                 return
             await self.saving.keep()
             self.scene.write_result(result.labels, result.report)
+            self.saving.mark_unsaved()
             self.scene.go_to_spine()
             self._warn(result.report["warnings"])
             names = self.scene.editor.get_segment_names()
             self.state.status = done_text(self.state.scan_name, names[:6], loop.time() - started)
-            await self.saving.save("model", result.report)
+            await self._save_result(result.report)
             self.worklist.set_problem(self.state.entry, None)
             if self.worklist.entry(self.state.entry).state is State.NEW:
                 self.worklist.set_state(self.state.entry, State.SEGMENTED)
@@ -302,6 +304,12 @@ class Workbench:
             self._run = None
             self.state.update({"running": False, "progress": None})
             self._refresh()
+
+    async def _save_result(self, report: dict) -> None:
+        try:
+            await self.saving.save("model", report)
+        except OSError as error:
+            raise OSError(f"The result is shown but not saved: {describe(error)} Then press Save.") from error
 
     def _request(self, force: bool) -> Request:
         # A page may send anything, and a model may be a path, too.
