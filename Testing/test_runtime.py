@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from model_cards import ROI_SIZE, card_content, random_network, sigmoid_content
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import Model, load_model, register_model
 from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm
-from SpineContextSegLib.runtime import choose_runtime
+from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.runtime.openvino_runtime import SIZES_KEPT
 from SpineContextSegLib.runtime.torch_runtime import TorchRuntime
 from Training.export import export
@@ -192,6 +193,57 @@ def test_automatic_choice(model, torch_only, monkeypatch):
 def test_without_torch_openvino_runs(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert choose_runtime(model).name == "openvino"
+
+
+def test_without_safetensors_openvino_runs(model, torch_only, monkeypatch):
+    """On a computer with a GPU, whose torch would be chosen."""
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    monkeypatch.delitem(sys.modules, TorchRuntime.__module__)
+    chosen = choose_runtime(model)
+    assert chosen.name == "openvino" and len(chosen.warnings) == 1 and "safetensors" in chosen.warnings[0]
+    helpers = choose_helpers(SimpleNamespace(locator=model, namer=None))
+    assert helpers["locator"].warnings == [], "said once"
+    for refused in ((model, "torch"), (model, "auto", "cuda"), (torch_only,)):
+        with pytest.raises(InputRefused, match="Torch can't be used here .*safetensors"):
+            choose_runtime(*refused)
+
+
+LIBRARY_MISSING = "raise OSError('[WinError 126] The specified module could not be found.')"
+
+
+@pytest.mark.parametrize(
+    ("content", "version"),
+    [("", "raise metadata.PackageNotFoundError(name)"), (LIBRARY_MISSING, "return '2.9.0'")],
+    ids=["a folder left behind", "libraries missing"],
+)
+def test_a_broken_torch_is_as_good_as_none(model, content, version, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(content)
+    code = f"""
+import sys
+from importlib import metadata
+def version(name):
+    {version}
+metadata.version = version
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.model import load_model
+from SpineContextSegLib.runtime import choose_runtime
+sys.path.insert(0, {str(tmp_path)!r})
+model = load_model({str(model.folder)!r})
+chosen = choose_runtime(model)
+assert chosen.name == "openvino" and len(chosen.warnings) == 1, chosen.warnings
+for refused in (("torch",), ("auto", "cuda")):
+    try:
+        choose_runtime(model, *refused)
+    except InputRefused as error:
+        assert "Torch can't be used here" in str(error)
+    else:
+        sys.exit("not refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

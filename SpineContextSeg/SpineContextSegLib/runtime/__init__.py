@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 RUNTIMES = ("auto", "torch", "openvino")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "int8")
+
+
+class _TorchUnusable(InputRefused):
+    """Torch is there and can't be used."""
 
 
 class Runtime(Protocol):
@@ -54,6 +59,8 @@ def choose_runtime(
     model: Model, runtime: str = "auto", device: str = "auto", threads: int | None = None, precision: str = "auto"
 ) -> Runtime:
     """The runtime for a model: torch on a GPU where there is one, else OpenVINO, else torch on the CPU.
+
+    A torch that can't be used is as good as none, unless it was asked for; the runtime's warnings say so.
 
     Args:
         model: whose weights are loaded and verified.
@@ -94,12 +101,20 @@ def choose_runtime(
         runtime = "openvino"
 
     openvino_possible = has_openvino and model.card.has_openvino
-    if runtime != "openvino" and has_torch and (gpu_asked or runtime == "torch" or device == "auto"):
-        gpu = _gpu(device)
-        if gpu or runtime == "torch":
-            return _torch_runtime(model, gpu or "cpu", threads, precision)
+    torch_asked, warnings = gpu_asked or runtime == "torch", []
+    if runtime != "openvino" and has_torch and (torch_asked or device == "auto"):
+        try:
+            gpu = _gpu(device)
+            if gpu or runtime == "torch":
+                return _torch_runtime(model, gpu or "cpu", threads, precision)
+        except _TorchUnusable as error:
+            if torch_asked or not openvino_possible:
+                raise
+            warnings.append(f"OpenVINO runs on the CPU in place of torch: {error}")
     if openvino_possible:
-        return _openvino_runtime(model, threads, precision)
+        chosen = _openvino_runtime(model, threads, precision)
+        chosen.warnings += warnings
+        return chosen
     if has_torch:
         return _torch_runtime(model, "cpu", threads, precision)
     missing = "torch" if has_openvino else "OpenVINO or torch"
@@ -113,16 +128,32 @@ def choose_helpers(
     # The fine network's 8 bits may be asked for where the others have none.
     precision = "auto" if precision == "int8" else precision
     helpers = {"locator": model.locator, "namer": model.namer}
-    return {
+    chosen = {
         name: choose_runtime(helper, runtime, device, threads, precision) for name, helper in helpers.items() if helper
     }
+    for each in chosen.values():
+        if each.name == "openvino":
+            each.warnings.clear()  # that torch can't be used: the choice for the model itself has said so
+    return chosen
 
 
+@contextmanager
+def _torch_needed() -> Iterator[None]:
+    """Raises _TorchUnusable where torch, or safetensors, lacks files or can't load its libraries."""
+    try:
+        yield
+    except (ImportError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise _TorchUnusable(f"Torch can't be used here ({reason}); install torch and safetensors anew.") from error
+
+
+@_torch_needed()
 def _gpu(device: str) -> str | None:
     """The GPU to use, None for the CPU. Raises InputRefused when one was asked for that torch can't use."""
     if device == "cpu":
         return None
-    if device == "auto" and importlib.metadata.version("torch").endswith("+cpu"):
+    version = importlib.metadata.version("torch")  # a folder left behind by an older torch has none
+    if device == "auto" and version.endswith("+cpu"):
         return None  # a CPU build says so in its version: no need to spend a second and 200 MB on importing it
     import torch
 
@@ -164,6 +195,7 @@ def _openvino_runtime(model: Model, threads: int | None, precision: str) -> Runt
     return OpenVINORuntime(model, threads, precision)
 
 
+@_torch_needed()
 def _torch_runtime(model: Model, device: str, threads: int | None, precision: str) -> Runtime:
     from .torch_runtime import TorchRuntime
 
