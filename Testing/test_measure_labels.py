@@ -173,6 +173,18 @@ def test_a_scan_that_is_no_scan_does_not_matter(lumbar):
     assert all(np.isnan(row.body_hu) for row in vertebra_rows(nothing, labels))
 
 
+@pytest.mark.parametrize(("radius_mm", "told"), [(1.5, True), (12.0, False)])
+def test_few_voxels_without_a_number_leave_the_density_as_it_is(radius_mm, told, lumbar):
+    _, labels = lumbar
+    scan = painted_ct(labels)
+    whole = by_value(vertebra_rows(scan, labels))[L2]
+    away = labels.grid.world(np.argwhere(np.ones(labels.array.shape, bool))[:, ::-1]) - np.array(whole.center_mm)
+    hole = (np.linalg.norm(away, axis=1) < radius_mm).reshape(labels.array.shape)
+    rows = by_value(vertebra_rows(Volume(np.where(hole, np.nan, scan.array).astype(np.float32), labels.affine), labels))
+    assert hole.any() and not np.isnan(rows[L1].body_hu)
+    assert rows[L2].body_hu == pytest.approx(whole.body_hu, abs=2) if told else np.isnan(rows[L2].body_hu)
+
+
 def test_who_knows_what_the_values_are_is_believed(lumbar):
     """A crop without air and fat is a CT all the same, and a signal that looks like one is none."""
     _, labels = lumbar

@@ -24,6 +24,8 @@ from .vertebral_frame import BodyFrame
 from .volume import Volume, count_labels
 
 _SHELL_VOXELS = 1.5
+# Of the interior of a body: single voxels without a number say nothing of the rest of it.
+_LEAST_FINITE_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class VertebraRow:
             where the border of the scan leaves no body.
         volume_ml: of all its voxels, arch and processes included; of what is seen where it is `partial`.
         body_hu: mean HU of the trabecular interior of the body, 4 mm and 1.5 voxels within its surface; NaN without
-            a CT, for C1 and C2 (the dens is hardly more than its cortex), where less than 0.2 ml of it is there, and
-            where it holds metal.
+            a CT, for C1 and C2 (the dens is hardly more than its cortex), where less than 0.2 ml of it is there, where
+            more than a tenth of it has no number, and where it holds metal.
         height_front_mm, height_middle_mm, height_back_mm: of the body in its midsagittal plane: at the front wall, half
             way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
             bodies have no two endplates, and where the border of the scan cuts the body.
@@ -109,11 +111,17 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
         structure(one.value).name,
         tuple(float(part) for part in center),
         float(np.count_nonzero(one.mask.array) * one.mask.grid.voxel_volume_mm3 / 1000),
-        NAN if metal or not len(hu) else float(np.mean(hu)),
+        NAN if metal else _mean(hu),
         *heights,
         one.partial,
         metal,
     )
+
+
+def _mean(hu: np.ndarray) -> float:
+    """Of the voxels (n,) that have a number; NaN where too few have one."""
+    finite = hu[np.isfinite(hu)]
+    return float(np.mean(finite)) if len(finite) and len(finite) >= _LEAST_FINITE_SHARE * len(hu) else NAN
 
 
 def _cut(one: SeenVertebra, frame: BodyFrame, body: Body) -> bool:
