@@ -153,3 +153,41 @@ def test_a_result_that_could_not_be_saved_is_unsaved(scan, data, tiny_model):
     play(segment_on_a_full_disk, data, tiny_model)
     [version] = Versions(scan, data).list()
     assert version.kind == "correction"
+
+
+async def give_names_and_colors(bench):
+    await bench.open_entry(1)
+    before = {item["name"]: item["color"] for item in bench.state.segments}
+    assert list(before) == ["L1 vertebra"]
+    # One of ours, and one of the user's own.
+    bench.segments.choose(bench.state.segments[0]["id"])
+    rename(bench, "First", "#12ab34")
+    await bench.save()
+    bench.segments.add()
+    bench.segments.choose(bench.state.segments[-1]["id"])
+    mask = np.zeros(bench.scene.volume().array.shape, np.uint8)
+    mask[9, 3:6, 3:6] = 1
+    bench.scene.editor.active_segment_modifier.set_segment_labelmap(bench.state.active_segment, mask)
+    rename(bench, "Mine", "#fedc01")
+    await bench.save()
+    await bench.open_entry(1)
+    after = {item["name"]: item["color"] for item in bench.state.segments}
+    assert after == {"First": "#12ab34", "Mine": "#fedc01"}
+    assert not bench.state.unsaved
+    bench.version_list.show()
+    # Of an earlier workbench, which wrote no colors.
+    await bench.bring_back(bench.state.versions[-1]["name"])
+    assert {item["name"]: item["color"] for item in bench.state.segments} == before
+
+
+def rename(bench, name: str, color: str) -> None:
+    bench.segments.edit(bench.state.active_segment)
+    bench.state.update({"new_name": name, "new_color": color})
+    bench.segments.apply_name()
+
+
+def test_names_and_colors_stay(scan, data, sample_scan):
+    array = np.zeros(sample_scan.volume.array.shape, np.uint8)
+    array[4, 20:24, 20:24] = 20
+    Versions(scan, data).save(Volume(array, sample_scan.volume.affine), NAMES, kind="model", by="anna")
+    play(give_names_and_colors, data)

@@ -40,7 +40,7 @@ def paint(bench, k: int) -> np.ndarray:
         bench.segments.add()
     segment_id, modifier = bench.scene.editor.active_segment_id, bench.scene.editor.active_segment_modifier
     mask = np.zeros(bench.scene.volume().array.shape, np.uint8)
-    labels, _ = bench.scene.labels()
+    labels, *_ = bench.scene.labels()
     mask[labels.array != 0] = 1
     mask[k, 3:6, 3:6] = 1
     modifier.set_segment_labelmap(segment_id, mask)

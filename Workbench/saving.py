@@ -103,7 +103,7 @@ class Saving:
         Args:
             labels: of the version.
         """
-        self._scene.write_version(labels, version.names, self.model() or "saved")
+        self._scene.write_version(labels, version.names, version.colors, self.model() or "saved")
         if version != self.latest():
             self._scene.undo_stack.reset_clean()
         self._kept_changes = self._changes
@@ -162,10 +162,12 @@ class Saving:
         """None for a correction without a single voxel, which isn't saved."""
         versions, changes = self._versions, self._changes
         index = self._scene.undo_stack.index()
-        labels, names = self._scene.labels()
+        labels, names, colors = self._scene.labels()
         if kind == "correction" and not names:
             return None
-        version = await asyncio.to_thread(versions.save, labels, names, kind=kind, by=self._by, report=report)
+        version = await asyncio.to_thread(
+            versions.save, labels, names, kind=kind, by=self._by, report=report, colors=colors
+        )
         if versions is self._versions:
             self._kept_changes = max(self._kept_changes, changes)
             self._in_passing = version if kind == "autosave" else None

@@ -100,8 +100,13 @@ class Scene:
         write_result(self.volume_node, labels, report, segmentation_node=self.segmentation_node)
         self._after_segments()
 
-    def write_version(self, labels: Volume, names: Mapping[int, str], model: str) -> None:
-        """Puts saved labels into the segmentation, also segments that a person made, with their saved names.
+    def write_version(
+        self, labels: Volume, names: Mapping[int, str], colors: Mapping[int, str], model: str
+    ) -> None:
+        """Puts saved labels into the segmentation, also segments that a person made, with their names and colors.
+
+        Args:
+            names, colors: see `store.versions.Version`; where one is missing it is the standard one.
 
         Raises:
             InputRefused: the labels are not on the grid of the scan.
@@ -123,6 +128,7 @@ class Scene:
             segmentation = self.segmentation_node.GetSegmentation()
             for value, segment_id in our_values(self.segmentation_node).items():
                 segmentation.GetSegment(segment_id).SetName(names.get(value, STRUCTURES[value].name))
+                _set_color(segmentation.GetSegment(segment_id), colors.get(value))
         for value in sorted(values - ours):
             segment = slicer.vtkSegment()
             segment.SetName(names.get(value, f"Segment {value}"))
@@ -130,6 +136,8 @@ class Scene:
             labelmap = labelmap_from((labels.array == value).astype(np.uint8), labels.grid)
             segment.AddRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName(), labelmap)
             segmentation.AddSegment(segment)
+            # Only now: one that has none yet is given one when it is added.
+            _set_color(segment, colors.get(value))
         self._after_segments()
 
     def _after_segments(self) -> None:
@@ -145,14 +153,16 @@ class Scene:
         self.surfaces = shown
         self.editor.show_3d(shown)
 
-    def labels(self) -> tuple[Volume, dict[int, str]]:
-        """The segments as one label map on the scan's grid, values as in exports, and value -> name of each."""
+    def labels(self) -> tuple[Volume, dict[int, str], dict[int, str]]:
+        """The segments as one label map on the scan's grid, values as in exports; value -> name; value -> color."""
         from SpineContextSegLib.mrml.segment_voxels import merge, name_of, read_segments
 
         grid = self.volume().grid
         segments, _ = read_segments(self.segmentation_node, self.volume_node, grid)
         array, _ = merge(segments, grid)
-        return Volume(array, grid.affine), {item.value: name_of(item) for item in segments if item.count}
+        drawn = [item for item in segments if item.count]
+        colors = {item.value: _color(item.segment) for item in drawn}
+        return Volume(array, grid.affine), {item.value: name_of(item) for item in drawn}, colors
 
     def value_at(self, point) -> float | None:
         """Of the scan at a point (R, A, S) in mm, None outside of it."""
@@ -184,7 +194,7 @@ class Scene:
 
     def go_to_spine(self) -> None:
         """All slices move to the bodies in the middle of the column; of all segments where there are no vertebrae."""
-        labels, _ = self.labels()
+        labels, _, _ = self.labels()
         drawn = np.isin(labels.array, list(VERTEBRAE))
         if not drawn.any():
             drawn = labels.array != 0
@@ -216,6 +226,15 @@ def _pose_as_application(app: SlicerApp) -> None:
     slicer.modules = SimpleNamespace(
         **{name: SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()}
     )
+
+
+def _color(segment) -> str:
+    return "#" + "".join(f"{round(255 * part):02x}" for part in segment.GetColor())
+
+
+def _set_color(segment, color: str | None) -> None:
+    if color is not None:
+        segment.SetColor(*(part / 255 for part in bytes.fromhex(color[1:])))
 
 
 def _image(array: np.ndarray):

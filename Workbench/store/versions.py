@@ -56,6 +56,7 @@ class Version:
         by: the user.
         saved: when (with time zone).
         names: label value -> name of the segment.
+        colors: label value -> color of the segment, as "#12abef".
         report: of the model's run (`pipeline.Result.report`), or None.
         begun_after: number of the newest version when the model's run began, or the work; 0 where there was none.
         folder: where it lies; its last part is the same wherever the data are moved to.
@@ -66,6 +67,7 @@ class Version:
     by: str
     saved: datetime
     names: Mapping[int, str]
+    colors: Mapping[int, str]
     report: dict | None
     begun_after: int
     folder: Path
@@ -98,7 +100,7 @@ class Versions:
 
     def save(
         self, labels: Volume, names: Mapping[int, str], *, kind: Kind, by: str, report: dict | None = None,
-        begun_after: int | None = None,
+        begun_after: int | None = None, colors: Mapping[int, str] | None = None,
     ) -> Version:  # fmt: skip
         """Saves labels whole or not at all; earlier versions stay as they are.
 
@@ -109,6 +111,7 @@ class Versions:
             names: label value -> name, at least of the values that the labels hold.
             kind, by, report: see `Version`.
             begun_after: see `Version`; the newest one of now by default.
+            colors: see `Version`, at most of the values that have names.
 
         Raises:
             ValueError: an unknown kind, a value without a name, or a value below 0 or above 65535.
@@ -132,6 +135,7 @@ class Versions:
                 "scan": self._scan.name,
                 "fingerprint": self._fingerprint,
                 "names": {str(value): name for value, name in names.items()},
+                "colors": {str(value): color for value, color in (colors or {}).items()},
                 "report": report,
                 "begun_after": number - 1 if begun_after is None else begun_after,
             }
@@ -280,8 +284,9 @@ class Versions:
 def _version(content: dict, folder: Path) -> Version:
     return Version(
         int(content["number"]), content["kind"], content["by"], datetime.fromisoformat(content["saved"]),
-        {int(value): name for value, name in content["names"].items()}, content["report"],
-        # Earlier workbenches didn't write it.
+        {int(value): name for value, name in content["names"].items()},
+        # Earlier workbenches wrote neither colors nor what came before.
+        {int(value): color for value, color in content.get("colors", {}).items()}, content["report"],
         int(content.get("begun_after", int(content["number"]) - 1)), folder,
     )  # fmt: skip
 
