@@ -13,7 +13,7 @@ from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES
 from Testing.workbench_use import paint, play
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import Worklist
+from Workbench.store.worklist import State, Worklist
 
 pytest.importorskip("trame_slicer")
 
@@ -109,6 +109,8 @@ async def save_while_it_is_offered(bench):
     await bench.recover()
     np.testing.assert_array_equal(np.flatnonzero(drawn(bench).any(axis=(1, 2))), [5])
     assert bench.state.recovery is None and bench.saving.is_unsaved
+    # The stroke has become a correction.
+    assert bench.worklist.entry(1).state is State.IN_CORRECTION
     await bench.save()
     assert "Saved as version" in bench.state.status
 

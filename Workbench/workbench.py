@@ -251,6 +251,9 @@ class Workbench:
         with self._taking_the_scene():
             await self.saving.bring_back(version)
             self.scene.go_to_spine()
+            latest = self.saving.latest()
+            if latest is not None and latest.kind == "correction":
+                self._note_correction(self.state.entry)
 
     def forget(self) -> None:
         """That work isn't wanted."""
@@ -360,10 +363,13 @@ class Workbench:
         # Another scan may be open when it is saved.
         number = self.state.entry
         version = await self.saving.save("correction")
-        if self.worklist.entry(number).state in (State.NEW, State.SEGMENTED):
-            self.worklist.set_state(number, State.IN_CORRECTION)
+        self._note_correction(number)
         self.state.status = f"Saved as version {version.number}."
         self._refresh()
+
+    def _note_correction(self, number: int) -> None:
+        if self.worklist.entry(number).state in (State.NEW, State.SEGMENTED):
+            self.worklist.set_state(number, State.IN_CORRECTION)
 
     async def _autosave(self) -> None:
         version = await self.saving.autosave()
