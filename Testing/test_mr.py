@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from SpineContextSegLib.checks import check_input
 from SpineContextSegLib.errors import UnlikelyValues
@@ -94,6 +95,19 @@ def test_values_about_zero_are_no_ct():
     assert not has_hounsfield_units((array - array.mean()) / array.std())
     array.flat[:15] = -80
     assert not has_hounsfield_units(array)
+
+
+@pytest.mark.parametrize("most", [1000, 30_000])
+def test_an_mr_that_interpolation_has_taken_below_zero_is_no_ct(most):
+    """Its background was blanked: beside edges, a spline leaves values below zero."""
+    coarse = np.random.default_rng(3).gamma(2.0, most / 8, (12, 12, 12))
+    coarse[:, :4] = coarse[:, :, :3] = 0
+    image = sitk.GetImageFromArray(np.repeat(np.repeat(coarse, 3, 1), 3, 2).astype(np.float32))
+    finer = [0.37, 0.37, 0.37]
+    size = [int((n - 1) / step) for n, step in zip(image.GetSize(), finer)]
+    resampled = sitk.Resample(image, size, sitk.Transform(), sitk.sitkBSpline, (0, 0, 0), finer)
+    array = sitk.GetArrayFromImage(resampled)
+    assert np.mean(array < -50) > 0.004 and not has_hounsfield_units(array)
 
 
 def test_a_ct_of_little_but_bone_is_a_ct():

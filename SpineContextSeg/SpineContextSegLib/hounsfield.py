@@ -1,0 +1,43 @@
+"""Whether values are Hounsfield units of a body, told from how often they occur."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Ranges in HU. Fat lies near -100 and is present in every body region; water, blood and muscle lie between 0 and 80,
+# with contrast and noise between -150 and 150; even osteoporotic bone has a shell above 150.
+BODY_ABOVE = -300.0
+FAT = (-150.0, -20.0)
+SOFT_TISSUE = (-150.0, 150.0)
+BONE_ABOVE = 150.0
+METAL_ABOVE = 900.0
+AIR_OR_FAT_BELOW = -50.0
+
+# Shares of the voxels above air. In 1800 crops of 20 to 60 mm about the spine in six scans, fat took 1 to 57 % (99 of
+# 100 crops), soft tissue 23 to 97 %, bone 3 to 76 % and values above 900 at most 10 %.
+FAT_FRACTION = 0.005
+SOFT_TISSUE_FRACTION = 0.2
+BONE_FRACTION = 0.0005
+METAL_FRACTION = 0.25
+# Share of the voxels below zero: 11 % or more in all but one of 600 such crops. Interpolation leaves an MR some values
+# there, most of them just below zero: 1 to 10 % of those of four series with signals up to 1000.
+AIR_OR_FAT_FRACTION = 0.1
+
+
+def share_within(values: np.ndarray, low: float, high: float = np.inf) -> float:
+    """The share of `values` (n,) from `low` up to, but not, `high`."""
+    return float(np.mean((values >= low) & (values < high))) if values.size else 0.0
+
+
+def looks_like_hu(
+    sample: np.ndarray, fat: float = FAT_FRACTION, soft_tissue: float = SOFT_TISSUE_FRACTION
+) -> bool:
+    """True where the values above air show fat, soft tissue and bone where a calibrated CT has them."""
+    body, below_zero = sample[sample > BODY_ABOVE], sample[sample < 0]
+    return (
+        share_within(body, *FAT) >= fat
+        and share_within(body, *SOFT_TISSUE) >= soft_tissue
+        and share_within(body, BONE_ABOVE) >= BONE_FRACTION
+        and share_within(body, METAL_ABOVE) <= METAL_FRACTION
+        and share_within(below_zero, -np.inf, AIR_OR_FAT_BELOW) >= AIR_OR_FAT_FRACTION
+    )
