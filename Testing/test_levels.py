@@ -73,6 +73,12 @@ def test_one_missed_vertebra_does_not_turn_a_column_upside_down():
     assert not read_levels(looks_of(USUAL[6:16]), centers_of(10, gaps), False).upside_down
 
 
+def test_segments_of_the_sacrum_do_not_turn_a_column_upside_down():
+    centers = centers_of(7, [34, 35, 36, 32, 27, 22])
+    found = read_levels(looks_of([21, 22, 23, 24, 26, 26, 26]), centers, sacrum_below=True)
+    assert found.values == (21, 22, 23, 24, 26, 26, 26) and not found.upside_down
+
+
 def test_one_wrong_look_is_outvoted():
     looks = looks_of(USUAL[8:18])
     wrong = looks_of([20])

@@ -148,7 +148,9 @@ def read_levels(
     values = tuple(ORDER[state] for state in path)
     probabilities = tuple(float(row[state]) for row, state in zip(marginals, path))
     anchors = _anchors(values, np.ones(len(values), bool) if whole is None else whole, sacrum_below)
-    levels = Levels(values, probabilities, anchors, _gets_smaller(centers))
+    # Segments of a sacrum, taken for vertebrae, do lie closer together with each one downward.
+    single = np.array(values) != SACRUM
+    levels = Levels(values, probabilities, anchors, _gets_smaller(centers[single]))
     return levels.at_most(A_GUESS) if levels.upside_down or not anchors else levels
 
 
