@@ -70,6 +70,7 @@ def test_card_survives_its_json():
         ("structures", {"1": ["tooth"]}, "structures"),
         ("structures", {"1": ["background"]}, "structures"),
         ("structures", {"0": ["rib"]}, "structures"),
+        ("structures", {"1": ["vertebral_body"], "27": ["sacrum"]}, "(27)"),
         ("structures", {"vertebra": ["rib"]}, "wrong type"),
         ("spacing_mm", [1, 1], "spacing_mm"),
         ("spacing_mm", [1, 1, -1], "spacing_mm"),
@@ -94,6 +95,13 @@ def test_impossible_cards_are_refused_by_field(path, value, field):
         ModelCard.from_dict(changed(path, value))
     assert field in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_offsets_without_vertebrae_to_tell_apart_are_refused():
+    content = card_content(offset_unit_mm=10, structures={"26": ["sacrum"]})
+    content["architecture"]["out_channels"] += 3
+    with pytest.raises(InputRefused, match="offset_unit_mm must be null where the structures have no 1"):
+        ModelCard.from_dict(content)
 
 
 @pytest.mark.parametrize("name", [key for key in card_content() if key not in ("training", "results")])

@@ -10,6 +10,7 @@ from pathlib import PurePath
 import numpy as np
 
 from .errors import InputRefused
+from .labels import STRUCTURES, VERTEBRA_LEVEL_UNKNOWN
 from .windows import CELL, MARGIN_CELLS
 
 SEGMENTING, NAMING = "SpineContextResUNet", "SpineContextLevels"
@@ -101,7 +102,8 @@ class ModelCard:
         named = [name for names in self.structures.values() for name in names]
         _expect(named and len(set(named)) == len(named), "structures", "must name classes, each of them once")
         _expect(set(named) <= set(self.classes) - {BACKGROUND}, "structures", "must name classes of the card")
-        _expect(all(0 < value < 255 for value in self.structures), "structures", "must have label values of 1 to 254")
+        unknown = ", ".join(map(str, sorted(self.structures.keys() - STRUCTURES.keys())))
+        _expect(not unknown, "structures", f"must not have label values that stand for nothing ({unknown})")
         _expect(len(self.spacing_mm) == 3 and 0 < min(self.spacing_mm) <= max(self.spacing_mm) <= COARSEST_MM,
                 "spacing_mm", f"must be three positive numbers up to {COARSEST_MM:g}")  # fmt: skip
         letters = sorted(OPPOSITE.get(letter, letter) for letter in self.axis_order)
@@ -117,6 +119,8 @@ class ModelCard:
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
         if self.offset_unit_mm is not None:
             _expect(0 < self.offset_unit_mm < float("inf"), "offset_unit_mm", "must be a positive number or null")
+            rule = f"must be null where the structures have no {VERTEBRA_LEVEL_UNKNOWN}, the vertebrae to tell apart"
+            _expect(VERTEBRA_LEVEL_UNKNOWN in self.structures, "offset_unit_mm", rule)
         if self.namer is not None:
             _expect(self.offset_unit_mm, "namer", "is of no use without an offset_unit_mm")
         for name in ("locator", "namer"):
