@@ -174,3 +174,12 @@ def test_a_column_with_a_long_gap_in_it():
     vertebrae = single_vertebrae(block_spine(upper, lower, shape=(310, 50, 30)))
     assert len(vertebrae.centers) == 2 and np.isfinite(vertebrae.centers).all()
     assert vertebrae.numbers[upper].min() == 1 and vertebrae.numbers[lower].min() == 2
+
+
+def test_more_vertebrae_than_anybody_has_are_told_apart():
+    """As where a network calls anything bone, and each of it a vertebra of its own."""
+    starts = range(5, 5 + 70 * 12, 12)
+    boxes = [(slice(start, start + 10), slice(2, 16), slice(2, 16)) for start in starts]
+    vertebrae = single_vertebrae(block_spine(*boxes, shape=(starts.stop, 18, 18)))
+    assert len(vertebrae.centers) == 70
+    assert [int(vertebrae.numbers[box].min()) for box in boxes] == list(range(70, 0, -1))

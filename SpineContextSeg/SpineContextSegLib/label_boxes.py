@@ -1,4 +1,4 @@
-"""Where each of many labels lies, found in one pass over a label map."""
+"""Where each of many labels lies, found in one pass over a label map for 64 of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .resampling import Box
 
-_MOST_VALUES = 64  # bits of a whole number
+_AT_ONCE = 64  # bits of a whole number
 
 
 def label_boxes(array: np.ndarray, values: Collection[int]) -> dict[int, Box]:
@@ -16,11 +16,17 @@ def label_boxes(array: np.ndarray, values: Collection[int]) -> dict[int, Box]:
 
     Args:
         array: whole numbers (k, j, i), in any order of memory.
-        values: at most 64, from 1 to 255.
+        values: from 1 to 255.
     """
     values = sorted(values)
-    if len(values) > _MOST_VALUES:
-        raise ValueError(f"{len(values)} values are more than {_MOST_VALUES}")
+    boxes = {}
+    for start in range(0, len(values), _AT_ONCE):
+        boxes |= _boxes_of_few(array, values[start : start + _AT_ONCE])
+    return boxes
+
+
+def _boxes_of_few(array: np.ndarray, values: list[int]) -> dict[int, Box]:
+    """For up to 64 values."""
     # A bit for each value: one "or" along an axis then says of all of them where they are.
     bits = np.zeros(257, dtype=np.uint64)
     bits[values] = np.uint64(1) << np.arange(len(values), dtype=np.uint64)
