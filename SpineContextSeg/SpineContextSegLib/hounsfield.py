@@ -19,8 +19,8 @@ FAT_FRACTION = 0.005
 SOFT_TISSUE_FRACTION = 0.2
 BONE_FRACTION = 0.0005
 METAL_FRACTION = 0.25
-# Share of the voxels below zero: 11 % or more in all but one of 600 such crops. Interpolation leaves an MR some values
-# there, most of them just below zero: 1 to 10 % of those of four series with signals up to 1000.
+# Share of the voxels below zero: 11 % or more in all but 3 of 600 such crops. Interpolation leaves an MR some values
+# there, most of them just below zero: 1 to 10 % in four series with signals up to 1000, more with higher ones.
 AIR_OR_FAT_FRACTION = 0.1
 
 
