@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from Testing.slicer_env.fixtures import *  # noqa: F403
 from Training.export import export
 from Training.train_levels import CARD as NAMER_CARD
 
+# A shell ignores these for what it starts in the background, and so would every process that a test means to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The hand-set network calls everything above this "vertebral body".
 BONE_THRESHOLD_HU = 250.0
 _HU_RANGE = 1000.0
