@@ -35,8 +35,11 @@ def drawn(bench) -> np.ndarray:
 async def segment_again(bench):
     await bench.open_entry(1)
     painted = paint(bench, 3)
+    # "Segment anyway" is not forgotten over the question.
+    await bench.segment(force=True)
+    assert bench.state.ask_replace and bench.state.replace_forced
     await bench.segment()
-    assert bench.state.ask_replace and not bench.state.running
+    assert bench.state.ask_replace and not bench.state.replace_forced and not bench.state.running
     await bench.segment(replace=True)
     assert bench.state.notice == "" and not bench.saving.is_unsaved
     # As much as lets go of what was saved in passing.

@@ -46,7 +46,7 @@ def _replace(bench: Workbench) -> None:
             v.VSpacer()
             v.VBtn("Keep them", click="ask_replace = false")
             v.VBtn("Segment again", id="replace", color="primary", variant="flat",
-                   click=("ask_replace = false; " + _call(bench, bench.segment, "[true]")))  # fmt: skip
+                   click=("ask_replace = false; " + _call(bench, bench.segment, "[true, replace_forced]")))  # fmt: skip
 
 
 def _call(bench: Workbench, act: Callable[..., Awaitable], arguments: str) -> str:

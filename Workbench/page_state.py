@@ -9,7 +9,7 @@ STATE = {
     "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
     "status": "", "notice": "", "warnings": [], "warnings_shown": False, "remarks": [], "under_mouse": "",
     "models": [], "model": "", "structures_all": False,
-    "running": False, "progress": None, "can_force": False, "ask_replace": False,
+    "running": False, "progress": None, "can_force": False, "ask_replace": False, "replace_forced": False,
     "segments": [], "active_segment": "", "unsaved": False, "can_undo": False, "can_redo": False,
     "tool": Tool.NONE.value, "brush_mm": 8, "sphere": False, "limited": False,
     "limits": [0, 1], "limits_bounds": [0, 1], "limits_unit": "", "keep_inside": False,

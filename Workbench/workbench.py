@@ -271,7 +271,7 @@ class Workbench:
         if self.state.opening:
             raise InputRefused("Wait until the scan is open.")
         if not replace and self.scene.editor.n_segments and self._holds_corrections():
-            self.state.ask_replace = True
+            self.state.update({"ask_replace": True, "replace_forced": force})
             return
         # Before anything is waited for, so that no other scan is opened meanwhile.
         self._run = SegmentRun(self._on_stage, self._on_progress)
