@@ -212,6 +212,15 @@ def test_vertebrae_that_look_better_with_head_and_feet_exchanged(none, turned_no
     assert max(column.levels.probabilities) <= (A_GUESS if upside_down else 1)
 
 
+def test_looks_count_for_more_than_distances():
+    """A body found twice at the lower end makes distances fall downward."""
+    spine = blocks(34, 34, 34, 30, 18, 14, 14)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    look, turned = (looking_like([19, 20, 21, 22, 23, 24, 24], [share] * 7) for share in (0.0, 0.7))
+    assert name_vertebrae(Volume(labels.array.copy(), labels.affine), spine, look).levels.upside_down
+    assert not name_vertebrae(labels, spine, look, turned=turned).levels.upside_down
+
+
 @pytest.mark.parametrize("none", [0.55, 0.65])
 def test_a_hip_alone_is_never_certain(none):
     _, column = named(blocks(25), looking_like([2], [none]))

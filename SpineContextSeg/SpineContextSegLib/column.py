@@ -111,11 +111,11 @@ def name_vertebrae(
     centers = vertebrae.centers[kept]
     seen = {value: share[kept] for value, share in looks.items()}
     whole = ~vertebrae.at_border[kept]
-    levels = read_levels(seen, centers, _sacrum_follows(centers, sacrum, spine.grid), whole).at_most(most_sure)
+    upside_down = _looks_better(vertebrae.centers, turned, none.mean()) if turned else None
+    levels = read_levels(seen, centers, _sacrum_follows(centers, sacrum, spine.grid), whole, upside_down)
+    levels = levels.at_most(A_GUESS if doubtful else most_sure)
     if doubtful:
-        levels = replace(levels.at_most(A_GUESS), odd_looks=True)
-    if turned and _looks_better(vertebrae.centers, turned, none.mean()):
-        levels = replace(levels.at_most(A_GUESS), upside_down=True)
+        levels = replace(levels, odd_looks=True)
     of_number = np.zeros(len(kept) + 1, np.uint8)
     of_number[1:][kept] = levels.values
     of_number[1:][crumb] = SACRUM

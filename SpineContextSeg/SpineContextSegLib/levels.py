@@ -126,7 +126,11 @@ def _gets_smaller(centers: np.ndarray) -> bool:
 
 
 def read_levels(
-    looks: Mapping[int, np.ndarray], centers: np.ndarray, sacrum_below: bool, whole: np.ndarray | None = None
+    looks: Mapping[int, np.ndarray],
+    centers: np.ndarray,
+    sacrum_below: bool,
+    whole: np.ndarray | None = None,
+    upside_down: bool | None = None,
 ) -> Levels:
     """The most probable levels of a column.
 
@@ -136,6 +140,7 @@ def read_levels(
         centers: (n, 3) middles of the vertebrae in mm, from top to bottom.
         sacrum_below: whether the sacrum follows directly below the last of them.
         whole: (n,) bool, False for those that the border of the scan cuts; None where all are whole.
+        upside_down: whether the vertebrae look so; None where that isn't known, so that their distances must tell.
     """
     if not len(centers):
         return Levels((), ())
@@ -148,9 +153,10 @@ def read_levels(
     values = tuple(ORDER[state] for state in path)
     probabilities = tuple(float(row[state]) for row, state in zip(marginals, path))
     anchors = _anchors(values, np.ones(len(values), bool) if whole is None else whole, sacrum_below)
-    # Segments of a sacrum, taken for vertebrae, do lie closer together with each one downward.
-    single = np.array(values) != SACRUM
-    levels = Levels(values, probabilities, anchors, _gets_smaller(centers[single]))
+    if upside_down is None:
+        # Segments of a sacrum, taken for vertebrae, do lie closer together with each one downward.
+        upside_down = _gets_smaller(centers[np.array(values) != SACRUM])
+    levels = Levels(values, probabilities, anchors, upside_down)
     return levels.at_most(A_GUESS) if levels.upside_down or not anchors else levels
 
 
