@@ -1,13 +1,14 @@
 """Model cards and folders: validation, axes, intensities, SHA-256, registration, export."""
 
 import json
+import re
 import sys
 
 import numpy as np
 import pytest
 import torch
 from model_cards import CLASSES, card_content, random_network, sigmoid_content
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import InputRefused
@@ -194,6 +195,17 @@ def test_large_convolutions_are_stored_once_in_8_bits(tmp_path):
     with torch.inference_mode():
         expected = torch.softmax(network(torch.from_numpy(window)), 1).numpy()
     np.testing.assert_allclose(by_torch, expected, atol=0.05)
+
+
+def test_a_constant_that_only_two_neighboring_tensors_hold_together_is_stored():
+    """The eight, by chance: the last byte of one and the first of the next, between which the constants come to lie."""
+    eight = np.int64(8).tobytes()
+    state = {"a": torch.tensor([8 << 56]), "b": torch.zeros(16)}
+    assert eight in save(state)
+    xml = b'<net><layer type="Const"><data element_type="i64" shape="1" offset="0" size="8"/></layer></net>'
+    tree, stored = export_module._stored_once(xml, eight, state)
+    [place] = re.findall(rb'offset="(\d+)"', tree)
+    assert stored[int(place) :][:8] == eight
 
 
 def test_export_refuses_weights_that_half_precision_cannot_hold(tmp_path):

@@ -146,7 +146,9 @@ def _stored_once(xml: bytes, binary: bytes, state: dict[str, Tensor]) -> tuple[b
     """An IR whose constants lie in a safetensors file: the new .xml, and that file with `state` and what else the IR
     needs, a few whole numbers under OPENVINO_CONSTANTS."""
     tree, constants = _constants(xml, binary)
-    others = _together(constants.values(), save(state)) or bytes(_ALIGNED)
+    # Each on its own: what the end of one and the beginning of the next happen to be together may lie apart later.
+    tensors = [tensor.numpy().tobytes() for tensor in state.values()]
+    others = _together(constants.values(), tensors) or bytes(_ALIGNED)
     stored = save(state | {OPENVINO_CONSTANTS: torch.frombuffer(bytearray(others), dtype=torch.int64)})
     for place, constant in constants.items():
         place.set("offset", str(stored.index(constant)))
@@ -157,7 +159,7 @@ def shared_with(stored: bytes, xml: bytes, binary: bytes) -> tuple[bytes, bytes]
     """An IR without the constants that a file holds already: the new .xml and .bin. It is read from the .bin with that
     file behind it."""
     tree, constants = _constants(xml, binary)
-    own = _together(constants.values(), stored)
+    own = _together(constants.values(), [stored])
     for place, constant in constants.items():
         found = own.find(constant)
         place.set("offset", str(found if found >= 0 else len(own) + stored.index(constant)))
@@ -171,9 +173,9 @@ def _constants(xml: bytes, binary: bytes) -> tuple[ElementTree.Element, dict[Ele
     return tree, {place: binary[int(place.get("offset")) :][: int(place.get("size"))] for place in places}
 
 
-def _together(constants: Iterable[bytes], stored: bytes) -> bytes:
-    """Each of the constants that `stored` lacks, one behind the other."""
-    lacking = dict.fromkeys(constant for constant in constants if constant not in stored)
+def _together(constants: Iterable[bytes], stored: Iterable[bytes]) -> bytes:
+    """Each of the constants that no part of what is `stored` holds, one behind the other."""
+    lacking = dict.fromkeys(constant for constant in constants if not any(constant in part for part in stored))
     return b"".join(constant + bytes(-len(constant) % _ALIGNED) for constant in lacking)
 
 
