@@ -198,14 +198,14 @@ def test_large_convolutions_are_stored_once_in_8_bits(tmp_path):
 
 
 def test_a_constant_that_only_two_neighboring_tensors_hold_together_is_stored():
-    """The eight, by chance: the last byte of one and the first of the next, between which the constants come to lie."""
-    eight = np.int64(8).tobytes()
-    state = {"a": torch.tensor([8 << 56]), "b": torch.zeros(16)}
-    assert eight in save(state)
+    """The last byte of one and the first of the next, between which the constants come to lie."""
+    state = {"a": torch.tensor([8 << 56]), "b": torch.full((4,), 1.2345)}
+    constant = b"\x08" + state["b"].numpy().tobytes()[:7]
+    assert constant in save(state)
     xml = b'<net><layer type="Const"><data element_type="i64" shape="1" offset="0" size="8"/></layer></net>'
-    tree, stored = export_module._stored_once(xml, eight, state)
+    tree, stored = export_module._stored_once(xml, constant, state)
     [place] = re.findall(rb'offset="(\d+)"', tree)
-    assert stored[int(place) :][:8] == eight
+    assert stored[int(place) :][:8] == constant
 
 
 def test_export_refuses_weights_that_half_precision_cannot_hold(tmp_path):
