@@ -108,11 +108,13 @@ def test_lines_of_windows_pass(tmp_path, ending, text):
     check_header(path)
 
 
-def listed(data, *files):
-    """The worklist's entries after files were sent in one form."""
+def listed(data, *files, opened=None):
+    """The worklist's entries after files were sent in one form; `opened` gets what was read of the one to be opened."""
+    opened = [] if opened is None else opened
 
     async def on_upload(number, read):
-        assert number and read[0].array.size
+        assert number
+        opened.append(read)
 
     async def send():
         app, clicks = web.Application(), []
@@ -151,5 +153,13 @@ def test_a_scan_that_is_listed_already_is_not_kept_twice(tmp_path):
 
 def test_a_scan_of_one_dicom_file_stays(tmp_path):
     multi_frame(SMALL, tmp_path / "a.dcm")
-    [entry] = listed(tmp_path / "data", tmp_path / "a.dcm")
-    assert entry.scan.is_file()
+    [entry] = listed(tmp_path / "data", tmp_path / "a.dcm", opened=(opened := []))
+    assert entry.scan.is_file() and opened[0][0].array.shape == SMALL.array.shape
+
+
+def test_the_first_of_several_scans_is_not_shown_with_the_voxels_of_another(tmp_path):
+    longer = Volume(np.concatenate([SMALL.array, SMALL.array]), SMALL.affine)
+    multi_frame(SMALL, tmp_path / "a.dcm")
+    multi_frame(longer, tmp_path / "b.dcm")
+    first, second = listed(tmp_path / "data", tmp_path / "a.dcm", tmp_path / "b.dcm", opened=(opened := []))
+    assert first.scan.is_file() and second.scan.is_file() and opened == [None]

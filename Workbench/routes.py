@@ -25,13 +25,14 @@ class Routes:
 
     def __init__(
         self, uploads: Uploads, exports: Exports, worklist: Worklist, clicks: Clicks, token: str | None,
-        on_upload: Callable[[int, tuple[Volume, list[str]]], Awaitable[None]],
+        on_upload: Callable[[int, tuple[Volume, list[str]] | None], Awaitable[None]],
         on_tab_closed: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
         """
         Args:
             token: see `guard`.
-            on_upload: called with the number of the new entry and what `read_volume` returned for it.
+            on_upload: called with the number of the first new entry and what `read_volume` returned for it; None where
+                it wasn't read alone.
             on_tab_closed: called whenever a page was closed or has crashed.
         """
         self._uploads, self._exports, self._worklist, self._clicks = uploads, exports, worklist, clicks
@@ -72,7 +73,8 @@ class Routes:
         if not any(entry.scan.is_relative_to(path) for entry in entries):
             # It is listed already, from another place.
             self._uploads.discard(path)
-        self._clicks.start(self._on_upload(entries[0].number, read))
+        # Of several scans in one folder, what was read need not be the first one.
+        self._clicks.start(self._on_upload(entries[0].number, read if len(entries) == 1 else None))
         return web.Response(text="")
 
     async def _send_export(self, request: web.Request) -> web.StreamResponse:
