@@ -98,12 +98,12 @@ def name_vertebrae(
     vertebrae = single_vertebrae(spine)
     looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
     none = _like_none(looks)
-    sacrum = _sacrum_points(spine)
+    sacrum, voxels = _sacrum_points(spine), _voxels_of(vertebrae, spine)
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
-    above = of_sacrum | ~_below_sacrum(vertebrae, spine, sacrum)
+    above = of_sacrum | ~_below_sacrum(vertebrae, voxels, sacrum)
     crumb = np.zeros(len(none), bool)
     if len(sacrum) and SACRUM not in looks:
-        crumb = _crumb_of_sacrum(vertebrae, spine, above)
+        crumb = _crumb_of_sacrum(vertebrae, voxels, above)
     kept = _from_first_to_last((none < _CERTAINLY_NONE) & ~crumb & above)
     doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
     if not kept.any() or (doubtful and none.mean() > _MOSTLY_NONE):
@@ -133,7 +133,7 @@ def name_vertebrae(
         return None
     give_to_sacrum(labels, int(np.array(levels.values)[single][-1]))
     column = Column(centers[single], vertebrae.at_border[kept][single], levels.only(single))
-    return _each_level_once(column, _voxels_of(vertebrae, spine)[kept][single])
+    return _each_level_once(column, voxels[kept][single])
 
 
 def _like_none(looks: Mapping[int, np.ndarray]) -> np.ndarray:
@@ -167,18 +167,18 @@ def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
     return np.logical_or.accumulate(vertebra) & np.logical_or.accumulate(vertebra[::-1])[::-1]
 
 
-def _below_sacrum(vertebrae: Vertebrae, spine: Spine, sacrum: np.ndarray) -> np.ndarray:
+def _below_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, sacrum: np.ndarray) -> np.ndarray:
     """(n,) bool, whether a supposed vertebra lies below the middle of the sacrum: gut or hip. All of them together are
     less than the sacrum, or it is the sacrum that lies where none can be."""
     middle = np.median(sacrum[:, 2]) if len(sacrum) else -np.inf
     below = vertebrae.centers[:, 2] < middle
-    return below & (_voxels_of(vertebrae, spine)[below].sum() < len(sacrum))
+    return below & (voxels[below].sum() < len(sacrum))
 
 
-def _crumb_of_sacrum(vertebrae: Vertebrae, spine: Spine, above: np.ndarray) -> np.ndarray:
+def _crumb_of_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, above: np.ndarray) -> np.ndarray:
     """(n,) bool, whether a supposed vertebra is a piece of the upper sacrum: the last of those `above` (n,) its middle,
     wholly in view and yet far smaller than the one before. Where a network names vertebrae, it knows better."""
-    crumb, voxels, last = np.zeros(len(above), bool), _voxels_of(vertebrae, spine), np.flatnonzero(above)[-2:]
+    crumb, last = np.zeros(len(above), bool), np.flatnonzero(above)[-2:]
     if len(last) > 1 and not vertebrae.at_border[last[1]]:
         crumb[last[1]] = voxels[last[1]] < _CRUMB * voxels[last[0]]
     return crumb
