@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from Training.anatomy import aneurysms
 from Training.anatomy.canvas import BoneCanvas
 from Training.anatomy.fields import WorldGrid
 from Training.anatomy.generate import paint_skeleton
@@ -104,3 +105,40 @@ def test_any_view_can_be_painted(region):
     tissue = paint_soft_tissue(plan, grid, BoneCanvas(grid, 100), torch.Generator().manual_seed(100))
     assert tissue.shape == grid.shape and tissue.dtype == torch.uint8
     assert tissue.max() <= max(Tissue) and (tissue == int(Tissue.MUSCLE)).float().mean() > 0.05
+
+
+@pytest.fixture(scope="module")
+def aneurysm():
+    """Lumbar and thoracic spine of a body whose aorta is widened, with and without that: tissue, plan, grid."""
+    seed = next(s for s in range(100) if np.random.default_rng([s, 20]).random() < aneurysms.SHARE)
+    plan = draw_plan(seed, "trunk")
+    grid = WorldGrid.covering(plan.view_lo, plan.view_hi, SPACING_MM)
+    bones = paint_skeleton(plan, grid)
+
+    def paint():
+        return paint_soft_tissue(plan, grid, bones, torch.Generator().manual_seed(seed))
+
+    wide = paint()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aneurysms, "SHARE", 0.0)
+        return wide, paint(), bones
+
+
+def test_an_aneurysm_changes_nothing_but_what_it_covers(aneurysm):
+    wide, narrow, bones = aneurysm
+    changed = wide != narrow
+    size_ml = changed.sum() * SPACING_MM**3 / 1000
+    assert 3 < size_ml < 1500
+    # Two more tissues at most besides blood and lime, and neither bone's neighbors in the canal nor discs.
+    kinds = {Tissue.CONNECTIVE, Tissue.VEIN, Tissue.ARTERY, Tissue.CALCIFICATION}
+    assert set(wide[changed].tolist()) <= {int(kind) for kind in kinds}
+    assert not (changed & bones.canal).any()
+    assert not (changed & (bones.disc_level > 0)).any()
+
+
+def test_an_aneurysm_lies_before_the_spine(aneurysm):
+    wide, narrow, bones = aneurysm
+    sac = (wide != narrow).nonzero().float().mean(0)
+    column = (bones.disc_level > 0).nonzero().float()
+    beside = column[(column[:, 0] - sac[0]).abs() < 10]
+    assert sac[1] > beside[:, 1].mean()

@@ -105,7 +105,9 @@ def _heart(painter, marks, cavities, rng):
     part((-0.38, -0.15, -0.25), (0.38, 0.42, 0.42), Tissue.HEART_LEFT)
     part((0.1, 0.5, -0.1), (0.6, 0.32, 0.5), Tissue.HEART_RIGHT)
     part((0.6, 0.15, 0.35), (0.4, 0.5, 0.5), Tissue.HEART_RIGHT)
-    part((0.15, -0.65, 0.45), (0.6, 0.36, 0.36), Tissue.HEART_LEFT)
+    own = np.random.default_rng([plan.seed, 21])  # so that bodies of other hearts stay as they were
+    wide = own.uniform(1.0, 1.7) if own.random() < 0.25 else 1.0  # a stretched left atrium reaches the spine
+    part((0.15, -0.65, 0.45), np.array((0.6, 0.36, 0.36)) * wide, Tissue.HEART_LEFT)
 
 
 def _lung_vessels(painter, lungs, hila, rng):

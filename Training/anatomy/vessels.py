@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .aneurysms import paint_aneurysm
 from .cavities import Cavities
 from .landmarks import Landmarks
 from .painter import Painter
@@ -58,6 +59,8 @@ def _aorta(painter, marks, inside, rng):
                 painter.tube(rim, 1.1 * s, Tissue.ARTERY, inside)
     for line, radius in lines:
         painter.tube(line, radius, Tissue.ARTERY, inside)
+    ahead = at("T9", -20, 20) - at("T9", 0, 0)
+    paint_aneurysm(painter, falling, narrow, ahead / np.linalg.norm(ahead), inside, marks.plan.seed)
     return lines[:4]
 
 
