@@ -1,4 +1,4 @@
-"""Levels of a whole column: one most probable sequence, variants, misses, and doubt where there is reason for it."""
+"""Levels of a whole column: those of which most are probably right, variants, misses, and doubt where there is reason for it."""
 
 import numpy as np
 import pytest
@@ -85,6 +85,18 @@ def test_one_wrong_look_is_outvoted():
     for value in looks:
         looks[value][4] = wrong[value][0]
     assert list(read_levels(looks, centers_of(10), False).values) == USUAL[8:18]
+
+
+def test_where_one_is_missed_may_be_open_without_shifting_the_rest():
+    # Two of them could lie on either side of the gap, which is no wider than others: each way to miss one is less
+    # probable than that none is, all of these ways together are more.
+    looks, between = looks_of([*range(4, 11), *range(12, 19)], sure=0.99), looks_of([10, 12], sure=0.5)
+    for value in looks:
+        looks[value][6:8] = between[value]
+    gaps = np.full(13, GAP_MM)
+    gaps[5:8] *= 1.22
+    found = read_levels(looks, centers_of(14, gaps), sacrum_below=False)
+    assert found.values[:6] == tuple(range(4, 10)) and found.values[8:] == tuple(range(13, 19))
 
 
 def test_vertebra_that_nobody_looked_at_is_counted():

@@ -1,4 +1,4 @@
-"""Which vertebra is which: the most probable sequence of levels for a whole column, and how sure it is.
+"""Which vertebra is which: the levels of a whole column of which most are probably right, and how sure they are.
 
 A vertebra alone says little; together with its neighbors it can only be where all of them fit. Hidden Markov model:
 what the naming network says of each vertebra, and that one level follows the other, with variants (11 or 13 thoracic,
@@ -30,6 +30,8 @@ _SACRAL_PIECE = 0.05
 _GAP_SPREAD = 0.22
 # Of any level, however little a vertebra looks like it.
 _DOUBT = 0.002
+# What a sequence's log probability counts beside the vertebrae that are expected to be right: it settles ties.
+_TIE = 0.01
 CERTAIN = 0.85
 # No level is more probable than this, and so certain, where there is nothing in view to count from, or it rests on
 # distances and on what was taken for a sacrum alone.
@@ -132,7 +134,7 @@ def read_levels(
     whole: np.ndarray | None = None,
     upside_down: bool | None = None,
 ) -> Levels:
-    """The most probable levels of a column.
+    """The levels of a column of which most are expected to be right.
 
     Args:
         looks: level value -> (n,), how much each vertebra looks like that level to the naming network, 0..1; NaN where
@@ -148,8 +150,8 @@ def read_levels(
     emissions[0] *= _FIRST
     steps = [_step(ratio) for ratio in _gap_ratios(centers)]
     end = _BEFORE_SACRUM if sacrum_below else np.ones(len(ORDER))
-    path = _best_path(emissions, steps, end)
     marginals = _marginals(emissions, steps, end)
+    path = _best_path(marginals, emissions, steps, end)
     values = tuple(ORDER[state] for state in path)
     probabilities = tuple(float(row[state]) for row, state in zip(marginals, path))
     anchors = _anchors(values, np.ones(len(values), bool) if whole is None else whole, sacrum_below)
@@ -226,16 +228,22 @@ def _step(ratio: float) -> np.ndarray:
     return np.tensordot(weights / weights.sum(), _STEPS_DOWN, 1)
 
 
-def _best_path(emissions: np.ndarray, steps: Sequence[np.ndarray], end: np.ndarray) -> list[int]:
-    """Viterbi."""
+def _best_path(
+    marginals: np.ndarray, emissions: np.ndarray, steps: Sequence[np.ndarray], end: np.ndarray
+) -> list[int]:
+    """The states of which most are expected to be right, among the sequences that are possible at all.
+
+    Not the one most probable sequence: where a vertebra is missed, it is not known between which two, so that each of
+    the ways to say so is less probable than one in which all vertebrae beyond are off by one.
+    """
     with np.errstate(divide="ignore"):
-        score = np.log(emissions[0])
+        score = marginals[0] + _TIE * np.log(emissions[0])
         came_from = []
-        for emission, step in zip(emissions[1:], steps):
-            ways = score[:, None] + np.log(step)
+        for marginal, emission, step in zip(marginals[1:], emissions[1:], steps):
+            ways = score[:, None] + _TIE * np.log(step)
             came_from.append(ways.argmax(0))
-            score = ways.max(0) + np.log(emission)
-        path = [int(np.argmax(score + np.log(end)))]
+            score = ways.max(0) + marginal + _TIE * np.log(emission)
+        path = [int(np.argmax(score + _TIE * np.log(end)))]
     for origin in reversed(came_from):
         path.append(int(origin[path[-1]]))
     return path[::-1]
