@@ -1,5 +1,6 @@
 """Learning from corrected scans: the whole way in miniature, on parts of the sample, and who is called better."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -130,10 +131,12 @@ def test_a_run_goes_on_only_with_the_scans_it_began_with(dataset, base, tmp_path
         (["--hold-out", "3"], "can't be held out"),
         (["--hold-out", "0"], "can't be held out"),
         (["--steps", "0"], "at least 1"),
+        (["--threads", "0"], "--threads must be at least 1"),
         (["--name", "spinecontext-ct"], "is there already"),
         (["--name", "../ours"], "name"),
         (["--from", "nobody"], "no model nobody"),
         (["--from", "spinecontext-ct/../x"], "no model"),
+        (["--from", "spinecontext-mr"], "sub-0001_ct.nii.gz': The values look like the Hounsfield units of a CT"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(dataset, base, tmp_path, capfd, change, sentence):
@@ -141,6 +144,36 @@ def test_what_cannot_be_is_refused_before_any_work(dataset, base, tmp_path, capf
     said = capfd.readouterr().err
     assert sentence in said and said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda labels: Volume(labels.array, np.eye(4)), "don't lie on the same grid"),
+        (lambda labels: Volume(np.where(labels.array, labels.array + 900.0, 0), labels.affine), "holds the value 9"),
+        (lambda labels: Volume(labels.array - 1.0, labels.affine), "holds the value -1"),
+        (lambda labels: Volume(labels.array * 0, labels.affine), "holds no vertebra"),
+        (lambda labels: Volume(labels.array * (labels.array > 60), labels.affine), "holds no vertebra"),
+    ],
+    ids=["origin lost", "other numbering", "below zero", "nothing", "only discs and canal"],
+)
+def test_labels_that_cannot_be_right_are_refused_before_any_work(dataset, base, tmp_path, capfd, spoil, sentence):
+    copy = shutil.copytree(dataset, tmp_path / "spoilt")
+    file = labels_of(find_labelled(copy)[-1])
+    write_volume(spoil(read_labels(file)), file)
+    assert run(copy, base) == 2
+    said = capfd.readouterr().err
+    assert file.name in said and sentence in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_labels_may_be_stored_in_another_order_of_axes(dataset, base, tmp_path):
+    copy = shutil.copytree(dataset, tmp_path / "turned")
+    file = labels_of(find_labelled(copy)[-1])
+    labels = read_labels(file)
+    write_volume(Volume(labels.array.transpose(2, 1, 0).copy(), labels.affine[:, [2, 1, 0, 3]]), file)
+    held_out, taught = finetune._checked(load_model(base), "ours", find_labelled(copy), 1, 1, None)
+    assert sorted(held_out + taught) == find_labelled(copy)
 
 
 def test_folders_without_labelled_scans_are_refused(tmp_path, base, capfd):

@@ -14,12 +14,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from safetensors.torch import load, load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from SpineContextSegLib.checks import check_input
 from SpineContextSegLib.errors import Incomplete, InputRefused
-from SpineContextSegLib.evaluate import compare, identify_levels
+from SpineContextSegLib.evaluate import compare, identify_levels, on_grid_of
+from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, STRUCTURES, VERTEBRAE
 from SpineContextSegLib.model import CARD_FILE, Model, list_models, load_model, user_models_folder
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.pairing import stem
@@ -41,6 +44,7 @@ from .train import build_parser, train
 from .verdict import Judged, Verdict, judge
 
 _HELD_OUT_SHARE = 0.2
+_VALUES = BINARY_SPINE | frozenset(STRUCTURES) | {0, IGNORED}
 # Patches of generated bodies keep alive what the data set doesn't show: other regions, scanners, ages. With 6 bodies
 # and 60 % of the patches from the data set, 200 steps cost the sample 0.011 of Dice.
 _BODIES, _FIRST_BODY = 14, 90_000
@@ -71,7 +75,7 @@ def finetune(
         Incomplete: the new model isn't better; it stays in the work folder only.
     """
     model = load_model(base)
-    held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps)
+    held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps, threads)
     _remember(work, model, held_out, taught)
     # Where bars aren't shown, as in a log file, this is all there is to see for hours.
     print(f"Learns from {len(taught)} scans, holds out {len(held_out)}; log: {work / LOG_FILE}", flush=True)
@@ -101,7 +105,7 @@ def split(scans: Sequence[Path], hold_out: int | None) -> tuple[list[Path], list
 
 
 def _checked(
-    model: Model, name: str, scans: list[Path], hold_out: int | None, steps: int
+    model: Model, name: str, scans: list[Path], hold_out: int | None, steps: int, threads: int | None
 ) -> tuple[list[Path], list[Path]]:
     if name in list_models():
         raise InputRefused(f"A model named {name} is there already: choose another --name.")
@@ -111,17 +115,35 @@ def _checked(
         )
     if steps < 1:
         raise InputRefused("--steps must be at least 1.")
+    if threads is not None and threads < 1:
+        raise InputRefused("--threads must be at least 1.")
     model.card.from_dict(model.card.to_dict() | {"name": name})
     names = [stem(path) for path in scans]
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:
         raise InputRefused(f"Several scans are called {twice[0]}: give each its own name.")
-    # All of each, so that a damaged file is told now and not after hours.
     for path in scans:
-        volume, truth = read_volume(path)[0], read_labels(labels_of(path))
-        if volume.grid.shape != truth.grid.shape:
-            raise InputRefused(f"'{labels_of(path)}' isn't on the grid of '{path}': export the data set again.")
+        _check_labelled(path, model.card.modality[0])
     return split(scans, hold_out)
+
+
+def _check_labelled(path: Path, modality: str) -> None:
+    """Reads all of a scan and its labels, so that what is damaged or can't be right is told now and not after hours."""
+    file = labels_of(path)
+    volume, truth = read_volume(path)[0], read_labels(file)
+    try:
+        check_input(volume, modality)
+    except InputRefused as refusal:
+        raise InputRefused(f"'{path}': {refusal}") from refusal
+    on_grid_of(truth, volume.grid, (f"'{file}'", f"'{path}'"))
+    values = set(map(int, np.unique(truth.array)))
+    if values - _VALUES:
+        raise InputRefused(
+            f"'{file}' holds the value {min(values - _VALUES)}, which VerSe's numbering doesn't have: give labels in "
+            "that numbering and nothing else."
+        )
+    if not values & VERTEBRAE:
+        raise InputRefused(f"'{file}' holds no vertebra: label the scan, or take it out of the data set.")
 
 
 def _remember(work: Path, model: Model, held_out: list[Path], taught: list[Path]) -> None:
