@@ -208,6 +208,13 @@ def test_run_over_edits_makes_them_ours(node, volume):
     assert not is_edited(node)
 
 
+def test_a_run_over_a_removed_segment_that_it_does_not_find_ends_the_matter(node, volume):
+    """Else each later run would ask about edits again."""
+    node.GetSegmentation().RemoveSegment("SpineContextSeg_20")
+    add_result(volume, blocks(0, 21, 22), segmentation_node=node, only={20, 21, 22})
+    assert edited_values(node) == set()
+
+
 def test_file_of_the_command_line_counts_as_edited(scene, volume, tmp_path):
     """It may come from a person who edited it elsewhere: it carries no fingerprints."""
     path = tmp_path / "spine.seg.nrrd"

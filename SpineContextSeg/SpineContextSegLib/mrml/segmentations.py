@@ -69,8 +69,10 @@ def write_result(
         )
     old = None if segmentation_node is None else segmentation_node.GetSegmentation()
     content = compose(labels, report, old=old, only=only, box=box)
-    whole_run = segmentation_node is None or (only is None and box is None)
-    still_removed = set() if whole_run else removed_values(segmentation_node)
+    # Around a box, and of what was not chosen, the segments that a person removed are still missing.
+    still_removed = set() if segmentation_node is None else removed_values(segmentation_node)
+    if box is None:
+        still_removed -= still_removed if only is None else only
     with _one_step(volume_node.GetScene(), segmentation_node, f"{volume_node.GetName()} spine") as node:
         node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         node.SetAndObserveSegmentation(content)
