@@ -121,6 +121,34 @@ def test_only_what_is_missing_or_changed_is_done_again(small):
     assert changed(after, stamps(output)) == ["a.json", "a.png", "a.seg.nrrd"]
 
 
+def test_scans_of_another_folder_with_the_same_names_get_names_of_their_own(small, sample_scan):
+    source, output, model = small
+    other = source.parent / "other site"
+    other.mkdir()
+    write_volume(Volume(sample_scan.volume.array[6:], sample_scan.volume.affine), other / "a.nii.gz")
+    before = stamps(output)
+    assert batch(other, output, model) == 0
+    assert changed(before, stamps(output)) == ["a_nii_gz.json", "a_nii_gz.png", "a_nii_gz.seg.nrrd"]
+    assert before.items() <= stamps(output).items()
+    assert table(output)["a.nii.gz"]["segmentation"] == "a_nii_gz.seg.nrrd"
+    before = stamps(output)
+    assert batch(source, output, model) == 0 and batch(other, output, model) == 0
+    assert stamps(output) == before
+
+
+def test_a_moved_folder_holds_the_same_scans(small):
+    source, output, model = small
+    before = {name: stamp for name, stamp in stamps(output).items() if not name.endswith(".json")}
+    moved = source.rename(source.parent / "moved")
+    assert batch(moved, output, model) == 0
+    assert before.items() <= stamps(output).items() and len(stamps(output)) == 6
+    before = stamps(output)
+    assert batch(moved, output, model) == 0 and stamps(output) == before
+    os.utime(moved / "a.nii.gz", (1, 1))
+    assert batch(moved, output, model) == 0
+    assert changed(before, stamps(output)) == ["a.json", "a.png", "a.seg.nrrd"]
+
+
 def test_other_options_are_another_result(small):
     source, output, model = small
     before = stamps(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ class Job:
 
     Attributes:
         batch: which run it belongs to.
-        key, fingerprint, written: see `records`.
+        key, fingerprint, content, written: see `records`.
         name: of the scan, for people.
         files, is_series: see `scans.Scan`.
         segmentation, preview, record: to be written; no picture where `preview` is None.
@@ -27,6 +28,7 @@ class Job:
     batch: str
     key: str
     fingerprint: str
+    content: str
     written: tuple[str, ...]
     name: str
     files: tuple[str, ...]
@@ -49,6 +51,11 @@ class Job:
     def from_json(cls, text: str | bytes) -> Job:
         content = json.loads(text)
         return cls(**content | {name: tuple(content[name]) for name in ("written", "files")})
+
+    @property
+    def source(self) -> str:
+        """The file, or the folder of a series."""
+        return os.path.dirname(self.files[0]) if self.is_series else self.files[0]
 
     def staged_in(self, folder: Path) -> Job:
         return replace(self, staging=str(folder))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .records import read_record
+from .records import is_of, read_record
 from .scans import Scan
 
 _RECORD, _PREVIEW = ".json", ".png"
@@ -39,8 +39,9 @@ class Place:
 def place_scans(scans: Sequence[Scan], output: Path, ending: str) -> list[Place]:
     """A place for every scan, in their order.
 
-    A scan keeps the place that its record holds, whatever was added beside it since. Others get a name that neither
-    another scan nor any file has: that of the scan, with its ending, or with a number.
+    A scan keeps the place that its record holds, whatever was added beside it since. Others, also one of the same name
+    from another folder, get a name that neither another scan nor any file has: that of the scan, with its ending, or
+    with a number.
 
     Args:
         scans: each with another key.
@@ -57,10 +58,11 @@ def place_scans(scans: Sequence[Scan], output: Path, ending: str) -> list[Place]
                 place = Place(output / scan.folder, name, ending)
                 # Some disks take A and a for the same.
                 mark = place.folder, name.casefold()
-                owner = _owner(place)
-                if owner is None and owned:
+                record = read_record(place.record)
+                free = record is None and not _has_files(place)
+                if free and owned:
                     break
-                if mark not in taken and (owner == scan.key or (owner is None and not owned)):
+                if mark not in taken and (free or (record is not None and _tells_of(record, scan))):
                     taken.add(mark)
                     found[scan.key] = place
                     break
@@ -78,9 +80,10 @@ def _names(scan: Scan) -> Iterator[str]:
         number += 1
 
 
-def _owner(place: Place) -> str | None:
-    """The key of the scan whose record lies there; "" for files that aren't of a batch; None where nothing is."""
-    record = read_record(place.record)
-    if record is not None:
-        return record["scan"]
-    return "" if any(path.exists() or path.is_symlink() for path in place.files()) else None
+def _has_files(place: Place) -> bool:
+    return any(path.exists() or path.is_symlink() for path in place.files())
+
+
+def _tells_of(record: Mapping, scan: Scan) -> bool:
+    # Records of earlier versions tell a scan by its name only.
+    return record["scan"] == scan.key and ("content" not in record or is_of(record, scan.source, scan.files))

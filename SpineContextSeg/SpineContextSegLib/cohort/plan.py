@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from ..nifti import read_nifti_header
 from ..reading import quiet_itk
 from .job import Job
 from .places import Place
-from .records import fingerprint, is_ours, make_record, read_record
+from .records import fingerprint, is_ours, make_record, read_record, write_record
 from .scans import Scan
 
 
@@ -49,7 +50,7 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
     plan = Plan()
     for scan, place in zip(scans, places, strict=True):
         try:
-            mark = fingerprint(scan.files, _meant(options, place))
+            mark, content = fingerprint(scan.files, _meant(options, place)), fingerprint(scan.files, {})
         except OSError as error:
             message = f"'{scan.name}' can't be read ({error.strerror}): check the file."
             plan.settled[scan.key] = make_record(scan.key, "", "refused", message)
@@ -61,16 +62,26 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
         if reason:
             plan.settled[scan.key] = make_record(scan.key, mark, "refused", reason, written=written)
         elif work is None:
-            plan.settled[scan.key] = record
+            plan.settled[scan.key] = _kept(record, scan, content, place, staging)
         else:
             plan.jobs.append(Job(
-                batch=staging.name, key=scan.key, fingerprint=mark, written=written, name=scan.name,
-                files=tuple(map(str, scan.files)), is_series=scan.is_series, segmentation=str(place.segmentation),
-                preview=str(place.preview) if options.preview else None, record=str(place.record), work=work,
-                model=options.model, digest=options.digest, structures=options.structures, force=options.force,
-                staging=str(staging),
+                batch=staging.name, key=scan.key, fingerprint=mark, content=content, written=written,
+                name=scan.name, files=tuple(map(str, scan.files)), is_series=scan.is_series,
+                segmentation=str(place.segmentation), preview=str(place.preview) if options.preview else None,
+                record=str(place.record), work=work, model=options.model, digest=options.digest,
+                structures=options.structures, force=options.force, staging=str(staging),
             ))  # fmt: skip
     return plan
+
+
+def _kept(record: dict, scan: Scan, content: str, place: Place, staging: Path) -> dict:
+    """The record of a scan that needs no work; rewritten where the scan was moved, else a later change there would make
+    it another scan."""
+    kept = record | {"source": str(scan.source), "content": content}
+    if kept != record:
+        with suppress(OSError):  # the next run tries again
+            write_record(kept, place.record, staging)
+    return kept
 
 
 def _meant(options: Options, place: Place) -> dict[str, object]:

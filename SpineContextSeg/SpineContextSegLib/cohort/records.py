@@ -41,7 +41,7 @@ def make_record(
         key, fingerprint: of the scan, see `scans.Scan` and `fingerprint`.
         state, message: what became of it; the sentence says why, where it isn't done.
         written: SHA-256 of every segmentation that may lie there and is ours to replace.
-        details: what else is known, such as `Account.report`.
+        details: what else is known, such as `facts_of` and `Account.report`.
     """
     content = {"scan": key, "state": state, "message": message, "spinecontextseg": __version__}
     return content | details | {"fingerprint": fingerprint, "written": list(written)}
@@ -59,7 +59,7 @@ def write_record(record: Mapping, path: Path, staging: Path) -> None:
 def leave_record(job: Job, state: str, message: str, **details: object) -> dict:
     """The record of a scan that came to nothing, written where the disk lets it be."""
     about = job.key, job.fingerprint, state, message
-    record = make_record(*about, written=written_for(job), options=options_of(job), **details)
+    record = make_record(*about, written=written_for(job), **facts_of(job), **details)
     if job.work == "preview":  # the segmentation stays what it is
         return (read_record(Path(job.record)) or record) | {"message": f"No picture could be made. {message}"}
     try:
@@ -86,9 +86,21 @@ def is_ours(segmentation: Path, written: Collection[str]) -> bool:
     return not there or file_digest(segmentation) in written
 
 
-def options_of(job: Job) -> dict:
-    """What was asked for, as a record keeps it."""
-    return {"structures": job.structures, "force": job.force}
+def facts_of(job: Job) -> dict:
+    """What was asked for, and of which scan, as a record keeps it."""
+    options = {"structures": job.structures, "force": job.force}
+    return {"options": options, "source": job.source, "content": job.content}
+
+
+def is_of(record: Mapping, source: Path, files: Iterable[Path]) -> bool:
+    """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
+    or its files are the same wherever they lie now."""
+    if record.get("source") == str(source):
+        return True
+    try:
+        return record.get("content") == fingerprint(files, {})
+    except OSError:
+        return False
 
 
 def fingerprint(files: Iterable[Path], options: Mapping[str, object]) -> str:
@@ -97,7 +109,8 @@ def fingerprint(files: Iterable[Path], options: Mapping[str, object]) -> str:
     Raises:
         OSError: a file has gone.
     """
-    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    stated = ((path.name, path.stat()) for path in files)
+    facts = [(name, facts.st_size, facts.st_mtime_ns) for name, facts in stated]
     content = json.dumps([sorted(facts), sorted(options.items())])
     return hashlib.sha256(content.encode("ascii")).hexdigest()
 

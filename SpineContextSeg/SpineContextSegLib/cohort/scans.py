@@ -44,6 +44,11 @@ class Scan:
     files: tuple[Path, ...]
     is_series: bool = False
 
+    @property
+    def source(self) -> Path:
+        """The file, or the folder of a series."""
+        return self.files[0].parent if self.is_series else self.files[0]
+
 
 @dataclass
 class Cohort:

@@ -21,12 +21,12 @@ from ..writing import check_output, write_segmentation
 from .job import Job
 from .records import (
     PLACING,
+    facts_of,
     file_digest,
     is_ours,
     leave_record,
     make_record,
     model_digest,
-    options_of,
     read_record,
     write_record,
     written_for,
@@ -99,9 +99,8 @@ class Segmenter:
                 write_preview(volume, result.labels, staging / Path(job.preview).name, title=job.name)
         seconds = before.seconds | result.seconds | after.seconds
         account = Account(
-            Path(job.files[0]).parent if job.is_series else Path(job.files[0]), volume.grid, notes, result, seconds,
-            peak_memory_mb(), list(files.values()),
-        )  # fmt: skip
+            Path(job.source), volume.grid, notes, result, seconds, peak_memory_mb(), list(files.values())
+        )
         digest = file_digest(staged)
         about = job.key, job.fingerprint
         written = written_for(job)
@@ -110,10 +109,11 @@ class Segmenter:
             # No record of it is written, so that the next run looks at the file again.
             return make_record(*about, "refused", CORRECTED_MEANWHILE.format(name=target.name), written=written)
         # Should this be interrupted between two of the files, they are still known as ours.
-        write_record(make_record(*about, PLACING, written=[*written, digest]), Path(job.record), staging)
+        placing = make_record(*about, PLACING, written=[*written, digest], **facts_of(job))
+        write_record(placing, Path(job.record), staging)
         for partial, whole in files.items():
             os.replace(partial, whole)
-        facts = {"options": options_of(job), "bytes": target.stat().st_size, **account.report()}
+        facts = {**facts_of(job), "bytes": target.stat().st_size, **account.report()}
         record = make_record(*about, "done", written=[digest], **facts)
         write_record(record, Path(job.record), staging)
         return record
