@@ -243,3 +243,14 @@ def test_the_same_scans_are_held_out_in_any_order():
     assert [path.name for path in finetune.split(moved, None)[0]] == [path.name for path in held]
     with pytest.raises(InputRefused):
         finetune.split(scans[:1], None)
+
+
+def test_scans_of_one_subject_are_on_one_side():
+    scans = [Path(f"/x/sub-{n:04d}_split-{split:02d}_ct.nii.gz") for n in range(6) for split in (1, 2)]
+    for count in range(1, 11):
+        held, taught = finetune.split(scans, count)
+        assert sorted(held + taught) == scans and len(held) == count + count % 2
+        assert not {path.name[:8] for path in held} & {path.name[:8] for path in taught}
+    for nobody_left, count in ((scans, 11), (scans[:2], 1)):
+        with pytest.raises(InputRefused, match="of another subject"):
+            finetune.split(nobody_left, count)

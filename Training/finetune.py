@@ -66,7 +66,7 @@ def finetune(
     Args:
         dataset: see `labelled_scans.find_labelled`.
         work: folder of the run; a run that was interrupted goes on in it.
-        hold_out: how many scans to judge by instead of learning from them; None for a fifth of them.
+        hold_out: how many scans to judge by instead of learning from them, see `split`; None for a fifth of them.
         steps: of training, each on two patches.
         threads: of the judging; None for all cores.
 
@@ -93,15 +93,31 @@ def finetune(
 
 
 def split(scans: Sequence[Path], hold_out: int | None) -> tuple[list[Path], list[Path]]:
-    """Scans to judge by, and scans to learn from: by a hash of their names, so that order and place don't matter."""
+    """Scans to judge by, and scans to learn from: by a hash of their names, so that order and place don't matter.
+
+    Those of one subject (`sub-...`, as in BIDS) are on one side, as a spine that was learnt judges nothing; so some
+    more than `hold_out` may be held out.
+    """
     count = max(1, round(_HELD_OUT_SHARE * len(scans))) if hold_out is None else hold_out
-    if not 1 <= count < len(scans):
+    subjects: dict[str, list[Path]] = {}
+    for path in scans:
+        subjects.setdefault(_subject(path), []).append(path)
+    held_out: list[Path] = []
+    taught: list[Path] = []
+    for subject in sorted(subjects, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
+        (held_out if len(held_out) < count else taught).extend(subjects[subject])
+    if not held_out or not taught:
         raise InputRefused(
             f"Of {len(scans)} labelled scans {count} can't be held out: at least one is needed to learn from and one "
-            "to judge by."
+            "of another subject to judge by."
         )
-    drawn = sorted(scans, key=lambda path: hashlib.sha256(stem(path).encode()).hexdigest())
-    return sorted(drawn[:count]), sorted(drawn[count:])
+    return sorted(held_out), sorted(taught)
+
+
+def _subject(scan: Path) -> str:
+    """Who is in a scan, as far as its name tells: else each is somebody else."""
+    name = stem(scan)
+    return name.partition("_")[0] if name.startswith("sub-") else name
 
 
 def _checked(
