@@ -224,6 +224,73 @@ def test_hardened_segments_stay_where_they_were_put(node, volume):
     assert edited_values(node) == {20, 21, 22}
 
 
+# --- kinds that are chosen whole --------------------------------------------------------------------------------------
+
+TOLD_APART = blocks(26, 24, 23, 22)
+AS_ONE = np.where((TOLD_APART > 0) & (TOLD_APART < 26), 1, TOLD_APART)
+
+
+@pytest.mark.parametrize("with_box", [False, True])
+def test_vertebrae_that_are_told_apart_now_replace_those_that_were_not(volume, with_box):
+    node = add_result(volume, AS_ONE, NO_LEVELS)
+    box = {"box": Box(TURNED, (500.0, 500.0, 500.0))} if with_box else {}
+    add_result(volume, TOLD_APART, segmentation_node=node, only=BINARY_SPINE, **box)
+    np.testing.assert_array_equal(labels_in(node, volume), TOLD_APART)
+    assert edited_values(node) == set()
+
+
+def test_vertebrae_that_are_not_told_apart_any_more_replace_those_that_were(volume):
+    node = add_result(volume, TOLD_APART)
+    add_result(volume, AS_ONE, NO_LEVELS, segmentation_node=node, only=BINARY_SPINE)
+    np.testing.assert_array_equal(labels_in(node, volume), AS_ONE)
+    assert segments(node)["SpineContextSeg_1"].GetName() == "Vertebrae"
+
+
+@pytest.mark.parametrize("with_box", [False, True])
+def test_a_false_vertebra_that_is_not_found_any_more_goes(volume, with_box):
+    node = add_result(volume, TOLD_APART)
+    fewer = np.where(TOLD_APART == 22, 0, TOLD_APART)
+    box = {"box": Box(TURNED, (500.0, 500.0, 500.0))} if with_box else {}
+    add_result(volume, fewer, segmentation_node=node, only=BINARY_SPINE, **box)
+    np.testing.assert_array_equal(labels_in(node, volume), fewer)
+    assert list(our_values(node)) == [23, 24, 26] and edited_values(node) == set()
+
+
+def test_levels_of_another_run_are_taken(volume):
+    """Nothing of the old levels stays, and nobody has put them right."""
+    node = add_result(volume, TOLD_APART)
+    lower = np.where((TOLD_APART > 0) & (TOLD_APART < 26), TOLD_APART - 1, TOLD_APART)
+    add_result(volume, lower, segmentation_node=node, only=BINARY_SPINE)
+    np.testing.assert_array_equal(labels_in(node, volume), lower)
+
+
+def test_a_kind_of_which_nothing_was_found_stays(volume):
+    node = add_result(volume, TOLD_APART)
+    add_result(volume, np.where(TOLD_APART == 26, 26, 0), segmentation_node=node, only=BINARY_SPINE)
+    np.testing.assert_array_equal(labels_in(node, volume), TOLD_APART)
+
+
+def test_discs_of_an_unchosen_kind_stay_beside_new_vertebrae(volume):
+    old = blocks(26, 124, 24, 200, 23)
+    node = add_result(volume, old)
+    found = np.where(old == 23, 0, old)
+    add_result(volume, found, segmentation_node=node, only=BINARY_SPINE)
+    np.testing.assert_array_equal(labels_in(node, volume), found)
+    add_result(volume, np.where(old == 200, 0, found), segmentation_node=node, only=DISCS)
+    assert list(our_values(node)) == [24, 26, 124]
+
+
+def test_what_is_left_around_the_region_is_called_as_before(volume):
+    """Vertebrae that nobody told apart don't become C1."""
+    node = add_result(volume, np.where(OLD == 20, 1, 0).astype(np.uint8), NO_LEVELS)
+    segments(node)["SpineContextSeg_1"].SetTag("Segmentation.Status", "completed")
+    found = np.where(FOUND == 21, 21, 0).astype(np.uint8)
+    add_result(volume, found, segmentation_node=node, box=BOX, only=BINARY_SPINE)
+    np.testing.assert_array_equal(labels_in(node, volume), np.where(WITHIN, found, OLD == 20))
+    rest = segments(node)["SpineContextSeg_1"]
+    assert rest.GetName() == "Vertebrae" and tag(rest, "Segmentation.Status") is None
+
+
 # --- a region ---------------------------------------------------------------------------------------------------------
 
 TURNED = np.vstack([np.c_[rotation(25, 2), SMALL.corners().mean(axis=0)], [0, 0, 0, 1]])
@@ -336,10 +403,17 @@ def test_where_all_is_done_anew_the_run_names_them(repaired, volume):
 
 
 def test_vertebrae_alone_done_anew_keep_their_repaired_levels(repaired, volume):
-    """The run doesn't find the upper one's level: it would stay, and leave no room for what the run calls otherwise."""
-    add_result(volume, LUMBAR, segmentation_node=repaired, only=BINARY_SPINE)
-    np.testing.assert_array_equal(labels_in(repaired, volume), blocks(26, 0, 23, 0, 22))
-    assert list(our_values(repaired)) == [22, 23, 26]
+    """And so in every further run, which asks first: they are the work of a person still."""
+    for _ in range(2):
+        assert edited_values(repaired) >= {22, 23}
+        add_result(volume, LUMBAR, segmentation_node=repaired, only=BINARY_SPINE)
+        np.testing.assert_array_equal(labels_in(repaired, volume), blocks(26, 0, 23, 0, 22))
+        assert list(our_values(repaired)) == [22, 23, 26]
+
+
+def test_vertebrae_of_a_run_that_agrees_with_the_repair_are_those_of_the_run(repaired, volume):
+    add_result(volume, blocks(26, 0, 23, 0, 22), segmentation_node=repaired, only=BINARY_SPINE)
+    assert edited_values(repaired) == set()
 
 
 def test_levels_in_a_region_are_those_around_it(volume):

@@ -16,7 +16,7 @@ from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
 from Testing.run_use import SACRUM, SEGMENT, add_sequence
 from Testing.scene_nodes import add_segmentation, add_volume, draw, mask_of, oriented_image
-from Testing.scene_results import add_result
+from Testing.scene_results import add_result, segments
 
 
 def window():
@@ -146,6 +146,19 @@ def test_only_checked_structures_are_written(user, ct):
     user.ui.sacrumCheckBox.click()
     user.ui.vertebraeCheckBox.click()
     assert "No structure is chosen" in user.reason()
+
+
+def test_levels_give_way_to_a_run_that_does_not_tell_them_apart(user, ct):
+    """And what was looked for in vain stays, which the status line says."""
+    labels = np.zeros(slicer.util.arrayFromVolume(ct).shape, np.uint8)
+    labels[:10], labels[20:30, :20] = SACRUM, 24
+    node = add_result(ct, labels)
+    user.parameters.outputSegmentation = node
+    assert user.segment() is node
+    assert list(segments(node)) == [SEGMENT, f"SpineContextSeg_{SACRUM}"]
+    np.testing.assert_array_equal(mask_of(node, f"SpineContextSeg_{SACRUM}", ct), labels == SACRUM)
+    assert "s: Vertebrae in" in user.ui.statusLabel.text
+    assert user.ui.statusLabel.text.endswith("Not found, so left as before: Sacrum.")
 
 
 def test_another_volume_gets_another_segmentation(user, ct, sample_scan):

@@ -12,15 +12,15 @@ import numpy as np
 import slicer
 
 from ..known_levels import known_levels
-from ..labels import STRUCTURES, Structure, levels_known, structure
+from ..labels import STRUCTURES, VALUE_TAG, VERTEBRAE, Structure, levels_known, structure
 from ..repair import apply
 from ..roi import Box, inside
 from ..volume import Grid, Volume, count_labels
-from .edits import changed_values, remember
+from .edits import FINGERPRINT_TAG, changed_values, remember
 from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
 from .naming import name_as, without_voxels
-from .ours import our_segments, segment_id_of
+from .ours import our_segments, segment_id_of, tag
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 # Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
@@ -44,7 +44,9 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
         NothingToWrite: none of the labels is to be written.
     """
     old = old or slicer.vtkSegmentation()
-    labels = _with_known_levels(labels, report, old, only, box)
+    mapping = _known_names(labels, report, old, only, box)
+    if mapping:
+        labels = Volume(apply(labels.array, mapping), labels.affine)
     found = {value for value in count_labels(labels.array) if value}
     if found - set(STRUCTURES):
         raise KeyError(f"no structure has the label values {sorted(found - set(STRUCTURES))}")
@@ -52,7 +54,7 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     if not wanted:
         raise NothingToWrite("none of the labels to be written was found")
     ours = {value: old.GetSegment(segment_id) for value, segment_id in our_segments(old).items()}
-    redone = set(ours) if only is None else wanted & set(ours)
+    redone = _replaced(set(ours), found, only)
     voxels = _Voxels(labels.grid, stays=set(ours) - redone)
     _add_staying(voxels, {v: s for v, s in ours.items() if box is not None or v in voxels.stays}, box)
     _add_new(voxels, _chosen(labels.array, found, wanted), box)
@@ -60,25 +62,51 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     content = slicer.vtkSegmentation()
     content.CopyConversionParameters(old)
     content.SetUUIDSegmentIDs(old.GetUUIDSegmentIDs())
-    _add_ours(content, voxels, old, report, wanted | redone)
+    _add_ours(content, voxels, old, report, wanted, redone)
     _add_foreign(content, old)
-    # Where a person has worked outside of the box, the segment stays edited.
-    remember(content, wanted | redone if box is None else (wanted | redone) - changed_values(old))
+    # Where work of a person is left, voxels outside of the box or levels, the segment stays edited.
+    edited = changed_values(old) if box is not None else _repaired(old) if mapping else set()
+    remember(content, (wanted | redone) - edited)
     if old.ContainsRepresentation(CLOSED_SURFACE):
         content.CreateRepresentation(CLOSED_SURFACE)
     return content
 
 
-def _with_known_levels(labels: Volume, report: dict, old, only: set[int] | None, box: Box | None) -> Volume:
-    """The labels named as in `old`, where a part of its levels stays beside them: a person may have put those right."""
+def _replaced(ours: set[int], found: set[int], only: set[int] | None) -> set[int]:
+    """Values of segments of ours that give way: all, or of the chosen ones those that were found.
+
+    A kind that is chosen whole gives way whole, as what is found may have other levels or none; where nothing of it is
+    found, it stays.
+    """
+    if only is None:
+        return ours
+    redone = found & only
+    for kind in {STRUCTURES[value].kind for value in redone}:
+        whole = {value for value, item in STRUCTURES.items() if item.kind == kind}
+        if whole <= only:
+            redone |= whole
+    return redone & ours
+
+
+def _known_names(labels: Volume, report: dict, old, only: set[int] | None, box: Box | None) -> dict[int, int]:
+    """Value in `labels` -> level in `old`, where a part of its levels stays beside them or a person put them right."""
     ours = set(our_segments(old))
+    if not (report["levels_known"] and levels_known(ours)):
+        return {}
     stays = ours
     if box is None:
-        stays = set() if only is None else ours - (only & set(count_labels(labels.array)))
-    if not (report["levels_known"] and levels_known(ours) and levels_known(stays)):
-        return labels
-    mapping = known_levels(labels.array, label_volume(old, labels.grid).array)
-    return Volume(apply(labels.array, mapping), labels.affine) if mapping else labels
+        stays = ours - _replaced(ours, set(count_labels(labels.array)) & set(STRUCTURES), only)
+    if not (levels_known(stays) or (only is not None and _repaired(old))):
+        return {}
+    return known_levels(labels.array, label_volume(old, labels.grid).array)
+
+
+def _repaired(old) -> set[int]:
+    """Vertebrae whose levels a person has put right (`levels`)."""
+    segments = {value: old.GetSegment(segment_id) for value, segment_id in our_segments(old).items()}
+    there = VERTEBRAE & segments.keys()
+    # The command line's files have neither tag.
+    return {v for v in there if tag(segments[v], VALUE_TAG) and not tag(segments[v], FINGERPRINT_TAG)}
 
 
 @dataclass
@@ -177,7 +205,7 @@ def _add_new(voxels: _Voxels, labels: np.ndarray, box: Box | None) -> None:
             plane[plane == value] = 0
 
 
-def _add_ours(content, voxels: _Voxels, old, report: dict, refilled: set[int]) -> None:
+def _add_ours(content, voxels: _Voxels, old, report: dict, wanted: set[int], redone: set[int]) -> None:
     """Adds segments in the order of the table of labels, all that share a lattice on one labelmap."""
     ours = our_segments(old)
     labelmaps = voxels.labelmaps()
@@ -185,10 +213,13 @@ def _add_ours(content, voxels: _Voxels, old, report: dict, refilled: set[int]) -
         if value not in labelmaps:
             continue
         previous = old.GetSegment(ours[value]) if value in ours else None
-        if value in refilled:
+        if value in wanted:
             segment = _described(structure(value, levels_known=report["levels_known"]), previous, report["model"])
         else:
             segment = without_voxels(previous)
+        if value in redone:
+            # "Completed" was said of other voxels.
+            segment.RemoveTag(slicer.vtkSlicerSegmentationsModuleLogic.GetStatusTagName())
         image, label = labelmaps[value]
         segment.SetLabelValue(label)
         segment.AddRepresentation(BINARY_LABELMAP, image)
@@ -219,8 +250,6 @@ def _described(item: Structure, previous, model: str):
     else:
         segment = without_voxels(previous)
         name_as(segment, item, [structure(item.value, levels_known=known) for known in (False, True)])
-        # "Completed" was said of other voxels.
-        segment.RemoveTag(slicer.vtkSlicerSegmentationsModuleLogic.GetStatusTagName())
     segment.SetTag(_ALGORITHM_TYPE_TAG, "AUTOMATIC")
     segment.SetTag(_ALGORITHM_NAME_TAG, f"SpineContextSeg, {model}")
     return segment

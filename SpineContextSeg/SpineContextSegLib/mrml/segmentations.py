@@ -41,7 +41,8 @@ def write_result(
     codes that a person gave them stay, and so do the ways in which they are shown. Segments that aren't ours stay to
     the voxel, even where new ones overlap them. The node's vtkSegmentation object is a new one afterwards, so that the
     history of every Segment Editor starts anew: undo can't bring the old voxels back piecemeal. Where `only` or `box`
-    spares levels of the node, new labels are named after them (`known_levels`).
+    spares levels of the node, new labels are named after them (`known_levels`); where a person has put levels right,
+    also with an `only` that spares none.
 
     Args:
         volume_node: what was segmented.
@@ -49,7 +50,8 @@ def write_result(
         report: `levels_known` and `model` of `pipeline.Result.report()`.
         segmentation_node: written into; None makes "<name of the volume> spine".
         only: label values to write. All other segments stay to the voxel, and where they are there is no room for new
-            voxels. A value of these that was not found stays as it was.
+            voxels. Of a kind that is chosen whole (vertebrae, discs...) all segments give way where any of it was
+            found; else a value of these that was not found stays as it was.
         box: a region in the volume's own RAS outside of which all voxels stay.
 
     Returns:

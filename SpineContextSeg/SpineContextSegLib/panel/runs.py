@@ -259,9 +259,8 @@ class SegmentationRun:
         except NothingToWrite:
             # Which labels are among the chosen ones is told by the levels of the segmentation that they go to.
             return RunEnd("nothing_found", self._nothing_found(found), others, reports=reports)
-        segmentation = node.GetSegmentation()
-        names = [segmentation.GetSegment(segment_id).GetName() for segment_id in ours.our_values(node).values()]
-        message = done_text(node.GetName(), names, time.monotonic() - self._started_at)
+        written, kept = _names(node, found, only)
+        message = done_text(node.GetName(), written, time.monotonic() - self._started_at, kept)
         return RunEnd("done", message, warnings, segmentation_node=node, reports=reports)
 
     def _target(self, warnings: list[str]) -> vtkMRMLSegmentationNode | None:
@@ -298,6 +297,17 @@ class SegmentationRun:
         if end.log:
             logging.error("%s\n%s", end.message, end.log)
         self._on_end(end)
+
+
+def _names(node: vtkMRMLSegmentationNode, found: set[int], only: frozenset[int] | None) -> tuple[list[str], list[str]]:
+    """Of the chosen segments those that a run has filled, and those that stay as nothing of their kind was found."""
+    kinds = {STRUCTURES[value].kind for value in found}
+    written, kept = [], []
+    for value, segment_id in ours.our_values(node).items():
+        if only is None or value in only:
+            stays = only is not None and STRUCTURES[value].kind not in kinds
+            (kept if stays else written).append(node.GetSegmentation().GetSegment(segment_id).GetName())
+    return written, kept
 
 
 def _warnings(reports: list[dict]) -> list[str]:

@@ -36,10 +36,11 @@ def progress_text(done: int, total: int, seconds_left: float | None, frame: tupl
     return f"{parts[0]} {', '.join(parts[1:])}"
 
 
-def done_text(name: str, structures: Iterable[str], seconds: float) -> str:
-    """The status line of a run that found something."""
-    found = ", ".join(structures)
-    return f"Done in {duration(seconds)}: {found} in '{name}'." if found else f"Done in {duration(seconds)}: '{name}'."
+def done_text(name: str, structures: Iterable[str], seconds: float, kept: Iterable[str] = ()) -> str:
+    """The status line of a run that found something; `kept` were looked for in vain and stay as they were."""
+    found, not_found = ", ".join(structures), ", ".join(kept)
+    done = f"Done in {duration(seconds)}: {found} in '{name}'." if found else f"Done in {duration(seconds)}: '{name}'."
+    return f"{done} Not found, so left as before: {not_found}." if not_found else done
 
 
 def in_frames(sentence: str, numbers: list[int], count: int) -> str:
