@@ -113,6 +113,27 @@ def test_more_than_verse_knows_goes_into_a_mask_of_its_own(data, target):
     }  # fmt: skip
 
 
+def test_an_mr_is_not_called_a_ct(data, target, tmp_path):
+    from Training.labelled_scans import find_labelled, labels_of
+
+    signal = np.random.default_rng(1).integers(0, 900, SMALL.shape).astype(np.int16)
+    write_volume(Volume(signal, SMALL.affine), data / "a_t2.nii.gz")
+    write_scan(data / "b_ct.nii.gz", 2)
+    export_dataset(finish(data, data), target)
+    mr, ct = find_labelled(target)
+    assert (mr.name, ct.name) == ("sub-0001_mr.nii.gz", "sub-0002_ct.nii.gz")
+    np.testing.assert_array_equal(read_volume(mr)[0].array, signal)
+    for number, scan in ((1, mr), (2, ct)):
+        assert same_voxels(read_labels(labels_of(scan)), some_labels(number))
+    assert (target / "derivatives/sub-0001/sub-0001_mr_seg-subreg_ctd.json").is_file()
+    (tmp_path / "predictions").mkdir()
+    for number, scan in ((1, mr), (2, ct)):
+        labels = some_labels(number)
+        write_segmentation(labels, tmp_path / "predictions" / scan.name.replace(".nii.gz", ".seg.nrrd"))
+    cases = evaluate(tmp_path / "predictions", target).cases
+    assert [case.structures[BINARY].dice for case in cases] == [1, 1]
+
+
 def test_what_only_the_user_knows_is_left_out_and_said(data, target):
     write_scan(data / "scan.nii.gz", 1)
     worklist = Worklist.open(data)

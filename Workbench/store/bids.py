@@ -3,7 +3,8 @@
 VerSe, subject based (osf.io/4skx2): `rawdata/sub-verse000/sub-verse000_ct.nii.gz`, `derivatives/sub-verse000/` with
 `..._seg-vert_msk.nii.gz` and `..._seg-subreg_ctd.json`; `split-...` in the names where a patient has several scans.
 Descriptions: BIDS 1.10 (bids-specification.readthedocs.io, "Modality agnostic files"); Name and BIDSVersion are
-required, in derivatives GeneratedBy too. BIDS itself has no CT yet, so a validator is told to pass over the images.
+required, in derivatives GeneratedBy too. BIDS itself has no CT yet, and calls an MR by its weighting, which isn't known
+here, so a validator is told to pass over the images.
 """
 
 from __future__ import annotations
@@ -21,23 +22,26 @@ from .worklist import Entry
 
 RAW, DERIVED = "rawdata", "derivatives"
 _BIDS_VERSION = "1.10.0"
-_NAME = "Spines in CT, segmented with SpineContextSeg and checked or corrected by hand"
+_NAME = "Spines in CT and MR, segmented with SpineContextSeg and checked or corrected by hand"
 _SUBJECT_FOLDER = re.compile(r"sub-[0-9A-Za-z]+")
 
 README = """\
-# Spines in CT with checked labels
+# Spines in CT and MR with checked labels
 
 Research use only. Made with the workbench of SpineContextSeg; the layout is that of the VerSe dataset.
 
-- rawdata/sub-*/sub-*_ct.nii.gz: the CT in Hounsfield units.
-- derivatives/sub-*/sub-*_seg-vert_msk.nii.gz: labels on the grid of the CT, in VerSe's numbers: 1-7 C1-C7, 8-19 T1-T12,
-  20-25 L1-L6, 26 sacrum, 27 coccyx, 28 T13; 255 are voxels that nobody could assign.
+- rawdata/sub-*/sub-*_ct.nii.gz: a CT in Hounsfield units. Any other scan is called sub-*_mr.nii.gz and holds the values
+  that it came with: the signal of an MR, mostly. The values tell which it is, so that a CT whose values are no
+  Hounsfield units, as a cone-beam CT, is called so too.
+- derivatives/sub-*/sub-*_seg-vert_msk.nii.gz: labels on the grid of the scan, in VerSe's numbers: 1-7 C1-C7, 8-19
+  T1-T12, 20-25 L1-L6, 26 sacrum, 27 coccyx, 28 T13; 255 are voxels that nobody could assign.
 - derivatives/sub-*/sub-*_seg-spine_msk.nii.gz, where more was labeled: the same and 61 spinal canal, 100 + n the disc
   below vertebra n, 200 discs whose level is unknown.
 - derivatives/sub-*/sub-*_seg-vert_msk.json: "LevelsKnown" false means that vertebrae were not told apart, and 1 stands
   for every vertebra and not for C1. "Manual" true means corrected by hand, false a network's result that was accepted.
 - derivatives/sub-*/sub-*_seg-subreg_ctd.json: the middle of each vertebra in voxels, in VerSe's format.
-- A CT with tilted gantry, which NIfTI can't hold, is an .nrrd file, and so are its labels.
+- Names of all that belongs to a sub-*_mr scan begin with sub-*_mr too.
+- A scan with tilted gantry, which NIfTI can't hold, is an .nrrd file, and so are its labels.
 
 Subjects are numbered. Each scan is a subject of its own, unless scans lay in one folder that was called sub-...; other
 scans of one person were not recognized as such. Files hold no names, dates or paths, but an image may show who it is:
@@ -87,7 +91,7 @@ def write_descriptions(dataset: Path, subjects: Iterable[str]) -> None:
         dataset / DERIVED / "dataset_description.json",
         common | {"DatasetType": "derivative", "GeneratedBy": [made_by], "SourceDatasets": [{"URL": f"../{RAW}"}]},
     )
-    (dataset / RAW / ".bidsignore").write_text("*_ct.*\n", encoding="utf-8")
+    (dataset / RAW / ".bidsignore").write_text("*_ct.*\n*_mr.*\n", encoding="utf-8")
     lines = ["participant_id", *sorted(set(subjects))]
     (dataset / RAW / "participants.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -21,6 +21,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import on_grid_of
 from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, STRUCTURES, levels_known
 from SpineContextSegLib.measure import vertebra_rows
+from SpineContextSegLib.mr import has_hounsfield_units
 from SpineContextSegLib.outputs import check_target
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume, count_labels
@@ -56,7 +57,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Case:
-    """A scan (HU) and its labels (VerSe values), both (k, j, i) on one grid; corrected: whether by hand."""
+    """A scan (HU, or signal of an MR) and its labels (VerSe values), both (k, j, i) on one grid; corrected: by hand."""
 
     scan: Volume
     labels: Volume
@@ -153,17 +154,21 @@ def _write(case: _Case, dataset: Path, name: ScanName) -> None:
     raw, derived = dataset / RAW / name.subject, dataset / DERIVED / name.subject
     for folder in (raw, derived):
         folder.mkdir(parents=True, exist_ok=True)
-    write_volume(case.scan, raw / f"{name.stem}_ct{ending}")
+    image, start = f"{name.stem}_ct", name.stem
+    if not has_hounsfield_units(case.scan.array):
+        # Whoever pairs scans and labels takes only `_ct` for a word that labels lack.
+        image = start = f"{name.stem}_mr"
+    write_volume(case.scan, raw / f"{image}{ending}")
     values = count_labels(case.labels.array).keys() - {0}
     in_verse = Volume(np.where(np.isin(case.labels.array, list(_IN_VERSE)), case.labels.array, 0), case.labels.affine)
     masks = {"vert": in_verse} | ({"spine": case.labels} if values - _IN_VERSE else {})
     for kind, labels in masks.items():
-        write_volume(labels, derived / f"{name.stem}_seg-{kind}_msk{ending}")
+        write_volume(labels, derived / f"{start}_seg-{kind}_msk{ending}")
         held = values & (_IN_VERSE if kind == "vert" else _KNOWN)
-        write_sidecar(derived / f"{name.stem}_seg-{kind}_msk.json", held, case.corrected)
+        write_sidecar(derived / f"{start}_seg-{kind}_msk.json", held, case.corrected)
     if levels_known(values):
         rows = vertebra_rows(None, case.labels)
-        write_centroids(rows, case.labels.grid, derived / f"{name.stem}_seg-subreg_ctd.json")
+        write_centroids(rows, case.labels.grid, derived / f"{start}_seg-subreg_ctd.json")
 
 
 def _new_file(folder: Path, stem: str) -> Path:
