@@ -36,6 +36,7 @@ def cohort(tmp_path_factory, sample_scan) -> Path:
     """Three scans that can be segmented, and a picture that can't."""
     folder = fill(tmp_path_factory.mktemp("Kohorte 脊椎") / "in", sample_scan.path, "a b.nii.gz", "Größe 'L'/$x.nii.gz")
     SeriesWriter(folder / "pat" / "se1", description="Thorax 1.0").write(sample_scan.volume)
+    (folder / "pat" / "se1" / "IM00001").write_bytes(b"")
     picture = Volume(np.clip(sample_scan.volume.array, 0, None).astype(np.uint8), sample_scan.volume.affine)
     write_volume(picture, folder / "mr.nrrd")
     return folder
@@ -71,6 +72,7 @@ def test_the_table_tells_what_became_of_each(results, cohort):
     assert float(done["spine_ml"]) == pytest.approx(volume_ml, abs=0.1)
     assert done["volumes_ml"] == f"Vertebrae {volume_ml:.1f}" and done["model"] == "tiny 0"
     assert float(done["seconds"]) > 0 and "lower end" in done["warnings"]
+    assert "1 file was left out" in rows["pat/se1 (Thorax_1.0)"]["warnings"]
     assert done["levels"] == "not told apart" and done["certain"] == done["confidence"] == ""
     assert (results / done["segmentation"]).is_file()
 

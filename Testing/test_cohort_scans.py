@@ -147,6 +147,22 @@ def test_every_ct_series_is_a_scan(tree, ct):
     assert stems == ["Thorax_1_0_B70f", "Thorax_1_0_B70f_2", "series"]
 
 
+def test_of_slices_that_are_lost_their_series_tells(tree, ct):
+    SeriesWriter(tree / "p1").write(ct)
+    files = sorted((tree / "p1").iterdir())
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:200])
+    SeriesWriter(tree / "p2").write(ct)
+    SeriesWriter(tree / "p3").write(ct)
+    for path in (tree / "p3").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    cohort = find_scans(tree)
+    assert [(len(scan.files), scan.notes) for scan in cohort.scans] == [
+        (3, ("2 files were left out, damaged or without an image.",)), (5, ()),
+    ]  # fmt: skip
+    assert cohort.notes == ["Left out, damaged files and DICOM files without an image: 5."]
+
+
 def test_one_dicom_file_is_taken_alone(tree, ct):
     SeriesWriter(tree).write(ct)
     with pytest.raises(InputRefused, match="fewer than 3 slices"):

@@ -71,7 +71,7 @@ def test_folder_name_beyond_ascii_and_files_of_other_kinds(tmp_path):
     SeriesWriter(folder, description="Wirbelsäule").write(volume)
     (folder / "notes.txt").write_text("not an image")
     (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM" + b"garbage")
-    (folder / "empty").touch()
+    (tmp_path / "empty").touch()
     read, notes = read_volume(tmp_path)
     assert notes == []
     assert_same_voxels_in_space(read, volume)
@@ -256,6 +256,51 @@ def test_slice_cut_short_is_left_out_and_said(kept, tmp_path):
     assert notes[0] == "1 file was left out, damaged or without an image."
     assert len(notes) == 2 and "interpolated to 30 slices" in notes[1]
     assert_same_voxels_in_space(read, volume)
+
+
+def test_an_empty_slice_is_left_out_and_said(tmp_path):
+    volume = scan()
+    SeriesWriter(tmp_path).write(volume)
+    # The uppermost one, so that no gap betrays it.
+    sorted(tmp_path.iterdir())[0].write_bytes(b"")
+    read, notes = read_volume(tmp_path)
+    assert notes == ["1 file was left out, damaged or without an image."]
+    assert len(read.array) == len(volume.array) - 1
+
+
+def closed(monkeypatch, name):
+    """As a file or folder that this user may not read, also where the tests run as one who may read all."""
+
+    def refusing(original):
+        def call(path, *arguments, **options):
+            if os.path.basename(os.fspath(path)) == name:
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return original(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr("builtins.open", refusing(open))
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+
+
+def test_a_slice_that_cant_be_read_is_left_out_and_said(tmp_path, monkeypatch):
+    SeriesWriter(tmp_path / "ct").write(scan())
+    lost = max((tmp_path / "ct").iterdir())
+    lost.write_bytes(lost.read_bytes()[:1000])
+    closed(monkeypatch, lost.name)
+    assert read_volume(tmp_path)[1] == ["1 file was left out, damaged or without an image."]
+
+
+def test_a_folder_that_cant_be_read_is_said(tmp_path, monkeypatch):
+    SeriesWriter(tmp_path / "study" / "ct").write(scan())
+    (tmp_path / "study" / "locked").mkdir()
+    closed(monkeypatch, "locked")
+    assert read_volume(tmp_path / "study")[1] == ["1 folder was left out, as nothing in there can be read."]
+    with pytest.raises(InputRefused, match="locked' can't be read .Permission denied.: check"):
+        read_volume(tmp_path / "study" / "locked")
+    closed(monkeypatch, "ct")
+    with pytest.raises(InputRefused, match="No DICOM images.* 2 folders were left out"):
+        read_volume(tmp_path / "study")
 
 
 def test_compressed_slices_are_read(tmp_path):

@@ -9,6 +9,7 @@ import os
 import re
 import struct
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,18 +94,51 @@ def read_dicom_folder(folder: Path, modality: str = "CT") -> tuple[Volume, list[
     """Reads the largest series of a modality below `folder`; see `read_dicom_files`.
 
     Raises:
-        InputRefused: no DICOM images below the folder, or as `read_dicom_files`.
+        InputRefused: the folder can't be read, no DICOM images below it, or as `read_dicom_files`.
     """
     return read_dicom_files(dicom_files(folder), str(folder), modality)
 
 
 def dicom_files(scan: Path) -> list[Path]:
-    """All DICOM files below a folder, sorted; a file is itself the only one."""
+    """All DICOM files below a folder, sorted, and what may be or hold some: see `slices_among`, and folders that can't
+    be read. A file is itself the only one.
+
+    Raises:
+        InputRefused: the folder can't be read.
+    """
     if not scan.is_dir():
         return [scan]
+    errors: list[OSError] = []
+    found = [
+        path
+        for parent, _, names in os.walk(scan, onerror=errors.append)
+        for path in slices_among([Path(parent, name) for name in names])
+    ]
+    for error in errors:
+        if error.filename == str(scan):
+            raise InputRefused(
+                f"The folder '{scan}' can't be read ({error.strerror}): check its permissions and its disk."
+            ) from error
+    return sorted([*found, *(Path(error.filename) for error in errors)])
+
+
+def slices_among(files: list[Path]) -> list[Path]:
+    """The DICOM files among those of one folder, and what may have been some: files that can't be read and, beside
+    DICOM files, empty ones. No slice can be read from these, but that can be told."""
     # A DICOMDIR is the table of contents of a medium.
-    paths = [Path(parent, name) for parent, _, names in os.walk(scan) for name in names if name != "DICOMDIR"]
-    return [path for path in sorted(paths) if is_dicom_file(path)]
+    files = [path for path in files if path.name != "DICOMDIR"]
+    found = {path for path in files if is_dicom_file(path)}
+    return [path for path in files if path in found or _is_lost(path, beside_slices=bool(found))]
+
+
+def _is_lost(path: Path, beside_slices: bool) -> bool:
+    if path.name.startswith(".") or not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return beside_slices and not file.read(1)
+    except OSError:
+        return True
 
 
 def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
@@ -167,14 +201,15 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
         InputRefused: no images, fewer than 3 slices, or slices that do not form a straight stack.
     """
     slices = [s for s in map(_read_slice, paths) if s is not None]
+    lost = left_out(set(paths) - {s.path for s in slices})
     if not slices:
-        raise InputRefused(
+        refusal = (
             f"No DICOM images with a position in space were found in '{source or paths[0].name}': give the folder of "
             f"the {modality} series."
         )
+        raise InputRefused(" ".join([refusal, *lost]))
     stack, notes = _choose_stack(slices, modality)
-    if len(slices) < len(paths):
-        notes.append(f"{_counted(len(paths) - len(slices), 'file')} left out, damaged or without an image.")
+    notes += lost
     if stack[0].frames > 1:
         stack = _frames(stack[0], notes)
     stack = _sorted_without_duplicates(stack, notes)
@@ -201,6 +236,14 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
     grid = Grid((count, *first.size), affine)
     check_geometry(grid)
     return Stack(stack, along, even, grid, notes)
+
+
+def left_out(paths: Collection[Path]) -> list[str]:
+    """One sentence each on the files and folders that no slice could be read from."""
+    folders = sum(path.is_dir() for path in paths)
+    files = len(paths) - folders
+    notes = [f"{_counted(files, 'file')} left out, damaged or without an image."] * bool(files)
+    return notes + [f"{_counted(folders, 'folder')} left out, as nothing in there can be read."] * bool(folders)
 
 
 def _read_slice(path: Path) -> Slice | None:

@@ -17,7 +17,7 @@ class Job:
         batch: which run it belongs to.
         key, fingerprint, content, written: see `records`.
         name: of the scan, for people.
-        files, is_series: see `scans.Scan`.
+        files, is_series, notes: see `scans.Scan`.
         segmentation, preview, record: to be written; no picture where `preview` is None.
         work: "segment", or "preview" where only the picture is missing.
         model, digest: name or folder of the model, and its `records.model_digest`.
@@ -33,6 +33,7 @@ class Job:
     name: str
     files: tuple[str, ...]
     is_series: bool
+    notes: tuple[str, ...]
     segmentation: str
     preview: str | None
     record: str
@@ -50,7 +51,7 @@ class Job:
     @classmethod
     def from_json(cls, text: str | bytes) -> Job:
         content = json.loads(text)
-        return cls(**content | {name: tuple(content[name]) for name in ("written", "files")})
+        return cls(**content | {name: tuple(content[name]) for name in ("written", "files", "notes")})
 
     @property
     def source(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checks import MINIMUM_SLICES, check_path
-from ..dicom import Slice, is_dicom_file, list_series
+from ..dicom import Slice, is_dicom_file, left_out, list_series, slices_among
 from ..errors import InputRefused
 from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, stem
@@ -35,6 +35,7 @@ class Scan:
         stem: what results would best be called.
         files: absolute; the file to read, then others that belong to it, or all of a series.
         is_series: whether the files are DICOM.
+        notes: one sentence each on what may be missing.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Scan:
     stem: str
     files: tuple[Path, ...]
     is_series: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def source(self) -> Path:
@@ -164,9 +166,12 @@ def _add(cohort: Cohort, others: Counter, folder: Path, files: list[Path], modal
             cohort.unreadable[key] = "The link leads nowhere, or it is no file: check it."
             continue
         cohort.scans.append(Scan(key, key, folder, stem(path), (path, *_beside(path, files))))
-    rest = [path for path in files if path not in set(images) and is_dicom_file(path)]
+    rest = slices_among([path for path in files if path not in set(images)])
     with quiet_itk():
-        series = list_series([path for path in rest if path.name != "DICOMDIR"])
+        series = list_series(rest)
+    # Of which series they were, nothing says.
+    lost = set(rest) - {item.path for slices in series.values() for item in slices}
+    notes = tuple(left_out(lost))
     for uid, slices in sorted(series.items()):
         reason = _why_left_out(slices, modalities)
         if reason:
@@ -175,7 +180,9 @@ def _add(cohort: Cohort, others: Counter, folder: Path, files: list[Path], modal
         name = safe_name(slices[0].description) or "series"
         paths = tuple(dict.fromkeys(item.path for item in slices))
         where = folder.as_posix()
-        cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, is_series=True))
+        cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, True, notes))
+        lost = set()
+    others["lost"] += len(lost)
 
 
 def _beside(image: Path, files: list[Path]) -> list[Path]:
@@ -203,7 +210,10 @@ def safe_name(text: str) -> str:
 def _notes(others: Counter) -> Iterable[str]:
     if others["segmentation"]:
         yield f"Left out, named as segmentations: {others['segmentation']}."
-    modalities = {reason: count for reason, count in others.items() if reason not in ("segmentation", "short")}
+    if others["lost"]:
+        yield f"Left out, damaged files and DICOM files without an image: {others['lost']}."
+    told = ("segmentation", "lost", "short")
+    modalities = {reason: count for reason, count in others.items() if reason not in told}
     if modalities:
         named = ", ".join(f"{count} {reason}" for reason, count in sorted(modalities.items()))
         yield f"Left out, DICOM series of other modalities: {named}."

@@ -99,7 +99,7 @@ class Segmenter:
                 write_preview(volume, result.labels, staging / Path(job.preview).name, title=job.name)
         seconds = before.seconds | result.seconds | after.seconds
         account = Account(
-            Path(job.source), volume.grid, notes, result, seconds, peak_memory_mb(), list(files.values())
+            Path(job.source), volume.grid, [*job.notes, *notes], result, seconds, peak_memory_mb(), list(files.values())
         )
         digest = file_digest(staged)
         about = job.key, job.fingerprint
