@@ -5,9 +5,10 @@ import pytest
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
+from Testing.dicom_series import SeriesWriter
 from Workbench.store.batch_results import take_over
 from Workbench.store.worklist import State, Worklist
 
@@ -54,6 +55,27 @@ def test_what_can_not_be_taken_over_is_said(results, tmp_path):
     assert [sentence.split()[0] for sentence in said] == ["'a.json'", "'b.json'"]
     with pytest.raises(InputRefused, match="holds no results"):
         take_over(worklist, tmp_path / "data", said.append)
+
+
+def test_of_several_series_in_a_folder_the_result_of_the_one_that_is_shown_is_taken(tmp_path, sample_scan, tiny_model):
+    scan, folder = sample_scan.volume, tmp_path / "scans" / "patient"
+    thin = Volume(np.rint(scan.array[:60]).astype(np.int16), scan.affine)
+    thick = Volume(thin.array[::2], scan.affine @ np.diag([1.0, 1.0, 2.0, 1.0]))
+    soft = SeriesWriter(folder, "Soft thick")
+    soft.write(thick)
+    SeriesWriter(folder, "Thin", instance=soft.instance).write(thin)
+    main(["batch", str(tmp_path / "scans"), str(tmp_path / "out"), "--model", str(tiny_model), "--no-preview"])
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    said = []
+    assert take_over(worklist, tmp_path / "out", said.append) == 1
+    [sentence] = said
+    assert sentence.startswith("'Soft_thick.json'") and '("Thin")' in sentence
+    [entry] = worklist.entries()
+    [version] = worklist.versions(entry.number).list()
+    labels = worklist.versions(entry.number).load(version)
+    assert labels.grid.same_as(read_volume(entry.scan)[0].grid)
+    np.testing.assert_array_equal(labels.array, read_labels(tmp_path / "out" / "patient" / "Thin.seg.nrrd").array)
 
 
 def test_the_command_line_lists_them(results, tmp_path):

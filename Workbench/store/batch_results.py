@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from SpineContextSegLib.cohort.records import file_digest, read_record
+from SpineContextSegLib.dicom import dicom_files, find_stack
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import STRUCTURES
-from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.reading import quiet_itk, read_labels
 from SpineContextSegLib.volume import count_labels
 
 from .worklist import State, Worklist
@@ -51,6 +52,7 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     entries = worklist.add([record["input"]["path"]])
     if len(entries) != 1:
         raise InputRefused(f"'{record['input']['path']}' is not one scan.")
+    _check_series(entries[0].scan, record)
     versions = worklist.versions(entries[0].number)
     if versions.list():
         return False
@@ -61,6 +63,20 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     versions.save(labels, names, kind=kind, by="batch", report=record)
     worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
     return True
+
+
+def _check_series(scan: Path, record: dict) -> None:
+    """A batch segments each series of a DICOM folder; here the folder is one scan, read as one of them."""
+    if scan.is_dir():
+        with quiet_itk():
+            read = find_stack(dicom_files(scan), str(scan)).slices[0]
+        # Such a scan is called by its folder, "#" and its series.
+        if record["scan"].rpartition("#")[2] != read.series_uid:
+            raise InputRefused(
+                f"it is of another series than the one of '{scan}' that is shown"
+                + (f" (\"{read.description}\")" if read.description else "")
+                + ": put each series into a folder of its own and run the batch again."
+            )
 
 
 def _name(value: int) -> str:
