@@ -45,6 +45,21 @@ def test_results_become_versions_once(results, tmp_path):
     assert [len(worklist.versions(entry.number).list()) for entry in worklist.entries()] == [1, 1]
 
 
+def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, tiny_model):
+    newer = ["--model", str(tiny_model), "--no-preview", "--format", "nii.gz", "--structures", "all"]
+    main(["batch", str(tmp_path / "scans"), str(results), *newer])
+    assert (results / "a.seg.nrrd").is_file()
+    moved = results.rename(tmp_path / "moved")
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    assert take_over(worklist, moved, pytest.fail) == 2
+    for entry in worklist.entries():
+        [version] = worklist.versions(entry.number).list()
+        assert (version.kind, entry.state) == ("model", State.SEGMENTED)
+        labels = worklist.versions(entry.number).load(version)
+        np.testing.assert_array_equal(labels.array, read_labels(moved / entry.name).array)
+
+
 def test_what_can_not_be_taken_over_is_said(results, tmp_path):
     (tmp_path / "data").mkdir()
     worklist = Worklist.open(tmp_path / "data")

@@ -14,8 +14,6 @@ from SpineContextSegLib.volume import count_labels
 
 from .worklist import State, Worklist
 
-_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".mha")
-
 
 def take_over(worklist: Worklist, folder: Path, on_problem: Callable[[str], None]) -> int:
     """Lists the scans of all results in a batch's folder; those without any version get the result as their first one.
@@ -45,10 +43,10 @@ def take_over(worklist: Worklist, folder: Path, on_problem: Callable[[str], None
 
 
 def _take(worklist: Worklist, path: Path, record: dict) -> bool:
-    files = (path.with_name(path.stem + ending) for ending in _ENDINGS)
-    segmentation = next((file for file in files if file.is_file()), None)
-    if segmentation is None:
-        raise InputRefused("its segmentation is gone.")
+    # Beside the record, wherever both are now; what else has its name is of an earlier run, in another format.
+    segmentation = path.with_name(Path(record["files"][0]).name)
+    if not segmentation.is_file():
+        raise InputRefused(f"its segmentation '{segmentation.name}' is gone.")
     entries = worklist.add([record["input"]["path"]])
     if len(entries) != 1:
         raise InputRefused(f"'{record['input']['path']}' is not one scan.")
