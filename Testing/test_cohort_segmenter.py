@@ -8,9 +8,10 @@ from SpineContextSegLib.cohort.places import place_scans
 from SpineContextSegLib.cohort.plan import Options, make_plan
 from SpineContextSegLib.cohort.records import PLACING, file_digest, make_record, model_digest, write_record
 from SpineContextSegLib.cohort.scans import find_scans
-from SpineContextSegLib.cohort.segmenter import Segmenter
+from SpineContextSegLib.cohort.segmenter import NOT_AS_PLANNED, Segmenter
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.reading import read_labels
+from Testing.dicom_series import SeriesWriter
 
 
 class Cohort:
@@ -88,6 +89,37 @@ def test_a_result_whose_picture_found_no_place_is_still_ours(cohort, monkeypatch
     monkeypatch.undo()
     (cohort.output / "a.png").rmdir()
     assert cohort.result(preview=True)["state"] == "done" and (cohort.output / "a.png").is_file()
+
+
+def test_a_scan_that_goes_and_comes_back_is_tried_again(cohort):
+    job, (scan,), aside = cohort.job(), cohort.source.iterdir(), cohort.output / "aside"
+    scan.rename(aside)
+    result = Segmenter(1).run(job)
+    assert result["state"] == "failed" and result["message"] == NOT_AS_PLANNED.format(name="a.nii.gz")
+    aside.rename(scan)
+    assert cohort.result()["state"] == "done"
+
+
+def test_a_scan_that_is_copied_while_the_batch_runs_is_tried_again_and_a_broken_one_refused(cohort):
+    job, (scan,) = cohort.job(), cohort.source.iterdir()
+    whole = scan.read_bytes()
+    scan.write_bytes(whole[:5000])
+    assert Segmenter(1).run(job)["state"] == "failed"
+    assert cohort.result()["state"] == "refused"
+    assert not cohort.plan().jobs
+    scan.write_bytes(whole)
+    assert cohort.result()["state"] == "done"
+
+
+def test_a_series_isnt_segmented_without_the_slices_that_have_gone(cohort, sample_scan):
+    (scan,) = cohort.source.iterdir()
+    scan.unlink()
+    SeriesWriter(cohort.source).write(sample_scan.volume)
+    job, lost = cohort.job(), min(cohort.source.iterdir())
+    lost.rename(cohort.output / "aside")
+    assert Segmenter(1).run(job)["state"] == "failed"
+    (cohort.output / "aside").rename(lost)
+    assert cohort.result()["state"] == "done"
 
 
 def test_a_picture_whose_record_has_gone_is_reported(cohort):

@@ -95,10 +95,13 @@ def facts_of(job: Job) -> dict:
 def is_of(record: Mapping, source: Path, files: Iterable[Path]) -> bool:
     """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
     or its files are the same wherever they lie now."""
-    if record.get("source") == str(source):
-        return True
+    return record.get("source") == str(source) or is_unchanged(files, record.get("content"))
+
+
+def is_unchanged(files: Iterable[Path], content: str | None) -> bool:
+    """Whether all files are there, and as they were when this was their `fingerprint`, without options."""
     try:
-        return record.get("content") == fingerprint(files, {})
+        return content == fingerprint(files, {})
     except OSError:
         return False
 

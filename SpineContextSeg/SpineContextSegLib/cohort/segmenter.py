@@ -24,6 +24,7 @@ from .records import (
     facts_of,
     file_digest,
     is_ours,
+    is_unchanged,
     leave_record,
     make_record,
     model_digest,
@@ -39,6 +40,7 @@ OTHER_MODEL = (
 CORRECTED_MEANWHILE = (
     "'{name}' was saved by hand while the batch ran, and stays as it is: move it away to segment the scan again."
 )
+NOT_AS_PLANNED = "'{name}' has gone or changed since the batch began: check its disk, and run the batch again."
 RECORD_GONE = (
     "The record '{record}' has gone since the batch began: move '{segmentation}' away to segment the scan again."
 )
@@ -135,8 +137,20 @@ class Segmenter:
 
 
 def _read(job: Job) -> tuple[Volume, list[str]]:
+    """Raises OSError where files have gone or changed since the plan, as on a network drive that fails for a while: the
+    scan isn't to blame, and the next run may find things in order."""
     files = [Path(name) for name in job.files]
-    if not job.is_series:
-        return read_volume(files[0])
-    with quiet_itk():
-        return read_dicom_files(files, str(files[0].parent))
+    try:
+        if job.is_series:
+            with quiet_itk():
+                read = read_dicom_files(files, job.source)
+        else:
+            read = read_volume(files[0])
+    except InputRefused as refusal:
+        if is_unchanged(files, job.content):
+            raise
+        raise OSError(NOT_AS_PLANNED.format(name=job.name)) from refusal
+    # A series is read without the slices that have gone.
+    if not all(path.exists() for path in files):
+        raise OSError(NOT_AS_PLANNED.format(name=job.name))
+    return read
