@@ -161,6 +161,27 @@ def test_other_options_are_another_result(small):
     assert read_labels(output / "a.nii.gz").grid.same_as(read_labels(output / "a.seg.nrrd").grid)
 
 
+def test_results_in_every_format_stay_ours(small):
+    source, output, model = small
+    for ending in ("nii.gz", "seg.nrrd", "nii.gz"):
+        before = stamps(output)
+        assert batch(source, output, model, "--no-preview", "--format", ending) == 0
+        assert changed(before, stamps(output)) == sorted(f"{stem}.{e}" for stem in "ab" for e in ("json", ending))
+    (output / "a.nii.gz").write_bytes((output / "b.nii.gz").read_bytes()[:-1])
+    os.utime(source / "a.nii.gz", (1, 1))
+    assert batch(source, output, model, "--no-preview", "--format", "nii.gz") == 1
+    assert "changed by hand" in table(output)["a.nii.gz"]["message"]
+
+
+def test_a_result_is_never_put_in_the_place_of_its_scan(small):
+    source, _, model = small
+    scan, content = source / "a.nii.gz", (source / "a.nii.gz").read_bytes()
+    for ending in ("seg.nrrd", "nii.gz", "nii.gz"):
+        assert batch(scan, source, model, "--no-preview", "--format", ending) == 0
+        assert scan.read_bytes() == content
+    assert {"a.seg.nrrd", "a_nii_gz.nii.gz"} <= files(source)
+
+
 def test_a_missing_picture_is_drawn_without_segmenting_again(small):
     source, output, model = small
     (output / "a.png").unlink()

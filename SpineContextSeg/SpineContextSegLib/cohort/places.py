@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,8 @@ def place_scans(scans: Sequence[Scan], output: Path, ending: str) -> list[Place]
                 place = Place(output / scan.folder, name, ending)
                 # Some disks take A and a for the same.
                 mark = place.folder, name.casefold()
+                if _is_part_of(place.segmentation, scan):
+                    continue
                 record = read_record(place.record)
                 free = record is None and not _has_files(place)
                 if free and owned:
@@ -82,6 +85,13 @@ def _names(scan: Scan) -> Iterator[str]:
 
 def _has_files(place: Place) -> bool:
     return any(path.exists() or path.is_symlink() for path in place.files())
+
+
+def _is_part_of(segmentation: Path, scan: Scan) -> bool:
+    """True where results lie beside their scan and are to have its format."""
+    return os.path.exists(segmentation) and any(
+        os.path.exists(path) and os.path.samefile(segmentation, path) for path in scan.files
+    )
 
 
 def _tells_of(record: Mapping, scan: Scan) -> bool:

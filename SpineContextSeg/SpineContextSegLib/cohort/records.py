@@ -40,7 +40,7 @@ def make_record(
     Args:
         key, fingerprint: of the scan, see `scans.Scan` and `fingerprint`.
         state, message: what became of it; the sentence says why, where it isn't done.
-        written: SHA-256 of every segmentation that may lie there and is ours to replace.
+        written: SHA-256 of every segmentation that may lie there, in whatever format, and is ours to replace.
         details: what else is known, such as `facts_of` and `Account.report`.
     """
     content = {"scan": key, "state": state, "message": message, "spinecontextseg": __version__}

@@ -105,18 +105,20 @@ class Segmenter:
         )
         digest = file_digest(staged)
         about = job.key, job.fingerprint
+        # Also of segmentations in other formats, which stay beside this one.
         written = written_for(job)
         # Hours may lie between the plan and this moment.
         if not is_ours(target, written):
             # No record of it is written, so that the next run looks at the file again.
             return make_record(*about, "refused", CORRECTED_MEANWHILE.format(name=target.name), written=written)
         # Should this be interrupted between two of the files, they are still known as ours.
-        placing = make_record(*about, PLACING, written=[*written, digest], **facts_of(job))
+        written = list(dict.fromkeys([*written, digest]))
+        placing = make_record(*about, PLACING, written=written, **facts_of(job))
         write_record(placing, Path(job.record), staging)
         for partial, whole in files.items():
             os.replace(partial, whole)
         facts = {**facts_of(job), "bytes": target.stat().st_size, **account.report()}
-        record = make_record(*about, "done", written=[digest], **facts)
+        record = make_record(*about, "done", written=written, **facts)
         write_record(record, Path(job.record), staging)
         return record
 
