@@ -159,6 +159,8 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParametersModified(self, caller, event) -> None:
         parameters = self._parameterNode
+        if not slicer.mrmlScene.IsImporting():
+            belonging.adopt(parameters.outputSegmentation, parameters.inputVolume)
         if parameters.inputVolume != self._volume:
             self._observeVolume(parameters.inputVolume)
             if not self._run:

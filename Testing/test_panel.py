@@ -12,6 +12,7 @@ import qt
 import slicer
 
 from SpineContextSegLib.mrml.belonging import volume_of
+from SpineContextSegLib.mrml.export import export_segmentation
 from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
 from Testing.run_use import SACRUM, SEGMENT, add_sequence
@@ -274,6 +275,31 @@ def test_export(user, ct, tmp_path, screenshot):
     user.ui.exportNrrdCheckBox.click()
     user.ui.exportSegNrrdCheckBox.click()
     assert not user.ui.exportButton.enabled and "format" in user.ui.exportButton.toolTip
+
+
+def test_a_reopened_segmentation_can_be_exported_measured_and_edited(user, sample_scan, tmp_path):
+    """A .seg.nrrd doesn't name its volume: that is the input volume, if it has its grid."""
+    ct = add_volume(sample_scan.volume.grid, "CT", sample_scan.volume.array)
+    (path,) = export_segmentation(
+        add_result(ct, np.full(sample_scan.volume.array.shape, 24, np.uint8)), ct, tmp_path, formats=["seg.nrrd"]
+    ).files
+    slicer.mrmlScene.Clear(False)
+    add_volume(sample_scan.volume.grid.crop(np.s_[1:, :, :]), "other")
+    node = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path), False, "Loaded")
+    user.parameters.outputSegmentation = node
+    user.ui.exportFolderEdit.currentPath = str(tmp_path)
+    user.ui.exportButton.click()
+    assert "choose that as the input volume" in user.notice()
+
+    ct = add_volume(sample_scan.volume.grid, "CT", sample_scan.volume.array)
+    user.ui.inputVolumeSelector.setCurrentNode(ct)
+    assert user.parameters.outputSegmentation is node
+    user.ui.exportButton.click()
+    assert "Exported to" in user.ui.statusLabel.text and not user.notice()
+    user.ui.measureButton.click()
+    assert "Measured" in user.ui.statusLabel.text and not user.notice()
+    user.ui.editButton.click()
+    assert slicer.modules.SegmentEditorWidget.editor.sourceVolumeNode() is ct
 
 
 def loaded(path):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import slicer
 
-from .ours import our_values
-from .volumes import refusal
+from ..volume import Grid
+from .label_volume import reference_grid
+from .labelmaps import labelmap_of, place_in, voxels_of
+from .ours import our_segments, our_values
+from .volumes import refusal, volume_from_node
 
 
 def volume_of(segmentation_node):
@@ -13,6 +16,27 @@ def volume_of(segmentation_node):
     if segmentation_node is None:
         return None
     return segmentation_node.GetNodeReference(segmentation_node.GetReferenceImageGeometryReferenceRole())
+
+
+def adopt(segmentation_node, volume_node) -> None:
+    """Makes a volume that of a segmentation which has none, if the segmentation was made on its grid.
+
+    No file says which volume it was, and Slicer's copies of a segmentation don't either.
+    """
+    if segmentation_node is None or volume_of(segmentation_node) is not None or refusal(volume_node) is not None:
+        return
+    if _is_made_on(volume_from_node(volume_node).grid, segmentation_node.GetSegmentation()):
+        segmentation_node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
+
+
+def _is_made_on(grid: Grid, segmentation) -> bool:
+    reference = reference_grid(segmentation)
+    if reference is not None:
+        return grid.same_as(reference)
+    # Files of the command line don't tell the grid of the whole scan.
+    images = {labelmap_of(segmentation.GetSegment(segment_id)) for segment_id in our_segments(segmentation).values()}
+    images.discard(None)
+    return bool(images) and all(place_in(grid, voxels_of(image)) is not None for image in images)
 
 
 def segmentation_of(volume_node):

@@ -53,8 +53,13 @@ def update_measurements(segmentation_node) -> None:
 
 def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
     segmentation, volume_node = segmentation_node.GetSegmentation(), volume_of(segmentation_node)
-    if refusal(volume_node) is not None:
-        remark = "The volume of this segmentation is not there, so that no density was measured."
+    if volume_node is None:
+        remark = (
+            "It is not known which volume the segmentation was made on, so that no density was measured: choose that "
+            "as the input volume."
+        )
+    elif refusal(volume_node) is not None:
+        remark = f"No density was measured. {refusal(volume_node)}"
     elif volume_node.GetParentTransformNode() is not segmentation_node.GetParentTransformNode():
         remark = "The volume is under another transform than the segmentation, so that no density was measured."
     else:

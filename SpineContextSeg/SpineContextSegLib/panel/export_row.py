@@ -65,7 +65,9 @@ class ExportRow:
     def _write(self) -> tuple[list[Path], list[str]]:
         volume_node = volume_of(self._segmentation_node)
         if volume_node is None:
-            raise InputRefused(_("The volume of this segmentation is not in the scene: load it again."))
+            raise InputRefused(
+                _("It is not known which volume the segmentation was made on: choose that as the input volume.")
+            )
         folder = self._ui.exportFolderEdit.currentPath
         if not folder:
             raise InputRefused(_("No folder is chosen: choose where the files go."))
