@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 
 from SpineContextSegLib.errors import InputRefused
@@ -13,7 +14,7 @@ from Testing.store_use import *  # noqa: F403
 from Testing.store_use import SMALL, same_voxels, some_labels, write_scan
 from Testing.versions_use import *  # noqa: F403
 from Testing.versions_use import save
-from Workbench.store.fingerprint import fingerprint
+from Workbench.store.fingerprint import fingerprints
 from Workbench.store.versions import VERSIONS_FOLDER, Versions
 
 
@@ -69,16 +70,16 @@ def test_scans_of_one_header_and_size_are_told_apart(tmp_path):
         array[10:30] = value
         write_volume(Volume(array, np.eye(4)), path)
     assert paths[0].stat().st_size == paths[1].stat().st_size
-    assert fingerprint(paths[0]) != fingerprint(paths[1])
+    assert fingerprints(paths[0]) != fingerprints(paths[1])
 
 
 def test_a_detached_header_stands_for_its_voxels_too(tmp_path):
     header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = a b.raw\n"
     (tmp_path / "a b.mhd").write_text(header)
     (tmp_path / "a b.raw").write_bytes(bytes(64))
-    before = fingerprint(tmp_path / "a b.mhd")
+    before = fingerprints(tmp_path / "a b.mhd")
     (tmp_path / "a b.raw").write_bytes(bytes(63) + b"\1")
-    assert fingerprint(tmp_path / "a b.mhd") != before
+    assert fingerprints(tmp_path / "a b.mhd") != before
 
 
 def test_a_dicom_series_is_the_same_under_other_file_names_and_has_its_versions_beside_it(tmp_path, data):
@@ -86,8 +87,8 @@ def test_a_dicom_series_is_the_same_under_other_file_names_and_has_its_versions_
     folder = tmp_path / "study" / "series"
     SeriesWriter(folder).write(volume)
     SeriesWriter(tmp_path / "study" / "next").write(volume)  # the same voxels, another patient's perhaps
-    before = fingerprint(folder)
-    assert before != fingerprint(tmp_path / "study" / "next")
+    before = fingerprints(folder)
+    assert before != fingerprints(tmp_path / "study" / "next")
     save(Versions(folder, data), 1)
     assert (tmp_path / "study" / VERSIONS_FOLDER).is_dir()
     copy = tmp_path / "copy"
@@ -95,7 +96,27 @@ def test_a_dicom_series_is_the_same_under_other_file_names_and_has_its_versions_
     for n, path in enumerate(sorted(folder.iterdir(), reverse=True)):
         shutil.copy(path, copy / f"{n}.dcm")
     (copy / "notes.txt").write_text("not a part of it")
-    assert fingerprint(copy) == before == fingerprint(folder)
+    assert fingerprints(copy) == before == fingerprints(folder)
+
+
+@pytest.mark.parametrize("modality", ["SEG", "SR", "RTSTRUCT"])
+@pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian])
+def test_what_is_put_beside_the_images_of_a_series_makes_it_no_other_one(modality, syntax, tmp_path, data):
+    volume = Volume(np.zeros(SMALL.shape, np.int16), SMALL.affine)
+    folder = tmp_path / "series"
+    SeriesWriter(folder).write(volume)
+    before = fingerprints(folder)[0]
+    save(Versions(folder, data), 1)
+    other = SeriesWriter(tmp_path / "other", modality=modality)
+    other.write(volume, [0])
+    [file] = other.folder.iterdir()
+    written = pydicom.dcmread(file)
+    written.file_meta.TransferSyntaxUID = syntax
+    pydicom.dcmwrite(folder / "beside.dcm", written, implicit_vr=syntax.is_implicit_VR, little_endian=True)
+    assert fingerprints(folder)[0] == before
+    assert len(Versions(folder, data).list()) == 1 and Versions(folder, data).warnings() == []
+    SeriesWriter(folder, instance=100).write(volume, [0])
+    assert fingerprints(folder)[0] != before
 
 
 @pytest.mark.parametrize("name", ["x" * 240 + ".nii.gz", "脊" * 70 + ".nrrd", ".nii.gz", "a b#c%20?.nii.gz"])
@@ -107,6 +128,6 @@ def test_odd_names_of_scans(name, tmp_path, data):
 
 def test_a_missing_scan_is_refused(tmp_path, data):
     (tmp_path / "empty").mkdir()
-    for path, words in ((tmp_path / "none.nii.gz", "does not exist"), (tmp_path / "empty", "no DICOM files")):
+    for path, words in ((tmp_path / "none.nii.gz", "does not exist"), (tmp_path / "empty", "no DICOM images")):
         with pytest.raises(InputRefused, match=words):
             Versions(path, data)

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from SpineContextSegLib.dicom_seg import find_images, network_segments, write_dicom_seg
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
@@ -161,6 +162,39 @@ def test_dicom_series_are_entries_and_what_the_workbench_saves_is_none(worklist,
     added = worklist.add([folder])
     assert [entry.name for entry in added] == ["scan0.nii.gz", "scan1.nii.gz", "scan2.nii.gz", "anna", "ben"]
     assert len(worklist.entries()) == 5 and worklist.locate(4) == folder / "dicom" / "anna"
+
+
+def test_a_dicom_seg_in_the_folder_of_its_series_leaves_the_entry_as_it_is(worklist, folder):
+    pytest.importorskip("highdicom")
+    series = folder / "series"
+    volume = Volume(np.random.default_rng(1).integers(0, 900, SMALL.shape).astype(np.int16), SMALL.affine)
+    SeriesWriter(series).write(volume)
+    [entry] = worklist.add([series])
+    save(worklist, entry.number)
+    done = worklist.set_state(entry.number, State.DONE)
+    images = find_images(series, volume.grid, "CT")
+    labels = some_labels(1)
+    write_dicom_seg(labels, images, network_segments(labels.array), "tiny 1", series / "spine.dcm")
+    assert worklist.add([series]) == [done] and worklist.locate(entry.number) == series
+    assert worklist.accepted(entry.number) is not None
+
+
+def test_entries_that_an_earlier_workbench_took_with_all_files_are_found(worklist, folder, monkeypatch):
+    series = folder / "series"
+    volume = Volume(np.zeros(SMALL.shape, np.int16), SMALL.affine)
+    SeriesWriter(series).write(volume)
+    SeriesWriter(series, modality="SR", instance=100).write(volume, [0])
+    with monkeypatch.context() as earlier:
+        earlier.setattr("Workbench.store.fingerprint._NO_IMAGES", ())
+        [entry] = worklist.add([series])
+        save(worklist, entry.number)
+        done = worklist.set_state(entry.number, State.DONE)
+    assert worklist.add([series]) == [done]
+    assert worklist.versions(entry.number).list() == [worklist.accepted(entry.number)]
+    assert save(worklist, entry.number).number == 2
+    assert [version.number for version in worklist.versions(entry.number).list()] == [1, 2]
+    moved = series.rename(folder / "moved")
+    assert worklist.add([moved])[0].number == entry.number and worklist.locate(entry.number) == moved
 
 
 def test_a_worklist_in_a_folder_with_an_odd_name(tmp_path):

@@ -15,28 +15,35 @@ _BLOCK_BYTES = 1 << 16
 _BLOCKS = 16
 # The header of a DICOM file, with the UID that no other image has.
 _DICOM_HEADER_BYTES = 1 << 13
+# Modality, in explicit or implicit value representation, and the modalities of what is written about images.
+_MODALITY = re.compile(rb"\x08\x00\x60\x00(?:CS..|..\x00\x00)([A-Z]+)", re.DOTALL)
+_NO_IMAGES = (b"SEG", b"SR", b"RTSTRUCT")
 _DETACHED = (".mhd", ".nhdr")
 _DETACHED_HEADER_BYTES = 1 << 20
 _DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data file\s*:)\s*(\S[^\r\n]*?)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
-def fingerprint(scan: Path) -> str:
-    """64 hexadecimal digits that stand for a scan: a file, or a folder of DICOM files.
+def fingerprints(scan: Path) -> tuple[str, ...]:
+    """64 hexadecimal digits that stand for a scan, a file or a folder of DICOM files; and, where they are others, those
+    that earlier workbenches took for a folder: from all its DICOM files.
 
     Taken from the size and from 16 blocks spread over the file, its header and its end (in `.gz`, a checksum of
-    everything) among them; of a folder, from size and header of each DICOM file, whatever these are called. So it takes
-    a moment also for a large scan. A file that was packed anew counts as another scan.
+    everything) among them; of a folder, from size and header of each DICOM image, whatever these are called. So it
+    takes a moment also for a large scan. A file that was packed anew counts as another scan; a DICOM SEG, a report or
+    contours that are put beside the images don't.
 
     Raises:
-        InputRefused: there is no such file or folder, or no DICOM file in the folder.
+        InputRefused: there is no such file or folder, or no DICOM image in the folder.
         OSError: it can't be read.
     """
     if scan.is_dir():
-        files = [Path(parent, name) for parent, _, names in os.walk(scan) for name in names if name != "DICOMDIR"]
-        digests = sorted(_of_start(path) for path in files if is_dicom_file(path))
-        if not digests:
-            raise InputRefused(f"'{scan}' holds no DICOM files: give the folder of a CT series.")
-        return hashlib.sha256(b"".join(digests)).hexdigest()
+        paths = [Path(parent, name) for parent, _, names in os.walk(scan) for name in names if name != "DICOMDIR"]
+        files = sorted(_of_start(path) for path in paths if is_dicom_file(path))
+        images = [file for file in files if file[1]]
+        if not images:
+            raise InputRefused(f"'{scan}' holds no DICOM images: give the folder of a CT series.")
+        whole = [hashlib.sha256(b"".join(digest for digest, _ in some)).hexdigest() for some in (images, files)]
+        return tuple(dict.fromkeys(whole))
     if not scan.is_file():
         raise InputRefused(f"'{scan}' does not exist: check the path, and that its disk is connected.")
     whole = _of_blocks(scan)
@@ -46,7 +53,7 @@ def fingerprint(scan: Path) -> str:
         data = scan.parent / os.fsdecode(stated[1]) if stated else scan
         if data.is_file():
             whole += _of_blocks(data)
-    return hashlib.sha256(whole).hexdigest()
+    return (hashlib.sha256(whole).hexdigest(),)
 
 
 def _of_blocks(path: Path) -> bytes:
@@ -60,6 +67,10 @@ def _of_blocks(path: Path) -> bytes:
     return digest.digest()
 
 
-def _of_start(path: Path) -> bytes:
+def _of_start(path: Path) -> tuple[bytes, bool]:
+    """Of size and header, and whether it is an image."""
     with open(path, "rb") as file:
-        return hashlib.sha256(b"%d" % path.stat().st_size + file.read(_DICOM_HEADER_BYTES)).digest()
+        start = file.read(_DICOM_HEADER_BYTES)
+    modality = _MODALITY.search(start)
+    is_image = modality is None or modality[1] not in _NO_IMAGES
+    return hashlib.sha256(b"%d" % path.stat().st_size + start).digest(), is_image

@@ -4,9 +4,10 @@ Beside the scan lies a folder `spinecontextseg-versions`, in it one folder per s
 
     spinecontextseg-versions/chest-5f0c1d2e3a4b/0002-correction-9b1c7e52/saved_labels.nrrd, version.json
 
-The digits behind the scan's name are the start of its fingerprint (see `fingerprint`), by which its versions are found,
-so a renamed scan keeps them and another scan of the same name doesn't get them. Every version has a folder of its own,
-which appears when it is whole; nothing is ever written into an earlier one, but for the mark of an unwanted autosave.
+The digits behind the scan's name are the start of its fingerprint (see `fingerprints`), by which its versions are
+found, so a renamed scan keeps them and another scan of the same name doesn't get them. Every version has a folder of
+its own, which appears when it is whole; nothing is ever written into an earlier one, but for the mark of an unwanted
+autosave.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from SpineContextSegLib.volume import Volume, count_labels
 from SpineContextSegLib.writing import write_volume
 
 from .database import DATABASE
-from .fingerprint import fingerprint
+from .fingerprint import fingerprints
 from .whole_folders import remove_abandoned, remove_folder, whole_folder
 
 VERSIONS_FOLDER = "spinecontextseg-versions"
@@ -87,7 +88,8 @@ class Versions:
 
     def __init__(self, scan: str | Path, data_folder: str | Path) -> None:
         self._scan = Path(scan).absolute()
-        self._fingerprint = fingerprint(self._scan)
+        # What is saved bears the first.
+        self._fingerprints = fingerprints(self._scan)
         data_folder = Path(data_folder).absolute()
         database = data_folder / DATABASE
         # With a witness each: where a stick was, its mount point may still be, and what is written there would be
@@ -133,7 +135,7 @@ class Versions:
                 "by": by,
                 "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 "scan": self._scan.name,
-                "fingerprint": self._fingerprint,
+                "fingerprint": self._fingerprints[0],
                 "names": {str(value): name for value, name in names.items()},
                 "colors": {str(value): color for value, color in (colors or {}).items()},
                 "report": report,
@@ -221,7 +223,7 @@ class Versions:
         for path in self._paths():
             try:
                 content = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-                if content["fingerprint"] == self._fingerprint:
+                if content["fingerprint"] in self._fingerprints:
                     found.append(_version(content, path))
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 # Another process may just have removed it.
@@ -236,13 +238,14 @@ class Versions:
                 for path in _saved(folder):
                     with suppress(OSError, ValueError, KeyError, TypeError):
                         content = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-                        count += content["scan"] == self._scan.name and content["fingerprint"] != self._fingerprint
+                        another = content["fingerprint"] not in self._fingerprints
+                        count += another and content["scan"] == self._scan.name
         return count
 
     def _paths(self) -> list[Path]:
         """The folders of all versions, also of those that can't be read."""
-        ending = f"-{self._fingerprint[:_SHORT]}"
-        folders = [folder for place in self._places for folder in _subfolders(place) if folder.name.endswith(ending)]
+        endings = tuple(f"-{each[:_SHORT]}" for each in self._fingerprints)
+        folders = [folder for place in self._places for folder in _subfolders(place) if folder.name.endswith(endings)]
         return [path for folder in folders for path in _saved(folder)]
 
     def _write(self, labels: Volume, content: dict, name: str) -> Path:
@@ -259,7 +262,7 @@ class Versions:
 
     def _write_in(self, place: Path, labels: Volume, content: dict, name: str) -> Path:
         place.mkdir(exist_ok=True)
-        ending = f"-{self._fingerprint[:_SHORT]}"
+        ending = f"-{self._fingerprints[0][:_SHORT]}"
         folders = [folder for folder in _subfolders(place) if folder.name.endswith(ending)]
         folder = folders[0] if folders else place / f"{_short_name(self._scan)}{ending}"
         folder.mkdir(exist_ok=True)

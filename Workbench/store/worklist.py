@@ -17,7 +17,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.outputs import check_target
 
 from .database import DATABASE, changing, prepare, reading
-from .fingerprint import fingerprint
+from .fingerprint import fingerprints
 from .versions import Version, Versions
 
 
@@ -123,17 +123,17 @@ class Worklist:
             InputRefused: a path is missing, no scan or unreadable, and `on_problem` isn't given.
         """
         problem = on_problem or _refuse
-        identities: dict[Path, str] = {}
+        identities: dict[Path, tuple[str, ...]] = {}
         for path in paths:
             for scan in _scans(Path(os.path.abspath(path)), problem):
                 try:
-                    identities[scan] = fingerprint(scan)
+                    identities[scan] = fingerprints(scan)
                 except (InputRefused, OSError) as error:
                     problem(f"'{scan}' can't be read ({error}).")
         numbers: dict[int, None] = {}
         with changing(self._path) as connection:
-            for scan, identity in identities.items():
-                numbers[self._add(connection, scan, identity)] = None
+            for scan, known_by in identities.items():
+                numbers[self._add(connection, scan, known_by)] = None
         self.note_versions(numbers)
         by_number = {entry.number: entry for entry in self.entries()}
         return [by_number[number] for number in numbers]
@@ -187,7 +187,7 @@ class Worklist:
                 f"'{entry.scan}' is gone: connect its disk, or add the scan from where it is now; its corrections are "
                 "found again."
             )
-        if fingerprint(entry.scan) != added:
+        if added not in fingerprints(entry.scan):
             raise InputRefused(
                 f"'{entry.scan}' is not the scan that was added as number {number}, its content is another one: put "
                 "the first one back, or add this one, which becomes an entry of its own."
@@ -265,13 +265,16 @@ class Worklist:
             counts = dict(connection.execute("SELECT state, count(*) FROM entry GROUP BY state"))
         return {state: counts.get(state.value, 0) for state in State}
 
-    def _add(self, connection: sqlite3.Connection, scan: Path, identity: str) -> int:
+    def _add(self, connection: sqlite3.Connection, scan: Path, identities: tuple[str, ...]) -> int:
         stored, now = self._stored(scan), _now()
-        row = connection.execute("SELECT number, scan FROM entry WHERE fingerprint = ?", (identity,)).fetchone()
-        if row is None:
+        for identity in identities:
+            row = connection.execute("SELECT number, scan FROM entry WHERE fingerprint = ?", (identity,)).fetchone()
+            if row is not None:
+                break
+        else:
             return connection.execute(
                 "INSERT INTO entry (scan, fingerprint, state, changed, by) VALUES (?, ?, ?, ?, ?)",
-                (stored, identity, State.NEW.value, now, self._by),
+                (stored, identities[0], State.NEW.value, now, self._by),
             ).lastrowid
         number, before = row
         if before != stored and not _is(self._scan(before), identity):
@@ -353,7 +356,7 @@ def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
 
 def _is(scan: Path, identity: str) -> bool:
     try:
-        return fingerprint(scan) == identity
+        return identity in fingerprints(scan)
     except (InputRefused, OSError):
         return False
 
