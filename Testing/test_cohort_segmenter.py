@@ -1,9 +1,11 @@
 """What the process of a scan finds when it is done, perhaps hours after the plan was made."""
 
+import os
+
 import pytest
 from cohorts import fill
 
-from SpineContextSegLib.cohort import segmenter
+from SpineContextSegLib.cohort import records, segmenter
 from SpineContextSegLib.cohort.places import place_scans
 from SpineContextSegLib.cohort.plan import Options, make_plan
 from SpineContextSegLib.cohort.records import PLACING, file_digest, make_record, model_digest, write_record
@@ -120,6 +122,21 @@ def test_a_series_isnt_segmented_without_the_slices_that_have_gone(cohort, sampl
     assert Segmenter(1).run(job)["state"] == "failed"
     (cohort.output / "aside").rename(lost)
     assert cohort.result()["state"] == "done"
+
+
+def test_a_result_that_cant_be_read_stops_no_other_scan(cohort, monkeypatch):
+    cohort.result()
+    fill(cohort.source, cohort.source / "a.nii.gz", "b.nii.gz")
+    os.utime(cohort.source / "a.nii.gz", (1, 1))
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(records, "file_digest", closed)
+    plan = cohort.plan()
+    assert [job.key for job in plan.jobs] == ["b.nii.gz"]
+    (refusal,) = plan.settled.values()
+    assert refusal["state"] == "refused" and "'a.seg.nrrd' can't be read (Permission denied)" in refusal["message"]
 
 
 def test_a_picture_whose_record_has_gone_is_reported(cohort):

@@ -84,7 +84,8 @@ def _names(scan: Scan) -> Iterator[str]:
 
 
 def _has_files(place: Place) -> bool:
-    return any(path.exists() or path.is_symlink() for path in place.files())
+    # Of a folder that can't be read, who writes there tells.
+    return any(os.path.lexists(path) for path in place.files())
 
 
 def _is_part_of(segmentation: Path, scan: Scan) -> bool:

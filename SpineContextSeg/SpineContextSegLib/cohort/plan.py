@@ -58,7 +58,13 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
         record = read_record(place.record)
         unchanged = record is not None and record["fingerprint"] == mark
         written = tuple(record["written"]) if record else ()
-        work, reason = _work(place, record if unchanged else None, written, options.preview)
+        try:
+            work, reason = _work(place, record if unchanged else None, written, options.preview)
+        except OSError as error:
+            work, reason = None, (
+                f"'{place.segmentation.name}' can't be read ({error.strerror}): check its permissions, or move it away "
+                "to segment the scan again."
+            )
         if reason:
             plan.settled[scan.key] = make_record(scan.key, mark, "refused", reason, written=written)
         elif work is None:
@@ -98,6 +104,9 @@ def _work(
     Args:
         record: of the same scan and the same options, if there is one.
         written: checksums of segmentations that may be replaced.
+
+    Raises:
+        OSError: what lies there can't be read.
     """
     state = record["state"] if record else None
     if state == "refused":
