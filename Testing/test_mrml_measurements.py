@@ -160,12 +160,16 @@ def test_points_go_with_the_transform(node, volume, rows):
     np.testing.assert_allclose(places_of(points, world=True), centers @ ROTATED[:3, :3].T + ROTATED[:3, 3], atol=1e-3)
 
 
-@pytest.mark.parametrize("why", ["not known", "holds no voxels", "another transform"])
+@pytest.mark.parametrize("why", ["not known", "holds no voxels", "another transform", "non-linear transform 'bent'"])
 def test_without_the_ct_there_is_no_density(scene, node, volume, rows, why):
     if why == "not known":
         scene.RemoveNode(volume)
     elif why == "holds no voxels":
         volume.SetAndObserveImageData(None)
+    elif why.startswith("non-linear"):
+        bent = scene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "bent")
+        for each in (volume, node):
+            each.SetAndObserveTransformNodeID(bent.GetID())
     else:
         volume.SetAndObserveTransformNodeID(add_transform(ROTATED).GetID())
     points, table, remarks = show_measurements(node)

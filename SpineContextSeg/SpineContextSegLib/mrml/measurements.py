@@ -10,7 +10,7 @@ from .belonging import volume_of
 from .label_volume import label_volume, reference_grid
 from .ours import our_values
 from .segmentations import place_beside
-from .volumes import refusal, volume_from_node
+from .volumes import non_linear_parent, refusal, volume_from_node
 
 _POINTS, _TABLE = "SpineContextSeg.Points", "SpineContextSeg.Table"
 
@@ -53,7 +53,13 @@ def update_measurements(segmentation_node) -> None:
 
 def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
     segmentation, volume_node = segmentation_node.GetSegmentation(), volume_of(segmentation_node)
-    if volume_node is None:
+    bending = non_linear_parent(segmentation_node)
+    if bending is not None:
+        remark = (
+            "No density was measured, and volumes and heights are those without the non-linear transform "
+            f"'{bending.GetName()}'."
+        )
+    elif volume_node is None:
         remark = (
             "It is not known which volume the segmentation was made on, so that no density was measured: choose that "
             "as the input volume."
