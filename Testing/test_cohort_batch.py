@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from cohorts import batch, files, fill, record, stamps, states, table
 
+from SpineContextSegLib.cohort.records import CORRECTED
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
@@ -200,6 +201,11 @@ def test_corrections_are_never_overwritten(small):
     before = stamps(output)
     assert batch(source, output, model) == 0
     assert stamps(output) == before and states(output) == {"a.nii.gz": "done", "b.nii.gz": "done"}
+    assert {scan: row["message"] for scan, row in table(output).items()} == {"a.nii.gz": CORRECTED, "b.nii.gz": ""}
+    assert (output / "report.html").read_text(encoding="utf-8").count(CORRECTED) == 1
+    (output / "a.png").unlink()
+    assert batch(source, output, model) == 0 and table(output)["a.nii.gz"]["message"] == CORRECTED
+    before = stamps(output)
     os.utime(source / "a.nii.gz", (1, 1))
     assert batch(source, output, model) == 1
     assert stamps(output) == before and "changed by hand" in table(output)["a.nii.gz"]["message"]

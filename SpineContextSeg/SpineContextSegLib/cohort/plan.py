@@ -17,7 +17,7 @@ from ..nifti import read_nifti_header
 from ..reading import quiet_itk
 from .job import Job
 from .places import Place
-from .records import fingerprint, is_ours, make_record, read_record, write_record
+from .records import as_it_is, fingerprint, is_ours, make_record, read_record, write_record
 from .scans import Scan
 
 
@@ -60,6 +60,9 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
         written = tuple(record["written"]) if record else ()
         try:
             work, reason = _work(place, record if unchanged else None, written, options.preview)
+            if work is None and not reason:
+                plan.settled[scan.key] = _kept(record, scan, content, place, staging)
+                continue
         except OSError as error:
             work, reason = None, (
                 f"'{place.segmentation.name}' can't be read ({error.strerror}): check its permissions, or move it away "
@@ -67,8 +70,6 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
             )
         if reason:
             plan.settled[scan.key] = make_record(scan.key, mark, "refused", reason, written=written)
-        elif work is None:
-            plan.settled[scan.key] = _kept(record, scan, content, place, staging)
         else:
             plan.jobs.append(Job(
                 batch=staging.name, key=scan.key, fingerprint=mark, content=content, written=written,
@@ -83,12 +84,12 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
 
 def _kept(record: dict, scan: Scan, content: str, place: Place, staging: Path) -> dict:
     """The record of a scan that needs no work; rewritten where the scan was moved, else a later change there would make
-    it another scan."""
+    it another scan. Raises OSError: the segmentation can't be read."""
     kept = record | {"source": str(scan.source), "content": content}
     if kept != record:
         with suppress(OSError):  # the next run tries again
             write_record(kept, place.record, staging)
-    return kept
+    return as_it_is(kept, place.segmentation) if kept["state"] == "done" else kept
 
 
 def _meant(options: Options, place: Place) -> dict[str, object]:

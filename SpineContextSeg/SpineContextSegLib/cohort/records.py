@@ -21,6 +21,7 @@ State = Literal["done", "refused", "failed", "open"]
 
 # A record in this state says which files are just being put in place, in case that this is interrupted.
 PLACING = "placing"
+CORRECTED = "The segmentation was changed by hand since: levels and volumes given here are still those of the model."
 _KEYS = {"scan", "state", "fingerprint", "written"}
 
 
@@ -84,6 +85,15 @@ def is_ours(segmentation: Path, written: Collection[str]) -> bool:
     """
     there = segmentation.is_file() and segmentation.stat().st_size > 0
     return not there or file_digest(segmentation) in written
+
+
+def as_it_is(record: dict, segmentation: Path) -> dict:
+    """The record of a result that is done, with a word on it where the segmentation was corrected since.
+
+    Raises:
+        OSError: the segmentation can't be read.
+    """
+    return record if is_ours(segmentation, record["written"]) else record | {"message": CORRECTED}
 
 
 def facts_of(job: Job) -> dict:

@@ -21,6 +21,7 @@ from ..writing import check_output, write_segmentation
 from .job import Job
 from .records import (
     PLACING,
+    as_it_is,
     facts_of,
     file_digest,
     is_ours,
@@ -135,7 +136,7 @@ class Segmenter:
         staged = Path(job.staging) / Path(job.preview).name
         write_preview(volume, labels, staged, title=job.name)
         os.replace(staged, job.preview)
-        return record
+        return as_it_is(record, Path(job.segmentation))
 
 
 def _read(job: Job) -> tuple[Volume, list[str]]:
