@@ -64,14 +64,16 @@ def test_a_process_killed_before_the_rename_leaves_the_version_before(moment, sc
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     versions = Versions(scan, data)
-    (left,) = hidden(scan.parent)
+    left = hidden(scan.parent)
     (found,) = versions.list()
     assert same_voxels(versions.load(found), some_labels(1)) and versions.warnings() == []
-    assert save(versions, 3).number == 2
-    assert left.exists()  # it could belong to a process that is still at work
-    os.utime(left, (0, 0))
+    # What it left, its number too, could belong to a process that is still at work.
+    assert save(versions, 3).number == 3
+    assert left and hidden(scan.parent) == left
+    for path in left:
+        os.utime(path, (0, 0))
     save(versions, 4)
-    assert not left.exists() and len(versions.list()) == 3
+    assert hidden(scan.parent) == [] and len(versions.list()) == 3
 
 
 SAVE_SOME = """
@@ -93,6 +95,7 @@ def test_two_processes_save_at_once_and_nothing_is_lost(scan, data):
     assert sorted(version.by for version in found) == sorted(f"{n} {s}" for n in ("anna", "ben") for s in range(8))
     for version in found:
         assert same_voxels(versions.load(version), some_labels(int(version.by.split()[1])))
+    assert [version.number for version in found] == list(range(1, 17))
     assert versions.latest() == found[-1]
 
 

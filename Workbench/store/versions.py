@@ -18,8 +18,8 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,7 +34,7 @@ from SpineContextSegLib.writing import write_volume
 
 from .database import DATABASE
 from .fingerprint import fingerprints
-from .whole_folders import remove_abandoned, remove_folder, whole_folder
+from .whole_folders import claimed, remove_abandoned, remove_folder, whole_folder
 
 VERSIONS_FOLDER = "spinecontextseg-versions"
 KEPT_AUTOSAVES = 3
@@ -127,10 +127,7 @@ class Versions:
             raise ValueError(f"labels {sorted(unnamed) or max(present)} can't be saved")
         compact = labels.array.astype(np.uint8 if max(present) < 256 else np.uint16, copy=False)
         with self._saving:
-            numbers = [int(path.name.split("-")[0]) for path in self._paths()]
-            number = self._highest = 1 + max([self._highest, *numbers])
             content = {
-                "number": number,
                 "kind": kind,
                 "by": by,
                 "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -139,11 +136,12 @@ class Versions:
                 "names": {str(value): name for value, name in names.items()},
                 "colors": {str(value): color for value, color in (colors or {}).items()},
                 "report": report,
-                "begun_after": number - 1 if begun_after is None else begun_after,
+                "begun_after": begun_after,
             }
-            folder = self._write(Volume(compact, labels.affine), content, f"{number:04d}-{kind}-{uuid.uuid4().hex[:8]}")
-            self._prune(kind, number, folder)
-        return _version(content, folder)
+            version = self._write(Volume(compact, labels.affine), content)
+            self._highest = version.number
+            self._prune(version)
+        return version
 
     def list(self) -> list[Version]:
         """All, oldest first."""
@@ -248,38 +246,57 @@ class Versions:
         folders = [folder for place in self._places for folder in _subfolders(place) if folder.name.endswith(endings)]
         return [path for folder in folders for path in _saved(folder)]
 
-    def _write(self, labels: Volume, content: dict, name: str) -> Path:
+    def _numbers(self) -> list[int]:
+        return [int(path.name.split("-")[0]) for path in self._paths()]
+
+    @contextmanager
+    def _next_number(self, folder: Path) -> Iterator[int]:
+        """One that no other process that saves at the same moment gets."""
+        number = self._highest
+        while True:
+            number = 1 + max([number, *self._numbers()])
+            with claimed(folder, f"{number:04d}") as is_mine:
+                # Whoever had it may have saved since the look at the numbers.
+                if is_mine and number not in self._numbers():
+                    yield number
+                    return
+
+    def _write(self, labels: Volume, content: dict) -> Version:
         failed: OSError | None = None
         for place, witness in self._places.items():
             try:
                 if witness.exists():
-                    return self._write_in(place, labels, content, name)
+                    return self._write_in(place, labels, content)
             except OSError as error:
                 failed = failed or error
         raise failed or FileNotFoundError(
             errno.ENOENT, "The disk of the scan and of the data folder is gone: connect it again", str(self._scan)
         )
 
-    def _write_in(self, place: Path, labels: Volume, content: dict, name: str) -> Path:
+    def _write_in(self, place: Path, labels: Volume, content: dict) -> Version:
         place.mkdir(exist_ok=True)
         ending = f"-{self._fingerprints[0][:_SHORT]}"
         folders = [folder for folder in _subfolders(place) if folder.name.endswith(ending)]
         folder = folders[0] if folders else place / f"{_short_name(self._scan)}{ending}"
         folder.mkdir(exist_ok=True)
         remove_abandoned(folder)
-        with whole_folder(folder / name) as partial:
-            write_volume(labels, partial / _LABELS)
-            content["sha256"] = _digest(partial / _LABELS)
-            text = json.dumps(content, indent=1, ensure_ascii=False)
-            (partial / _RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
-        return folder / name
+        with self._next_number(folder) as number:
+            begun_after = number - 1 if content["begun_after"] is None else content["begun_after"]
+            content = content | {"number": number, "begun_after": begun_after}
+            target = folder / f"{number:04d}-{content['kind']}-{uuid.uuid4().hex[:8]}"
+            with whole_folder(target) as partial:
+                write_volume(labels, partial / _LABELS)
+                content["sha256"] = _digest(partial / _LABELS)
+                text = json.dumps(content, indent=1, ensure_ascii=False)
+                (partial / _RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+        return _version(content, target)
 
-    def _prune(self, kind: Kind, number: int, folder: Path) -> None:
+    def _prune(self, saved: Version) -> None:
         """Other sessions' autosaves stay: they may be somebody's only copy."""
-        if kind == "autosave":
-            self._mine[number] = folder
-        if kind != "model":
-            kept = KEPT_AUTOSAVES if kind == "autosave" else 0
+        if saved.kind == "autosave":
+            self._mine[saved.number] = saved.folder
+        if saved.kind != "model":
+            kept = KEPT_AUTOSAVES if saved.kind == "autosave" else 0
             for old in sorted(self._mine, reverse=True)[kept:]:
                 remove_folder(self._mine.pop(old))
 

@@ -8,7 +8,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PARTIAL = ".partial"
@@ -16,6 +16,26 @@ _PARTIAL = ".partial"
 _ABANDONED_SECONDS = 24 * 3600
 # What file systems answer that can write down files, but not folders.
 _NO_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+@contextmanager
+def claimed(parent: Path, name: str) -> Iterator[bool]:
+    """Whether `name` is this process's alone in `parent` until the end; after a crash nobody gets it for a day.
+
+    Raises:
+        OSError: not writable.
+    """
+    mark = parent / f".{name}{_PARTIAL}"
+    try:
+        mark.mkdir()
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):
+            mark.rmdir()
 
 
 @contextmanager
