@@ -272,6 +272,44 @@ def test_absurd_spacing_is_refused(spacing, tmp_path):
     refusal(path)
 
 
+HEADERS = {
+    ".nrrd": "NRRD0005\ntype: short\ndimension: 3\nsizes: 8 8 8\nencoding: raw\nendian: little\n{}\n",
+    ".mha": "ObjectType = Image\nNDims = 3\nDimSize = 8 8 8\nElementType = MET_SHORT\n{}ElementDataFile = LOCAL\n",
+}
+DIRECTIONS = "space directions: (2,0,0) (0,2,0) (0,0,2)\n"
+UNSTATED = ["The file does not state how the patient lies in it: left and right may be exchanged."]
+
+
+def with_header(path, text):
+    path.write_bytes(HEADERS[path.suffix].format(text).encode() + bytes(2 * 8**3))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [(".nrrd", ""), (".nrrd", "space: LPS\n"), (".nrrd", "spacings: 2 2 nan\n"), (".mha", ""),
+     (".mha", "TransformMatrix = 1 0 0 0 1 0 0 0 1\n")],
+)  # fmt: skip
+def test_voxels_of_unknown_size_are_refused(ending, text, tmp_path):
+    assert "how large its voxels are" in refusal(with_header(tmp_path / f"scan{ending}", text))
+
+
+@pytest.mark.parametrize(
+    ("ending", "text", "notes"),
+    [
+        (".nrrd", "spacings: 2 2 2\n", UNSTATED), (".nrrd", f"space dimension: 3\n{DIRECTIONS}", UNSTATED),
+        (".nrrd", f"space: scanner-xyz\n{DIRECTIONS}", UNSTATED), (".nrrd", f"space: RAS\r\n{DIRECTIONS}", []),
+        (".nrrd", f"space: left-posterior-superior\n{DIRECTIONS}", []), (".mha", "ElementSpacing = 2 2 2\n", UNSTATED),
+        (".mha", "ElementSize = 2 2 2\n", UNSTATED),
+        (".mha", "ElementSpacing = 2 2 2\nTransformMatrix = 1 0 0 0 1 0 0 0 1\n", []),
+    ],
+)  # fmt: skip
+def test_an_unknown_orientation_is_said(ending, text, notes, tmp_path):
+    volume, said = read_volume(with_header(tmp_path / f"scan{ending}", text))
+    assert said == notes
+    np.testing.assert_allclose(volume.grid.spacing_mm, 2)
+
+
 def test_missing_empty_and_foreign_files_are_refused(tmp_path):
     assert "does not exist" in refusal(tmp_path / "nothing.nii.gz")
     for name in ("empty.nii.gz", "empty.nii", "empty.nrrd", "empty.mha", "empty.dcm"):

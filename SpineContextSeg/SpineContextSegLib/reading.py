@@ -15,6 +15,7 @@ from .errors import InputRefused
 from .integrity import check_size, check_voxels
 from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG, Segment
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
+from .stated_geometry import UNSTATED_ORIENTATION, check_stated_geometry
 from .volume import Grid, Volume, from_sitk, lps_affine
 
 READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -40,7 +41,7 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
 
     Raises:
         InputRefused: missing, with a name that is no text, of unknown kind, unreadable, cut short, not 3D, color,
-            sheared NIfTI, fewer than 3 slices, absurd voxel size.
+            sheared NIfTI, fewer than 3 slices, absurd voxel size or none stated.
     """
     path = Path(path)
     if not path.exists():
@@ -114,7 +115,7 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
     except RuntimeError as error:
         raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
     grid = _promised_grid(reader, path)
-    notes = _agreement(header, grid, path) if header is not None else []
+    notes = _agreement(header, grid, path) if header is not None else check_stated_geometry(path)
     check_geometry(grid)
     stored = header.bytes_per_voxel if header else sitk.Image([1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
     promised, offset = int(np.prod(grid.shape, dtype=np.int64)) * stored, header.voxel_offset if header else 0
@@ -170,7 +171,7 @@ def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
     matrices = {"sform": header.sform, "qform": header.qform}
     stated = {name: Grid(grid.shape, matrix) for name, matrix in matrices.items() if matrix is not None}
     if not stated:
-        return ["The file does not state how the patient lies in it: left and right may be exchanged."]
+        return [UNSTATED_ORIENTATION]
     shifts = {name: float(np.abs(other.corners() - grid.corners()).max()) for name, other in stated.items()}
     used = min(shifts, key=lambda name: shifts[name])
     if shifts[used] > HEADER_AGREEMENT_MM:

@@ -1,0 +1,53 @@
+"""Does the text header of an NRRD or MetaImage file say how large the voxels are, and how the patient lies? Where it
+doesn't, ITK takes 1 mm and the axes of the patient, and says nothing."""
+
+import re
+from pathlib import Path
+
+from .errors import InputRefused
+from .integrity import HEADER_LIMIT_BYTES
+
+UNSTATED_ORIENTATION = "The file does not state how the patient lies in it: left and right may be exchanged."
+_NRRD, _META_IMAGE = (".nrrd", ".nhdr"), (".mha", ".mhd")
+_SIZES = {_NRRD: (b"spacings", b"space directions"), _META_IMAGE: (b"elementspacing", b"elementsize")}
+_ORIENTATIONS = (b"transformmatrix", b"rotation", b"orientation")
+# Other spaces of NRRD, such as scanner-xyz, don't say which way is left.
+_SPACE_OF_PATIENT = re.compile(rb"(left|right)-(anterior|posterior)-superior|[lr][ap]s")
+
+
+def check_stated_geometry(path: Path) -> list[str]:
+    """A sentence where the orientation isn't stated.
+
+    Args:
+        path: a file that SimpleITK can read; of other kinds than NRRD and MetaImage nothing is asked.
+
+    Raises:
+        InputRefused: the voxel size isn't stated.
+    """
+    kind = next((endings for endings in _SIZES if path.name.lower().endswith(endings)), None)
+    if kind is None:
+        return []
+    fields = _fields(path, b":" if kind is _NRRD else b"=")
+    sizes = [fields[name] for name in _SIZES[kind] if name in fields]
+    # NRRD's word for a size that isn't known.
+    if not sizes or any(b"nan" in size.lower() for size in sizes):
+        raise InputRefused(f"'{path.name}' does not state how large its voxels are: export the scan again.")
+    if kind is _NRRD:
+        stated = _SPACE_OF_PATIENT.match(fields.get(b"space", b"").lower())
+    else:
+        stated = any(name in fields for name in _ORIENTATIONS)
+    return [] if stated else [UNSTATED_ORIENTATION]
+
+
+def _fields(path: Path, separator: bytes) -> dict[bytes, bytes]:
+    """What stands before the voxels: lower-case name of a field -> its text."""
+    fields = {}
+    with open(path, "rb") as file:
+        while file.tell() < HEADER_LIMIT_BYTES:
+            line = file.readline(HEADER_LIMIT_BYTES).strip()
+            name, _, text = line.partition(separator)
+            fields[name.strip().lower()] = text.strip()
+            # NRRD ends its header with an empty line, as does the file.
+            if not line or name.strip().lower() == b"elementdatafile":
+                break
+    return fields
