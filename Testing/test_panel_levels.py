@@ -91,6 +91,15 @@ class TestWhatItShows:
         assert "not told apart" in user.ui.levelsLabel.text
         assert texts(user.ui.vertebraComboBox) == []
 
+    def test_a_level_that_was_put_right_elsewhere(self, user, node):
+        """Slicer's terminology selector doesn't change the value."""
+        segments(node)["SpineContextSeg_22"].SetName("L2 vertebra")
+        assert user.ui.levelsLabel.visible and user.ui.levelsFrame.enabled
+        assert user.ui.levelsLabel.text == "'L2 vertebra' has the value of L3: put it right under Levels."
+        choose(user, "L3 (L2 vertebra)", "L2")
+        user.ui.renameButton.click()
+        assert not user.ui.levelsLabel.visible
+
     def test_a_segmentation_that_is_not_ours(self, user, volume):
         other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Liver")
         other.GetSegmentation().AddEmptySegment("liver", "Liver")

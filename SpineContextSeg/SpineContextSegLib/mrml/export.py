@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import InputRefused
 from ..volume import Grid, Volume
 from ..writing import write_volume
+from .contradictions import contradictions
 from .label_files import write_names, write_seg_nrrd
 from .placing import distinct, place, safe_name, staging_folder
 from .segment_voxels import SegmentVoxels, merge, name_of, read_segments
@@ -82,7 +83,7 @@ def export_segmentation(
         if not wanted:
             raise InputRefused(remarks[0])
     segments, not_fitting = read_segments(segmentation_node, volume_node, grid)
-    remarks += not_fitting
+    remarks += not_fitting + contradictions(segmentation_node.GetSegmentation())
     drawn = [item for item in segments if item.count]
     if not drawn:
         raise InputRefused("The segmentation has no voxels, so there is nothing to export: segment a volume first.")

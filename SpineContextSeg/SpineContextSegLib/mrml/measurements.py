@@ -7,6 +7,7 @@ import vtk
 
 from ..measure import TABLE_TITLES, VertebraRow, table_cells, vertebra_rows
 from .belonging import volume_of
+from .contradictions import contradictions
 from .label_volume import label_volume, reference_grid
 from .ours import our_values
 from .segmentations import place_beside
@@ -28,6 +29,7 @@ def show_measurements(segmentation_node):
         InputRefused: single vertebrae are not told apart.
     """
     rows, remarks = _measure(segmentation_node)
+    remarks += contradictions(segmentation_node.GetSegmentation())
     points = _node_for(segmentation_node, _POINTS, "vtkMRMLMarkupsFiducialNode", "points")
     _fill_points(points, rows, segmentation_node)
     table = _node_for(segmentation_node, _TABLE, "vtkMRMLTableNode", "table")

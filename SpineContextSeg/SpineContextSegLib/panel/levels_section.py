@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from ..errors import InputRefused
 from ..faults import describe
 from ..labels import structure
+from ..mrml.contradictions import contradictions
 from ..mrml.levels import Levels, Vertebra
 from ..mrml.measurements import show_measurements
 from ..mrml.planes import name_of, plane_at, pointers
@@ -151,8 +152,9 @@ class LevelsSection:
             self._choose_counts(vertebra.value for vertebra in self._levels.vertebrae)
         refusal = self._levels.refusal if self._levels else None
         ui.levelsCollapsibleButton.visible = self._levels is not None
-        ui.levelsLabel.text = refusal or ""
-        ui.levelsLabel.visible = refusal is not None
+        told = refusal or (" ".join(contradictions(self._node.GetSegmentation())) if self._node else "")
+        ui.levelsLabel.text = told
+        ui.levelsLabel.visible = bool(told)
         self._list_vertebrae()
         title = self._levels.undo_title if self._levels else None
         # A repair that leaves no vertebra can be taken back.
