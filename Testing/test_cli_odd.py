@@ -58,6 +58,19 @@ def test_slips_are_refused_with_one_line(case, sample_scan, tiny_model, tmp_path
     assert {path.name for path in tmp_path.iterdir()} <= {"pipe.nii.gz"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("measure", "", "x.nii.gz"), ("phantom", "-o", ""), ("evaluate", "", ""), ("levels", ""), ("batch", "x", ""),
+     ("models", "register", "", "x"), ("finetune", "", "--from", "x", "--name", "y")],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_an_empty_name_is_not_the_current_folder(arguments, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, lines = answer(capsys, *arguments)
+    assert code == 2 and len(lines) == 1 and "must not be empty" in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
 def run(command: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, **options)
 

@@ -14,8 +14,9 @@ from ..cohort import PAGE, TABLE
 from ..errors import Cancelled, Incomplete, InputRefused
 from ..interruption import Interruption
 from ..outputs import check_target, print_if_possible
+from .arguments import named_path, positive_number
 from .progress import Bar
-from .segment import DEFAULT_MODEL, named_path, positive_number
+from .segment import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_target
+from .arguments import named_path
 from .progress import Bar
 
 DESCRIPTION = """\
@@ -34,12 +34,12 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
         "evaluate", help="compare segmentations with references", description=DESCRIPTION, epilog=EPILOG,
         formatter_class=formatter,
     )  # fmt: skip
-    parser.add_argument("prediction", metavar="PREDICTION", type=Path, help="a segmentation, or a folder of them")
-    parser.add_argument("reference", metavar="REFERENCE", type=Path, help="the truth, or a folder of it")
+    parser.add_argument("prediction", metavar="PREDICTION", type=named_path, help="a segmentation, or a folder of them")
+    parser.add_argument("reference", metavar="REFERENCE", type=named_path, help="the truth, or a folder of it")
     parser.add_argument("--reference-numbering", choices=("verse", "totalsegmentator"), default="verse",
                         help="how the reference numbers vertebrae (default verse)")  # fmt: skip
-    parser.add_argument("--csv", metavar="F.csv", type=Path, help="also write all figures as a table")
-    parser.add_argument("--json", metavar="F.json", type=Path, help="also write all figures as JSON")
+    parser.add_argument("--csv", metavar="F.csv", type=named_path, help="also write all figures as a table")
+    parser.add_argument("--json", metavar="F.json", type=named_path, help="also write all figures as JSON")
     parser.set_defaults(run=run)
 
 

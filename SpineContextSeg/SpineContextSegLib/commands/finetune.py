@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import Cancelled, InputRefused
 from ..interruption import Interruption
+from .arguments import named_path
 
 DESCRIPTION = """\
 Train a model on, on scans whose segmentation was corrected, and keep it where it is better on others. DATASET is a
@@ -34,12 +35,12 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
         formatter_class=formatter,
     )  # fmt: skip
     add = parser.add_argument
-    add("dataset", metavar="DATASET", type=Path, help="folder of labelled scans")
+    add("dataset", metavar="DATASET", type=named_path, help="folder of labelled scans")
     add("--from", dest="base", metavar="MODEL", required=True, help="name or folder of the model to start from")
     add("--name", required=True, help="of the new model, which the panel and the workbench will list")
     add("--hold-out", metavar="N", type=int, help="scans to judge by (default: a fifth, at least one)")
     add("--steps", metavar="N", type=int, default=2000, help="how long to train (default 2000: hours on a CPU)")
-    add("--work", metavar="FOLDER", type=Path,
+    add("--work", metavar="FOLDER", type=named_path,
         help="where the training keeps its state (default: NAME.finetune in the current folder)")  # fmt: skip
     add("--threads", metavar="N", type=int, help="for judging (default: all cores)")
     parser.set_defaults(run=run)

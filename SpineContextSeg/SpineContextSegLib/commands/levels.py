@@ -23,6 +23,7 @@ from ..labels import (
     level_name,
 )
 from ..outputs import Outputs, check_target, print_if_possible
+from .arguments import named_path
 
 if TYPE_CHECKING:
     from ..volume import Volume
@@ -52,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser = commands.add_parser(
         "levels", help="list levels, put them right", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
     )
-    parser.add_argument("labels", metavar="LABELS", type=Path, help="the file of labels")
+    parser.add_argument("labels", metavar="LABELS", type=named_path, help="the file of labels")
     operations = parser.add_mutually_exclusive_group()
     operations.add_argument("--shift", metavar="N", type=int,
                             help="all vertebrae are N levels further down (negative: up)")  # fmt: skip
@@ -65,7 +66,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
                             help="cut V across the column at a point (RAS, mm)")  # fmt: skip
     parser.add_argument("--thoracic", metavar="N", type=int, help="number of thoracic vertebrae: 11, 12 or 13")
     parser.add_argument("--lumbar", metavar="N", type=int, help="number of lumbar vertebrae: 4, 5 or 6")
-    parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, help="the label file to write")
+    parser.add_argument("-o", "--output", metavar="OUTPUT", type=named_path, help="the label file to write")
     parser.set_defaults(run=run)
 
 

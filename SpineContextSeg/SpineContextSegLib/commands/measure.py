@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_target, print_if_possible
+from .arguments import named_path
 
 if TYPE_CHECKING:
     from ..measure import VertebraRow
@@ -38,16 +39,17 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
         "measure", help="measure the vertebrae of a segmentation", description=DESCRIPTION, epilog=EPILOG,
         formatter_class=formatter,
     )  # fmt: skip
-    parser.add_argument("ct", metavar="CT", type=Path, help="the scan: a file or a DICOM folder")
-    parser.add_argument("labels", metavar="LABELS", type=Path, help="its segmentation")
+    parser.add_argument("ct", metavar="CT", type=named_path, help="the scan: a file or a DICOM folder")
+    parser.add_argument("labels", metavar="LABELS", type=named_path, help="its segmentation")
     add_outputs(parser)
     parser.set_defaults(run=run)
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
     """The options that say where measurements go."""
-    parser.add_argument("--table", metavar="T.csv", type=Path, help="also write volume, density, heights as a table")
-    parser.add_argument("--centroids", metavar="C.json", type=Path,
+    parser.add_argument("--table", metavar="T.csv", type=named_path,
+                        help="also write volume, density, heights as a table")  # fmt: skip
+    parser.add_argument("--centroids", metavar="C.json", type=named_path,
                         help="also write the middles of the vertebrae, in VerSe's format")  # fmt: skip
 
 

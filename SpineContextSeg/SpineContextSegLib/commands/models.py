@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..errors import InputRefused
 from ..interruption import Interruption
+from .arguments import named_path
 
 DESCRIPTION = """\
 List the models that 'segment --model' knows: those that ship with the program and your own."""
@@ -32,8 +32,8 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     register = actions.add_parser(
         "register", help="register a checkpoint with its card", description=REGISTER, formatter_class=formatter
     )
-    register.add_argument("checkpoint", metavar="CHECKPOINT", type=Path, help=".pth or .safetensors")
-    register.add_argument("card", metavar="CARD", type=Path, help="the model card (.json)")
+    register.add_argument("checkpoint", metavar="CHECKPOINT", type=named_path, help=".pth or .safetensors")
+    register.add_argument("card", metavar="CARD", type=named_path, help="the model card (.json)")
     register.set_defaults(run=run_register)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.resources
-from pathlib import Path
 
 from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs, check_target
+from .arguments import named_path
 
 FILES = ("phantom_ct.nii.gz", "phantom_labels.nii.gz")
 
@@ -28,7 +28,8 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
         "phantom", help="get a sample CT with its truth", description=DESCRIPTION, epilog=EPILOG,
         formatter_class=formatter,
     )  # fmt: skip
-    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="made where it isn't there")
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=named_path, required=True,
+                        help="made where it isn't there")  # fmt: skip
     parser.set_defaults(run=run)
 
 

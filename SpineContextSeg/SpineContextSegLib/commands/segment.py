@@ -13,6 +13,7 @@ from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_target, print_if_possible
 from ..threads import limit_threads
+from .arguments import named_path, positive_number
 from .measure import add_outputs, check_outputs, write_measurements
 from .progress import Bar
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ..volume import Grid, Volume
 
 DEFAULT_MODEL = "spinecontext-ct"
-MOST_THREADS = 1024
 
 DESCRIPTION = """\
 Segment the spine in a CT, or in an MR with --model spinecontext-mr. The labels come back on the scan's own grid,
@@ -52,11 +52,12 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
         "segment", help="segment the spine in a scan", description=DESCRIPTION, epilog=EPILOG, formatter_class=formatter
     )
     parser.add_argument("input", metavar="INPUT", type=named_path, help="the scan: a file or a DICOM folder")
-    parser.add_argument("-o", "--output", metavar="OUTPUT", type=Path, required=True, help="the segmentation to write")
+    parser.add_argument("-o", "--output", metavar="OUTPUT", type=named_path, required=True,
+                        help="the segmentation to write")  # fmt: skip
     parser.add_argument("--structures", choices=("spine", "all"), default="spine",
                         help="spine: vertebrae and sacrum (default); all: also spinal canal and discs")  # fmt: skip
-    parser.add_argument("--preview", metavar="P.png", type=Path, help="also write a picture of the result")
-    parser.add_argument("--report", metavar="R.json", type=Path,
+    parser.add_argument("--preview", metavar="P.png", type=named_path, help="also write a picture of the result")
+    parser.add_argument("--report", metavar="R.json", type=named_path,
                         help="also write volumes, warnings, times and versions")  # fmt: skip
     add_outputs(parser)
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="MODEL",
@@ -140,21 +141,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     if result.column and not result.column.levels.certain:
         print("What puts wrong levels right: spinecontextseg levels --help", file=sys.stderr)
     print_if_possible(account.summary())
-
-
-def named_path(text: str) -> Path:
-    """A path on the command line."""
-    # An empty name, as of a variable that isn't set, would mean the current folder.
-    if not text:
-        raise argparse.ArgumentTypeError("must not be empty")
-    return Path(text)
-
-
-def positive_number(text: str) -> int:
-    """A number of threads or processes on the command line."""
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
-    return int(text)
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,23 @@
+"""Words of the command line that several commands understand alike."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+MOST_THREADS = 1024
+
+
+def named_path(text: str) -> Path:
+    """A path on the command line."""
+    # An empty name, as of a variable that isn't set, would mean the current folder.
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
+def positive_number(text: str) -> int:
+    """A number of threads or processes on the command line."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
+    return int(text)
