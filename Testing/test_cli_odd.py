@@ -91,3 +91,17 @@ def test_finished_work_counts_though_nobody_listens(sample_scan, tiny_model, tmp
     done = run(f"({call}; echo $? >'{tmp_path}/code') | true")
     assert (tmp_path / "code").read_text().strip() == "0"
     assert output.exists() and "Traceback" not in done.stderr and "rror" not in done.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a stdout that takes nothing")
+def test_a_full_or_broken_stdout_costs_only_the_words(sample_scan, tmp_path):
+    program, pair = f"'{sys.executable}' -m SpineContextSegLib.cli", (tmp_path / "a.nrrd", tmp_path / "b.nrrd")
+    for path in pair:
+        write_volume(Volume(sample_scan.bone.astype(np.uint8), sample_scan.volume.affine), path)
+    evaluate = f"{program} evaluate '{pair[0]}' '{pair[1]}' --csv '{tmp_path}/scores.csv'"
+    for call in (evaluate, f"{program} models", f"{program} phantom -o '{tmp_path}/sample'"):
+        full = run(f"{call} >/dev/full")
+        assert full.returncode == 0 and full.stderr == "", call
+        broken = run(f"({call}; echo $? >'{tmp_path}/code') | true")
+        assert (tmp_path / "code").read_text().strip() == "0" and broken.stderr == "", call
+    assert (tmp_path / "scores.csv").is_file() and len(list((tmp_path / "sample").iterdir())) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..interruption import Interruption
-from ..outputs import Outputs, check_distinct, check_target
+from ..outputs import Outputs, check_distinct, check_target, print_if_possible
 from .arguments import named_path
 from .progress import Bar
 
@@ -68,4 +68,4 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             evaluation.write_csv(outputs.stage(arguments.csv))
         if arguments.json:
             evaluation.write_json(outputs.stage(arguments.json))
-    print(evaluation.table(), end="")
+    print_if_possible(evaluation.table().removesuffix("\n"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import Cancelled, InputRefused
 from ..interruption import Interruption
+from ..outputs import print_if_possible
 from .arguments import named_path
 
 DESCRIPTION = """\
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     sys.path.insert(0, str(checkout))
     work = arguments.work or Path(f"{arguments.name}.finetune")
     try:
-        print(import_module("Training.finetune").finetune(
+        print_if_possible(import_module("Training.finetune").finetune(
             arguments.dataset, arguments.base, arguments.name, work=work, hold_out=arguments.hold_out,
             steps=arguments.steps, threads=arguments.threads,
         ))  # fmt: skip

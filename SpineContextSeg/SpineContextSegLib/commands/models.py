@@ -6,6 +6,7 @@ import argparse
 
 from ..errors import InputRefused
 from ..interruption import Interruption
+from ..outputs import print_if_possible
 from .arguments import named_path
 
 DESCRIPTION = """\
@@ -53,10 +54,10 @@ def run_list(arguments: argparse.Namespace, interruption: Interruption) -> None:
         runtimes = ", ".join(kind for kind, there in kinds.items() if there)
         rows.append((name, card.version, ", ".join(card.modality), spacing, runtimes or "-", str(folder)))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for *cells, where in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(cells, widths)), where]))
+    lines = ["  ".join([*map(str.ljust, cells, widths), where]) for *cells, where in rows]
     if len(rows) == 1:
-        print("There are no models: install spinecontextseg again, or register one.")
+        lines.append("There are no models: install spinecontextseg again, or register one.")
+    print_if_possible("\n".join(lines))
 
 
 def run_register(arguments: argparse.Namespace, interruption: Interruption) -> None:
@@ -67,5 +68,7 @@ def run_register(arguments: argparse.Namespace, interruption: Interruption) -> N
         if not path.is_file():
             raise InputRefused(f"'{path}' is no file: check the path.")
     model = register_model(arguments.checkpoint, arguments.card)
-    print(f"Registered {model.card.name} {model.card.version} in {model.folder}")
-    print(f"Use it with: spinecontextseg segment INPUT -o OUTPUT --model {model.card.name}")
+    print_if_possible(
+        f"Registered {model.card.name} {model.card.version} in {model.folder}\n"
+        f"Use it with: spinecontextseg segment INPUT -o OUTPUT --model {model.card.name}"
+    )

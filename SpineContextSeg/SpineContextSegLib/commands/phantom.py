@@ -7,7 +7,7 @@ import importlib.resources
 
 from ..errors import InputRefused
 from ..interruption import Interruption
-from ..outputs import Outputs, check_target
+from ..outputs import Outputs, check_target, print_if_possible
 from .arguments import named_path
 
 FILES = ("phantom_ct.nii.gz", "phantom_labels.nii.gz")
@@ -51,5 +51,4 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     with Outputs(interruption) as outputs:
         for path, content in missing.items():
             outputs.stage(path).write_bytes(content)
-    for path in contents:
-        print(path)
+    print_if_possible("\n".join(map(str, contents)))
