@@ -74,6 +74,23 @@ class TestUndo:
         with pytest.raises(InputRefused, match="no repair"):
             levels.undo()
 
+    @pytest.mark.parametrize("wide", [22, 23])
+    def test_merge_of_two_that_overlap(self, node, volume, levels, wide):
+        """As Segment Editor draws where it is told to overwrite no other segment."""
+        masks = {value: labels_in(node, volume) == value for value in (22, 23)}
+        over = masks[45 - wide].copy()
+        over[:, :5] = False
+        draw(node, f"SpineContextSeg_{wide}", masks[wide] | over, volume)
+        masks[wide] |= over
+        levels.merge(22)
+        np.testing.assert_array_equal(mask_of(node, "SpineContextSeg_22", volume), masks[22] | masks[23])
+        gone = np.zeros(SMALL.shape, bool)
+        gone[:, 8:] = True
+        paint(node, "SpineContextSeg_22", gone, volume, erase=True)
+        levels.undo()
+        for value, mask in masks.items():
+            np.testing.assert_array_equal(mask_of(node, f"SpineContextSeg_{value}", volume), mask & ~gone)
+
     def test_what_was_painted_since_stays(self, node, volume, levels, repair):
         """Also into a vertebra that was merged or split, and out of it."""
         before = column(*LUMBAR)

@@ -40,7 +40,7 @@ from .labelmaps import BINARY_LABELMAP, labelmap_from
 from .measurements import update_measurements
 from .naming import description_of, give_back, is_coded_as, name_as, without_voxels
 from .ours import our_segments, segment_id_of
-from .transfers import add_beside, give
+from .transfers import add_beside, give, take_back
 from .volumes import non_linear_parent
 
 
@@ -334,7 +334,7 @@ class Levels:
         def undo() -> None:
             add_beside(self._segmentation, copy, segment_id, whole_id, following)
             if given is not None:
-                give(self._node, whole_id, segment_id, given)
+                take_back(self._node, segment_id, whole_id, given)
 
         done.undo.append(undo)
         done.needs.add(whole_id)
@@ -356,7 +356,7 @@ class Levels:
                 give(self._node, part_id, segment_id)
                 self._segmentation.RemoveSegment(part_id)
             elif given is not None:
-                give(self._node, part_id, segment_id, given)
+                take_back(self._node, segment_id, part_id, given)
 
         done.undo.append(undo)
         done.needs |= {part_id, segment_id}
