@@ -71,6 +71,32 @@ def test_an_empty_name_is_not_the_current_folder(arguments, tmp_path, capsys, mo
     assert list(tmp_path.iterdir()) == []
 
 
+LONG = "a" * 300 + ".nrrd"
+
+
+@pytest.mark.parametrize("arguments", [("measure", "x.nrrd", LONG), ("measure", LONG, "x.nrrd"), ("levels", LONG),
+                                       ("evaluate", LONG, "x.nrrd"), ("segment", LONG, "-o", "y.nrrd")])  # fmt: skip
+def test_a_name_that_no_file_can_have_is_refused(arguments, capsys):
+    code, lines = answer(capsys, *arguments)
+    assert code == 2 and len(lines) == 1 and "too long" in lines[0]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "measure", "levels"])
+def test_labels_that_cant_be_read_are_refused(command, sample_scan, tmp_path, capsys, monkeypatch):
+    labels = tmp_path / "labels.nrrd"
+    write_volume(Volume(sample_scan.bone.astype(np.uint8) * 20, sample_scan.volume.affine), labels)
+    opened = open
+
+    def closed(path, *arguments, **options):
+        if os.fspath(path) == os.fspath(labels):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", closed)
+    code, lines = answer(capsys, *{"levels": ["levels"]}.get(command, [command, sample_scan.path]), labels)
+    assert code == 2 and len(lines) == 1 and "labels.nrrd' can't be read (Permission denied)" in lines[0]
+
+
 def run(command: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, **options)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from pathlib import Path
 
 MOST_THREADS = 1024
@@ -13,6 +15,11 @@ def named_path(text: str) -> Path:
     # An empty name, as of a variable that isn't set, would mean the current folder.
     if not text:
         raise argparse.ArgumentTypeError("must not be empty")
+    try:
+        os.lstat(text)
+    except OSError as error:  # most are for the command, which knows whether the file has to be there
+        if error.errno == errno.ENAMETOOLONG:
+            raise argparse.ArgumentTypeError(f"'{text}' can't be the name of a file ({error.strerror})") from error
     return Path(text)
 
 

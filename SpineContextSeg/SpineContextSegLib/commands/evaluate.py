@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_target, print_if_possible
 from .arguments import named_path
@@ -59,10 +60,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             interruption.check()
             bar.update(done, total)
 
-        evaluation = evaluate(
-            arguments.prediction, arguments.reference,
-            reference_numbering=arguments.reference_numbering, on_case=count,
-        )  # fmt: skip
+        try:
+            evaluation = evaluate(
+                arguments.prediction, arguments.reference,
+                reference_numbering=arguments.reference_numbering, on_case=count,
+            )  # fmt: skip
+        except OSError as error:
+            file = error.filename or arguments.prediction
+            raise InputRefused(f"'{file}' can't be read ({error.strerror or error}): check the file.") from error
     with Outputs(interruption) as outputs:
         if arguments.csv:
             evaluation.write_csv(outputs.stage(arguments.csv))

@@ -32,11 +32,11 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
         InputRefused: as `read_labels`; values that don't belong to VerSe's numbering; no vertebra; or vertebrae that
             aren't told apart.
     """
-    if not path.exists():
-        raise InputRefused(f"'{path}' does not exist: check the path.")
-    if not path.is_file():
-        raise InputRefused(f"'{path}' is no file: give a file of spine labels.")
     try:
+        if not path.exists():
+            raise InputRefused(f"'{path}' does not exist: check the path.")
+        if not path.is_file():
+            raise InputRefused(f"'{path}' is no file: give a file of spine labels.")
         labels = read_labels(path)
     except OSError as error:
         raise InputRefused(f"'{path}' can't be read ({error.strerror or error}): check the file.") from error
