@@ -244,6 +244,33 @@ class TestWorkOfAPerson:
         assert_consistent(node)
 
 
+class TestAppearance:
+    """Visible or not, and how opaque: a person looks into the canal through the vertebrae."""
+
+    def test_undo_of_a_merge_shows_the_segment_as_it_was(self, node, levels):
+        display = node.GetDisplayNode()
+        display.SetSegmentVisibility("SpineContextSeg_23", False)
+        display.SetSegmentOpacity3D("SpineContextSeg_23", 0.25)
+        levels.merge(22)
+        levels.undo()
+        assert not display.GetSegmentVisibility("SpineContextSeg_23")
+        assert display.GetSegmentOpacity3D("SpineContextSeg_23") == 0.25
+
+    def test_the_lower_part_of_a_split_is_shown_as_the_upper_one(self, node, volume, levels):
+        display = node.GetDisplayNode()
+        display.SetSegmentOpacity3D("SpineContextSeg_23", 0.25)
+        before = set(segments(node))
+        levels.split(23, middle_of(node, "SpineContextSeg_23", volume), None, level_sequence(lumbar=6))
+        (part,) = set(segments(node)) - before
+        assert display.GetSegmentOpacity3D(part) == display.GetSegmentOpacity3D("SpineContextSeg_23") == 0.25
+
+    def test_where_nothing_shows_it(self, node, volume, levels):
+        node.RemoveAllDisplayNodeIDs()
+        levels.merge(22)
+        levels.undo()
+        assert 23 in our_values(node)
+
+
 class TestFilesAndScenes:
     def test_slicers_own_file_holds_the_values(self, node, volume, levels, tmp_path):
         """Not only names: other programs read the numbers."""

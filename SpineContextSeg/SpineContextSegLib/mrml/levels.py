@@ -33,6 +33,7 @@ from ..labels import (
 )
 from ..level_remarks import remarks_on_levels
 from ..volume import Volume, count_labels
+from .appearance import appearance_of, show_as
 from .edits import FINGERPRINT_TAG
 from .label_numbers import number_by_value
 from .label_volume import label_volume
@@ -327,12 +328,13 @@ class Levels:
 
     def _join(self, done: _Repair, segment_id: str, whole_id: str) -> None:
         copy = without_voxels(self._segmentation.GetSegment(segment_id))
-        following = self._following(segment_id)
+        following, appearance = self._following(segment_id), appearance_of(self._node, segment_id)
         given = give(self._node, segment_id, whole_id)
         self._segmentation.RemoveSegment(segment_id)
 
         def undo() -> None:
             add_beside(self._segmentation, copy, segment_id, whole_id, following)
+            show_as(self._node, segment_id, appearance)
             if given is not None:
                 take_back(self._node, segment_id, whole_id, given)
 
@@ -349,6 +351,7 @@ class Levels:
             name_as(part, structure(new))
             part.RemoveTag(FINGERPRINT_TAG)
             add_beside(self._segmentation, part, part_id, segment_id, self._following(segment_id))
+            show_as(self._node, part_id, appearance_of(self._node, segment_id))
         given = give(self._node, segment_id, part_id, mask)
 
         def undo() -> None:
