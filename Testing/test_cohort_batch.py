@@ -273,6 +273,20 @@ def test_reports_may_go_elsewhere(small, tmp_path):
     assert 'href="../out/a.png"' in page and states(tmp_path / "reports")["a.nii.gz"] == "done"
 
 
+def test_a_file_that_is_no_report_is_not_overwritten(small, tmp_path, capsys):
+    source, output, model = small
+    reports = tmp_path / "reports"
+    reports.mkdir()
+    capsys.readouterr()
+    for name, text in (("report.csv", "patient,age\n"), ("report.html", "<!DOCTYPE html>\n<title>Mine</title>")):
+        (reports / name).write_text(text)
+        assert f"{name}' is no report" in refused(capsys, batch(source, output, model, "--report", reports))
+        assert (reports / name).read_text() == text
+        (reports / name).unlink()
+    assert batch(source, output, model, "--report", reports) == 0
+    assert batch(source, output, model, "--report", reports) == 0
+
+
 def test_one_scan_is_a_cohort(sample_scan, tiny_model, tmp_path):
     assert batch(sample_scan.path, tmp_path / "out", tiny_model, "--no-preview") == 0
     assert files(tmp_path / "out") == {"scan.seg.nrrd", "scan.json", "report.csv", "report.html"}

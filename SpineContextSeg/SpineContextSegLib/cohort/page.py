@@ -20,6 +20,8 @@ from .rows import Row
 _PICTURE_WIDTH, _PICTURE_QUALITY = 900, 72
 _STATES = {"done": "segmented", "refused": "refused", "failed": "failed", "open": "not yet begun"}
 
+TITLE = "Spine segmentation of "
+
 _STYLE = """
 :root { color-scheme: light; --ink: #16202b; --quiet: #566472; --line: #d5dce3; --paper: #fff; --ground: #f3f5f7;
   --good: #1d6b45; --warn: #8a5a00; --warn-ground: #fff6df; --bad: #a32121; }
@@ -70,8 +72,8 @@ def write_page(rows: Sequence[Row], facts: Mapping[str, str], notes: Sequence[st
     parts = [
         "<!DOCTYPE html>", '<html lang="en">', '<head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Spine segmentation of {count}</title>", f"<style>{_STYLE}</style></head>", "<body>",
-        f"<h1>Spine segmentation of {count}</h1>", f'<p class="quiet">{RESEARCH_ONLY}</p>',
+        f"<title>{TITLE}{count}</title>", f"<style>{_STYLE}</style></head>", "<body>",
+        f"<h1>{TITLE}{count}</h1>", f'<p class="quiet">{RESEARCH_ONLY}</p>',
         _tiles(rows), "<dl>", *(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items()),
         "</dl>", *(f"<p>{_text(note)}</p>" for note in notes),
     ]  # fmt: skip

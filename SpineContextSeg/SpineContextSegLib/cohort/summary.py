@@ -2,21 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs
 from . import PAGE, TABLE
-from .page import write_page
+from .page import TITLE, write_page
 from .places import Place
 from .plan import Plan
 from .records import make_record, read_record
-from .rows import Row, write_table
+from .rows import COLUMNS, Row, write_table
 from .scans import Cohort
+
+_BEGINNING_BYTES = 1000
+
+
+def check_reports(folder: Path) -> None:
+    """Tells before any work whether the reports can be written to a folder, if it is there.
+
+    Raises:
+        InputRefused: a file with the name of one lies there that is none.
+    """
+    for name, words in ((TABLE, ",".join(COLUMNS[:3])), (PAGE, f"<title>{TITLE}")):
+        path = folder / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            with open(path, "rb") as file:
+                beginning = file.read(_BEGINNING_BYTES)
+            ours = not beginning or words.encode() in beginning
+        except OSError:
+            ours = False
+        if not ours:
+            raise InputRefused(
+                f"'{path}' is no report of a batch, and would be overwritten: move it away, or choose another folder "
+                "with --report."
+            )
 
 
 class Summary:

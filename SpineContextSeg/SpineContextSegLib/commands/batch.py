@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..cohort.results_folder import check_folders, only_batch
     from ..cohort.scans import find_scans
     from ..cohort.spread import connect
-    from ..cohort.summary import Summary
+    from ..cohort.summary import Summary, check_reports
     from ..model import list_models, load_model
 
     if arguments.scheduler and arguments.jobs:
@@ -91,6 +91,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     source, output = Path(os.path.abspath(arguments.input)), Path(os.path.abspath(arguments.output))
     report = Path(os.path.abspath(arguments.report)) if arguments.report else output
     check_folders(source, output)
+    check_reports(report)
     if report != output:
         check_target(report / PAGE)
     model = load_model(arguments.model)
