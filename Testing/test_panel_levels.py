@@ -267,6 +267,31 @@ class TestClicks:
         user.ui.mergeButton.click()
         assert points.GetNumberOfControlPoints() == 2
 
+    def test_points_and_table_follow_segment_editor_and_the_segments_table(self, user, node, monkeypatch):
+        user.ui.editButton.click()
+        editor = slicer.modules.SegmentEditorWidget.editor
+        slicer.util.selectModule("SpineContextSeg")
+        user.ui.measureButton.click()
+        points = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+        measured = []
+        measure = levels_section.update_measurements
+        monkeypatch.setattr(levels_section, "update_measurements", lambda node: measured.append(1) or measure(node))
+
+        def names():
+            slicer.app.processEvents()
+            return [points.GetNthControlPointLabel(n) for n in range(points.GetNumberOfControlPoints())]
+
+        user.ui.shiftUpButton.click()
+        user.ui.mergeButton.click()
+        assert names() == ["L2 vertebra", "L4 vertebra"] and not measured, "repairs measure by themselves"
+        editor.undo()
+        assert names() == ["L2 vertebra", "L3 vertebra", "L4 vertebra"] and len(measured) == 1
+        editor.undo()
+        assert names() == ["L3 vertebra", "L4 vertebra", "L5 vertebra"]
+        segments(node)["SpineContextSeg_22"].SetName("Fracture")
+        node.GetSegmentation().RemoveSegment("SpineContextSeg_23")
+        assert names() == ["Fracture", "L5 vertebra"] and len(measured) == 3
+
     def test_a_repair_that_can_not_be_measured_is_told_apart(self, user, node, monkeypatch):
         user.ui.measureButton.click()
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -15,7 +16,7 @@ from ..faults import describe
 from ..labels import structure
 from ..mrml.contradictions import contradictions
 from ..mrml.levels import Levels, Vertebra
-from ..mrml.measurements import show_measurements
+from ..mrml.measurements import show_measurements, update_measurements
 from ..mrml.planes import name_of, plane_at, pointers
 from ..repair import counts_of, level_sequence
 from . import editor
@@ -44,6 +45,11 @@ class LevelsSection:
         self._node = None
         self._levels: Levels | None = None
         self._observations: list[int] = []
+        # Segment Editor's undo brings segments back one by one: what is measured of them follows when all are there.
+        self._follow = qt.QTimer()
+        self._follow.setSingleShot(True)
+        self._follow.setInterval(0)
+        self._follow.connect("timeout()", self._measure_again)
         # What the rows of the boxes stand for.
         self._vertebrae: list[Vertebra] = []
         self._sequence: tuple[int, ...] = ()
@@ -68,6 +74,7 @@ class LevelsSection:
         if segmentation_node is not self._node:
             for tag in self._observations:
                 self._node.RemoveObserver(tag)
+            self._follow.stop()
             self._node, self._levels, self._observations = segmentation_node, None, []
             if segmentation_node is not None:
                 self._observations = [segmentation_node.AddObserver(event, self._refresh) for event in _EVENTS]
@@ -120,6 +127,8 @@ class LevelsSection:
         if not self._try(act, _("Levels not changed")):
             self._say(_("Nothing was changed."))
         self._refresh()
+        # The repair has measured already.
+        self._follow.stop()
 
     def _measure(self) -> None:
         def act() -> None:
@@ -129,6 +138,9 @@ class LevelsSection:
 
         self._notice.clear()
         self._try(act, _("Not measured"))
+
+    def _measure_again(self) -> None:
+        self._try(lambda: update_measurements(self._node), _("Points and table are still those of before"))
 
     def _try(self, act: Callable[[], None], heading: str) -> bool:
         """Whether it could be done; what speaks against it, or goes wrong, goes into the notice."""
@@ -147,7 +159,8 @@ class LevelsSection:
     def _refresh(self, *_event: object) -> None:
         """Shows the levels as they are; often called, so it must be quick."""
         ui = self._ui
-        if self._node is not None and (self._levels is None or not self._levels.is_of(self._node)):
+        is_same = self._levels is not None and self._levels.is_of(self._node)
+        if self._node is not None and not is_same:
             self._levels = Levels(self._node, partial(editor.save_state, self._node))
             self._choose_counts(vertebra.value for vertebra in self._levels.vertebrae)
         refusal = self._levels.refusal if self._levels else None
@@ -155,7 +168,8 @@ class LevelsSection:
         told = refusal or (" ".join(contradictions(self._node.GetSegmentation())) if self._node else "")
         ui.levelsLabel.text = told
         ui.levelsLabel.visible = bool(told)
-        self._list_vertebrae()
+        if self._list_vertebrae() and is_same:
+            self._follow.start()
         title = self._levels.undo_title if self._levels else None
         # A repair that leaves no vertebra can be taken back.
         ui.levelsFrame.enabled = self._levels is not None and (refusal is None or title is not None)
@@ -177,11 +191,11 @@ class LevelsSection:
         for box, count in zip((self._ui.thoracicComboBox, self._ui.lumbarComboBox), counts_of(values)):
             box.setCurrentText(str(count))
 
-    def _list_vertebrae(self) -> None:
-        """Keeps the chosen one, whatever level it has now."""
+    def _list_vertebrae(self) -> bool:
+        """Keeps the chosen one, whatever level it has now; whether the list has changed."""
         vertebrae = self._levels.vertebrae if self._levels else []
         if vertebrae == self._vertebrae:
-            return
+            return False
         row = self._ui.vertebraComboBox.currentIndex
         chosen = self._vertebrae[row].segment_id if 0 <= row < len(self._vertebrae) else None
         self._vertebrae = vertebrae
@@ -189,6 +203,7 @@ class LevelsSection:
         _fill(self._ui.vertebraComboBox, list(map(_text, vertebrae)), rows[0] if rows else 0)
         self._list_levels()
         self._choose_own_level()
+        return True
 
     def _list_levels(self) -> None:
         """All levels of a column with the chosen numbers of vertebrae."""
