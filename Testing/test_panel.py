@@ -254,6 +254,24 @@ def test_a_sequence_can_be_segmented_whole(user, sample_scan):
     assert masks[0].any() and masks[1].any() and (masks[0] != masks[1]).any()
 
 
+def test_what_was_drawn_on_a_frame_stays_with_it(user, sample_scan):
+    """Also where another one is looked at while all are segmented."""
+    volume_node, browser = add_sequence(sample_scan, (0, 4))
+    user.ui.inputVolumeSelector.setCurrentNode(volume_node)
+    node = user.segment()
+    tumor = np.zeros(slicer.util.arrayFromVolume(volume_node).shape, bool)
+    tumor[:5, :5, :5] = True
+    draw(node, "Tumor", tumor, volume_node)
+    user.parameters.allFrames = True
+    user.click_segment()
+    browser.SetSelectedItemNumber(1)
+    user.wait_for_end()
+    assert user.parameters.outputSegmentation is node and browser.GetSelectedItemNumber() == 1
+    assert "Tumor" not in segments(node)
+    browser.SetSelectedItemNumber(0)
+    np.testing.assert_array_equal(mask_of(node, "Tumor", volume_node), tumor)
+
+
 def test_export(user, ct, tmp_path, screenshot):
     user.segment()
     folder = tmp_path / "Вывод"

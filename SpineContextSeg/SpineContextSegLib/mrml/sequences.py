@@ -70,6 +70,7 @@ def write_frames(
     results: Iterable[tuple[int, Volume, dict]],
     *,
     segmentation_node=None,
+    own_frame: int | None = None,
     only: set[int] | None = None,
     box: Box | None = None,
 ):
@@ -83,8 +84,9 @@ def write_frames(
         volume_node: what `frames_of` knows.
         results: (number of the frame, labels on its grid, report) as `write_result` gets them, each frame once. Taken
             one by one, so that they can come from files.
-        segmentation_node: None makes "<name of the volume> spine". One that is in no sequence keeps what it shows for
-            the current frame.
+        segmentation_node: None makes "<name of the volume> spine".
+        own_frame: the frame that a node in no sequence is of, for which it keeps what it holds; None for the current
+            one.
 
     Returns:
         The segmentation node, showing the frame that was shown before.
@@ -101,13 +103,14 @@ def write_frames(
     if refused:
         raise InputRefused(refused)
     sequence = _sequence_for(segmentation_node, frames)
+    own_frame = frames.current if own_frame is None else own_frame
     contents, seen = {}, None
     for number, labels, report in results:
         if number in contents or not 0 <= number < frames.count:
             raise ValueError(f"there is no frame {number}, or it came twice")
         if not labels.grid.same_as(volume_from_node(frames.volume(number)).grid):
             raise ValueError(f"the labels are not on the grid of frame {number}")
-        old = _content_of(number, frames, segmentation_node, sequence)
+        old = _content_of(number, frames, segmentation_node, sequence, own_frame)
         try:
             contents[number] = compose(labels, report, old=old, only=only, box=box)
         except NothingToWrite:
@@ -168,12 +171,12 @@ def _sequence_for(segmentation_node, frames: Frames):
     return found.sequence
 
 
-def _content_of(number: int, frames: Frames, segmentation_node, sequence):
+def _content_of(number: int, frames: Frames, segmentation_node, sequence, own_frame: int):
     """The vtkSegmentation that a frame had so far, or None."""
     if sequence is not None:
         node = sequence.GetDataNodeAtValue(frames.sequence.GetNthIndexValue(number))
         return node.GetSegmentation() if node else None
-    if segmentation_node is not None and number == frames.current:
+    if segmentation_node is not None and number == own_frame:
         return segmentation_node.GetSegmentation()
     return None
 

@@ -112,6 +112,8 @@ class FramesTask(VolumeTask):
         return [edits.fingerprints(shown.volume(number).GetSegmentation()) for number in range(shown.count)]
 
     def write(self, results, segmentation_node, only, box):
+        # Whoever looks on at another frame meanwhile doesn't move what was drawn on this one.
         return sequences.write_frames(
-            self._volume_node, results, segmentation_node=segmentation_node, only=only, box=box
-        )
+            self._volume_node, results, segmentation_node=segmentation_node, own_frame=self._frame_at_start, only=only,
+            box=box,
+        )  # fmt: skip
