@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from cohorts import batch, files, fill, record, stamps, states, table
 
 from SpineContextSegLib.cohort.records import CORRECTED
+from SpineContextSegLib.cohort.scans import find_scans
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
@@ -248,6 +249,18 @@ def test_results_may_lie_inside_the_input_but_not_around_it(small, capsys):
     capsys.readouterr()
     assert "folder of its own" in refused(capsys, batch(source, source, model))
     assert "folder of its own" in refused(capsys, batch(source, source.parent, model))
+
+
+def test_results_of_an_earlier_batch_are_no_scans(small):
+    source, _, model = small
+    options = "--no-preview", "--format", "nii.gz"
+    assert batch(source, source / "results", model, *options) == 0
+    assert batch(source / "b.nii.gz", source, model, "--no-preview") == 0  # beside its scan, which is one all the same
+    assert batch(source, source / "others", model, *options) == 0
+    assert list(states(source / "others")) == ["a.nii.gz", "b.nii.gz"]
+    moved = source.rename(source.parent / "moved")
+    assert [scan.key for scan in find_scans(moved).scans] == ["a.nii.gz", "b.nii.gz"]
+    assert find_scans(moved).notes[-1] == "Left out, results of an earlier batch: 4."
 
 
 def test_a_batch_that_cannot_begin_says_so_in_one_line(small, tmp_path, capsys):

@@ -105,7 +105,9 @@ def facts_of(job: Job) -> dict:
 def is_of(record: Mapping, source: Path, files: Iterable[Path]) -> bool:
     """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
     or its files are the same wherever they lie now."""
-    return record.get("source") == str(source) or is_unchanged(files, record.get("content"))
+    # Earlier versions told it of results only.
+    told = record.get("source") or record.get("input", {}).get("path")
+    return told == str(source) or is_unchanged(files, record.get("content"))
 
 
 def is_unchanged(files: Iterable[Path], content: str | None) -> bool:

@@ -15,6 +15,7 @@ from ..errors import InputRefused
 from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, stem
 from ..reading import READABLE_ENDINGS, quiet_itk
+from .records import is_of, read_record
 
 # What lies beside the scans of a BIDS dataset: results, originals in another format, programs.
 BIDS_DESCRIPTION = "dataset_description.json"
@@ -70,10 +71,11 @@ class Cohort:
 def find_scans(source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)) -> Cohort:
     """All scans in a file or below a folder.
 
-    Hidden files, files named as segmentations, what a BIDS dataset keeps beside its scans, and DICOM series of other
-    modalities or with fewer than 3 slices are left out, and the notes say so. Links to folders are followed, each
-    folder is searched once. One scan is one series in one folder: copies of a series elsewhere are scans of their own,
-    and what lies scattered over folders isn't put together, since broken anonymization gives two patients the same UID.
+    Hidden files, files named as segmentations, results of a batch, what a BIDS dataset keeps beside its scans, and
+    DICOM series of other modalities or with fewer than 3 slices are left out, and the notes say so. Links to folders
+    are followed, each folder is searched once. One scan is one series in one folder: copies of a series elsewhere are
+    scans of their own, and what lies scattered over folders isn't put together, since broken anonymization gives two
+    patients the same UID.
 
     Args:
         source: exists.
@@ -88,7 +90,10 @@ def find_scans(source: Path, left_out: Path | None = None, modalities: Collectio
         _add(cohort, others, Path(), [source], modalities)
     else:
         for folder, files, labels in _folders(source, left_out, cohort):
+            results = {path for path in files if _is_image(path) and _is_result(path)}
+            files = [path for path in files if path not in results]
             others["segmentation"] += len(labels)
+            others["result"] += len(results)
             _add(cohort, others, folder.relative_to(source), files, modalities)
     cohort.scans.sort(key=lambda scan: (scan.folder.parts, scan.stem, scan.key))
     cohort.notes += _notes(others)
@@ -157,6 +162,13 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(READABLE_ENDINGS)
 
 
+def _is_result(image: Path) -> bool:
+    """Whether a batch wrote it: a record lies beside it that isn't of this image itself, as one is where results lie
+    beside their scan."""
+    record = None if names_data_elsewhere(image) else read_record(image.with_name(f"{stem(image)}.json"))
+    return record is not None and not is_of(record, image, [image])
+
+
 def _add(cohort: Cohort, others: Counter, folder: Path, files: list[Path], modalities: Collection[str]) -> None:
     """Adds the scans among the files of one folder; counts the series that are left out, by reason."""
     images = [path for path in files if _is_image(path)]
@@ -210,9 +222,11 @@ def safe_name(text: str) -> str:
 def _notes(others: Counter) -> Iterable[str]:
     if others["segmentation"]:
         yield f"Left out, named as segmentations: {others['segmentation']}."
+    if others["result"]:
+        yield f"Left out, results of an earlier batch: {others['result']}."
     if others["lost"]:
         yield f"Left out, damaged files and DICOM files without an image: {others['lost']}."
-    told = ("segmentation", "lost", "short")
+    told = ("segmentation", "result", "lost", "short")
     modalities = {reason: count for reason, count in others.items() if reason not in told}
     if modalities:
         named = ", ".join(f"{count} {reason}" for reason, count in sorted(modalities.items()))
