@@ -74,6 +74,8 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._volume = None
+        # ID of a volume -> ID of the segmentation that was chosen when the volume was chosen last.
+        self._chosenSegmentations = {}
         self._run = None
         self._runVolume = None
         self._startedAt = 0.0
@@ -162,13 +164,16 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not slicer.mrmlScene.IsImporting():
             belonging.adopt(parameters.outputSegmentation, parameters.inputVolume)
         if parameters.inputVolume != self._volume:
+            if self._volume and belonging.volume_of(parameters.outputSegmentation) == self._volume:
+                self._chosenSegmentations[self._volume.GetID()] = parameters.outputSegmentation.GetID()
             self._observeVolume(parameters.inputVolume)
             if not self._run:
                 self._view.clear()
             # A result must not replace that of another volume just because that one was shown before.
             isOther = belonging.volume_of(parameters.outputSegmentation) != self._volume
             if isOther and not slicer.mrmlScene.IsImporting():
-                parameters.outputSegmentation = belonging.segmentation_of(self._volume)
+                chosenId = self._chosenSegmentations.get(self._volume.GetID()) if self._volume else None
+                parameters.outputSegmentation = belonging.segmentation_of(self._volume, chosenId)
         if parameters.model != self._runtimeRow.model:
             self._runtimeRow.refresh(parameters.model)
         self._update()

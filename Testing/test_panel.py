@@ -173,6 +173,22 @@ def test_another_volume_gets_another_segmentation(user, ct, sample_scan):
     assert user.parameters.outputSegmentation is first
 
 
+def test_the_chosen_one_of_two_segmentations_is_chosen_again(user, ct, sample_scan):
+    labels = np.full(slicer.util.arrayFromVolume(ct).shape, 24, np.uint8)
+    first, second = add_result(ct, labels), add_result(ct, labels)
+    other = add_volume(sample_scan.volume.grid, "other", sample_scan.volume.array)
+    for chosen in (first, second, first):
+        user.parameters.outputSegmentation = chosen
+        user.ui.inputVolumeSelector.setCurrentNode(other)
+        assert user.parameters.outputSegmentation is None
+        user.ui.inputVolumeSelector.setCurrentNode(ct)
+        assert user.parameters.outputSegmentation is chosen
+    user.ui.inputVolumeSelector.setCurrentNode(other)
+    slicer.mrmlScene.RemoveNode(first)
+    user.ui.inputVolumeSelector.setCurrentNode(ct)
+    assert user.parameters.outputSegmentation is second
+
+
 def test_switching_the_volume_while_running(user, ct, sample_scan):
     other = add_volume(sample_scan.volume.grid, "other", sample_scan.volume.array)
     user.click_segment()

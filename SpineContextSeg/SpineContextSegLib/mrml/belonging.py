@@ -39,13 +39,15 @@ def _is_made_on(grid: Grid, segmentation) -> bool:
     return bool(images) and all(place_in(grid, voxels_of(image)) is not None for image in images)
 
 
-def segmentation_of(volume_node):
-    """The last segmentation node that was made here on a volume, or None."""
+def segmentation_of(volume_node, chosen_id: str | None = None):
+    """A segmentation node that belongs to a volume: the one with this ID, else the last that was made here, or None."""
     if volume_node is None:
         return None
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", volume_node.GetScene())
-    made = [node for node in nodes if volume_of(node) == volume_node and our_values(node)]
-    return made[-1] if made else None
+    own = [node for node in nodes if volume_of(node) == volume_node]
+    chosen = [node for node in own if node.GetID() == chosen_id]
+    made = [node for node in own if our_values(node)]
+    return next(iter(chosen or reversed(made)), None)
 
 
 def suggested_volume():
