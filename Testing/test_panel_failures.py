@@ -10,6 +10,8 @@ import pytest
 import qt
 import slicer
 
+from SpineContextSegLib.panel import runtimes
+from SpineContextSegLib.panel.kits import InstallFailed
 from Testing.panel_use import *  # noqa: F403
 from Testing.panel_use import labels_of
 from Testing.processes import kill_workers, working_on
@@ -197,6 +199,18 @@ def test_without_a_runtime_one_can_be_installed(bare_python, user, ct, tmp_path,
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
     user.ui.installFromFolderButton.click()
     assert "SHA256SUMS" in user.notice() and "Not installed" in user.notice()
+
+
+def test_an_installation_that_works_ends_what_was_said_of_one_that_failed(user, ct, monkeypatch):
+    def fail(*_):
+        raise InstallFailed("The internet can't be reached.")
+
+    monkeypatch.setattr(runtimes, "install_openvino", fail)
+    user.ui.installOpenVINOButton.click()
+    assert "Not installed" in user.notice()
+    monkeypatch.setattr(runtimes, "install_openvino", lambda *_: None)
+    user.ui.installOpenVINOButton.click()
+    assert not user.notice()
 
 
 def test_a_scene_from_elsewhere_names_a_model_that_is_not_here(user, ct):

@@ -91,6 +91,8 @@ class RuntimeRow:
             return
         except InstallFailed as failure:
             self._notice.show([str(failure)], heading=_("Not installed"), log=failure.log)
+        else:
+            self._notice.clear()
         self._look()
         self._changed()
 
