@@ -152,13 +152,17 @@ def _set_reference(node, volume_node, labels: Volume) -> None:
 
 
 def place_beside(other, node) -> None:
-    """Puts a node under the study or folder of another one, where a subject hierarchy holds both."""
+    """Puts a node under the study or folder of another one, where a subject hierarchy holds that, but out of no folder.
+
+    A person has put it there.
+    """
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(other.GetScene())
     item_of_other = hierarchy.GetItemByDataNode(other)
     if not item_of_other:
         return
     item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.SetItemParent(item, hierarchy.GetItemParent(item_of_other))
-    else:
+    folder = slicer.vtkMRMLSubjectHierarchyConstants.GetSubjectHierarchyLevelFolder()
+    if not item:
         hierarchy.CreateItem(hierarchy.GetItemParent(item_of_other), node)
+    elif hierarchy.GetItemLevel(hierarchy.GetItemParent(item)) != folder:
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(item_of_other))
