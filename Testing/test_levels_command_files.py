@@ -63,6 +63,18 @@ def test_what_a_person_gave_a_segment_stays(tmp_path, capsys):
     np.testing.assert_array_equal(read_labels(path).array, stack(L2, L3, L4, L5, 300).array)
 
 
+def test_an_empty_segment_of_ones_own_is_left_out_and_said(tmp_path, capsys):
+    path, output = tmp_path / "spine.seg.nrrd", tmp_path / "corrected.seg.nrrd"
+    mine = {value: Segment(value, f"S{value}", f"Find {value}", (0.5, 0.5, 0.5), {}) for value in (300, 301)}
+    write_segmentation(stack(L1, L2, 300, 301), path, mine)
+    # As if its voxels had been erased.
+    path.write_bytes(path.read_bytes().replace(b"LabelValue:=301", b"LabelValue:=302"))
+    shown, _ = run(capsys, path, "--shift", 1, "-o", output)
+    assert shown[-2] == "Left out, as they hold no voxel: 'Find 301'."
+    assert segments_in(output).keys() == {L2, L3, 300, 301}
+    assert "Left out" not in "".join(run(capsys, path, "--shift", 1, "-o", tmp_path / "corrected.nrrd")[0])
+
+
 def test_who_keeps_the_name_where_vertebrae_are_merged_and_split(tmp_path, capsys):
     path, parts = tmp_path / "spine.seg.nrrd", tmp_path / "parts.seg.nrrd"
     mine = {value: replace(Segment.of(structure(value)), name=f"my {value}") for value in (L1, L2, L3)}

@@ -100,6 +100,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     if arguments.output:
         if given := _given_by_hand(after, changes):
             lines.append(f"Names that were given by hand stay: {', '.join(map(repr, given))}.")
+        if left_out := _without_voxels(before, counts, arguments.output):
+            lines.append(f"Left out, as they hold no voxel: {', '.join(map(repr, left_out))}.")
         lines.append(f"Written to {arguments.output}")
     elif _operation(arguments):
         lines.append("Nothing was written: add --output FILE to write this.")
@@ -206,6 +208,13 @@ def _given_by_hand(after: Mapping[int, Segment], changes: Iterable[tuple[int, in
     """Names of segments with another value than before that don't say which one, as a person has chosen them."""
     renamed = {new for old, new in changes if old != new} & after.keys()
     return [after[value].name for value in sorted(renamed) if after[value].name != STRUCTURES[value].name]
+
+
+def _without_voxels(before: Mapping[int, Segment], values: Iterable[int], output: Path) -> list[str]:
+    """Names of a person's own segments that a file of segments had and that will not be in the written one."""
+    if not output.name.lower().endswith(".seg.nrrd"):
+        return []
+    return [before[value].name for value in sorted(before.keys() - set(values) - set(STRUCTURES))]
 
 
 def _sequence(arguments: argparse.Namespace, values: set[int]) -> tuple[int, ...]:
