@@ -135,10 +135,15 @@ def test_force_segments_what_does_not_look_like_hounsfield_units(sample_scan, ti
     scan = tmp_path / "conebeam.nrrd"
     write_volume(Volume(np.where(volume.array < 100, 0, volume.array * 3), volume.affine), scan)
     output = tmp_path / "spine.nrrd"
-    assert "--force" in refused(capsys, segment(scan, output, tiny_model))
+    assert refused(capsys, segment(scan, output, tiny_model)).endswith("For a cone-beam CT, use --force.")
     assert segment(scan, output, tiny_model, "--force") == 0
     assert "Warning: Continued against this check" in capsys.readouterr().err
     assert read_labels(output).array.any()
+
+
+def test_a_ct_for_a_model_for_mr_is_no_cone_beam_ct(sample_scan, tmp_path, capsys):
+    line = refused(capsys, segment(sample_scan.path, tmp_path / "spine.nrrd", "spinecontext-mr"))
+    assert line.endswith("choose a model made for CT and not for MR. If it is an MR all the same, use --force.")
 
 
 def path_cases():

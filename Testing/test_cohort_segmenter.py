@@ -124,6 +124,11 @@ def test_a_series_isnt_segmented_without_the_slices_that_have_gone(cohort, sampl
     assert cohort.result()["state"] == "done"
 
 
+def test_a_refusal_says_what_force_is_for(tmp_path, sample_scan):
+    result = Cohort(tmp_path, sample_scan.path, "spinecontext-mr").result()
+    assert result["state"] == "refused" and result["message"].endswith("If it is an MR all the same, use --force.")
+
+
 def test_a_result_that_cant_be_read_stops_no_other_scan(cohort, monkeypatch):
     cohort.result()
     fill(cohort.source, cohort.source / "a.nii.gz", "b.nii.gz")

@@ -112,6 +112,11 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
     return warnings
 
 
+def force_hint(modality: str) -> str:
+    """What the command line adds to an `UnlikelyValues`, by what the model was made for."""
+    return f"{'For a cone-beam CT' if modality == 'CT' else f'If it is an {modality} all the same'}, use --force."
+
+
 def check_result(labels: Volume) -> list[str]:
     """Judges a segmentation (integers (k, j, i), 0 = background): warnings, one sentence each."""
     voxels = int(np.count_nonzero(labels.array))

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from . import __version__
 from .commands import batch, evaluate, finetune, levels, measure, models, phantom, segment
-from .errors import Cancelled, Incomplete, InputRefused, UnlikelyValues
+from .errors import Cancelled, Incomplete, InputRefused
 from .faults import describe, write_log
 from .interruption import Interruption
 
@@ -74,9 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parsed.run(parsed, interruption)
             sys.stdout.flush()
             return DONE
-        except UnlikelyValues as error:
-            _say(f"{error} For a cone-beam CT, use --force.")
-            return REFUSED
         except InputRefused as error:
             _say(error)
             return REFUSED

@@ -7,6 +7,7 @@ import traceback
 from pathlib import Path
 
 from ..account import Account
+from ..checks import force_hint
 from ..errors import InputRefused, UnlikelyValues
 from ..faults import describe
 from ..memory import peak_memory_mb
@@ -61,7 +62,8 @@ class Segmenter:
             self._load(job)
             return self._draw(job) if job.work == "preview" else self._segment(job)
         except InputRefused as refusal:
-            hint = " For a cone-beam CT, use --force." if isinstance(refusal, UnlikelyValues) else ""
+            forcible = isinstance(refusal, UnlikelyValues)
+            hint = f" {force_hint(self._model.card.modality[0])}" if forcible else ""
             return leave_record(job, "refused", f"{refusal}{hint}")
         except Exception as error:  # noqa: BLE001, one scan's fault must not stop the others
             log = "".join(traceback.format_exception(error)).splitlines()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputRefused
+from ..errors import InputRefused, UnlikelyValues
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_target, print_if_possible
 from ..threads import limit_threads
@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, KeyboardInterrupt or Cancelled when interrupted."""
     limit_threads(arguments.threads)
     from ..account import Account
+    from ..checks import force_hint
     from ..memory import peak_memory_mb
     from ..model import load_model
     from ..pipeline import segment
@@ -101,11 +102,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         choices = arguments.runtime, arguments.device, arguments.threads, arguments.precision
         runtime = choose_runtime(model, *choices)
         helpers = choose_helpers(model, *choices)
-    with Bar("windows") as bar:
-        result = segment(
-            volume, model, runtime, **helpers, everywhere=arguments.everywhere, structures=arguments.structures,
-            force=arguments.force, progress=bar.update, cancelled=interruption.is_requested,
-        )  # fmt: skip
+    try:
+        with Bar("windows") as bar:
+            result = segment(
+                volume, model, runtime, **helpers, everywhere=arguments.everywhere, structures=arguments.structures,
+                force=arguments.force, progress=bar.update, cancelled=interruption.is_requested,
+            )  # fmt: skip
+    except UnlikelyValues as doubt:
+        raise InputRefused(f"{doubt} {force_hint(modality)}") from doubt
     rows: list[VertebraRow] = []
     with Outputs(interruption) as outputs:
         with after.stage("write"):
