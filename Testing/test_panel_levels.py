@@ -10,11 +10,14 @@ import slicer
 
 from SpineContextSegLib.labels import structure
 from SpineContextSegLib.mrml.ours import our_values
+from SpineContextSegLib.mrml.sequences import write_frames
 from SpineContextSegLib.panel import levels_section
 from SpineContextSegLib.panel.levels_section import DOUBLE_CLICK_SECONDS
+from SpineContextSegLib.volume import Volume
 from Testing.panel_use import *  # noqa: F403
+from Testing.run_use import add_sequence
 from Testing.scene_nodes import add_transform, add_volume, mask_of, paint, remove_views
-from Testing.scene_results import SMALL, add_result, blocks, labels_in, segments
+from Testing.scene_results import LEVELS, SMALL, add_result, blocks, labels_in, segments
 
 LUMBAR = (26, 124, 24, 123, 23, 122, 22)
 
@@ -250,6 +253,39 @@ class TestClicks:
         choose(user, "L4 vertebra")
         user.ui.splitButton.click()
         assert levels(node) == [21, 22, 23, 24] and not user.notice()
+        user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24]
+
+    def test_repairs_and_counts_of_what_was_shown_before(self, user, node, volume):
+        other = add_result(volume, blocks(*LUMBAR))
+        choose(user, "L3 vertebra", lumbar=6)
+        user.ui.shiftUpButton.click()
+        user.parameters.outputSegmentation = other
+        assert user.ui.lumbarComboBox.currentText == "5" and not user.ui.undoButton.enabled
+        user.ui.shiftDownButton.click()
+        user.parameters.outputSegmentation = node
+        assert user.ui.lumbarComboBox.currentText == "6"
+        user.ui.undoButton.click()
+        assert levels(node) == [22, 23, 24] and not user.ui.undoButton.enabled
+        # A run begins anew.
+        add_result(volume, blocks(*LUMBAR), segmentation_node=node)
+        assert user.ui.lumbarComboBox.currentText == "5"
+
+    def test_repairs_and_counts_of_another_frame(self, user, sample_scan):
+        volume, browser = add_sequence(sample_scan, (0, 4))
+        array = np.zeros(sample_scan.volume.array.shape, np.uint8)
+        for value, k in ((24, 5), (23, 10), (22, 15)):
+            array[k : k + 4, 10:20, 10:20] = value
+        labels = Volume(array, sample_scan.volume.affine)
+        node = write_frames(volume, [(number, labels, LEVELS) for number in range(2)])
+        user.parameters.outputSegmentation = node
+        choose(user, "L3 vertebra", thoracic=13)
+        user.ui.shiftUpButton.click()
+        browser.SetSelectedItemNumber(1)
+        assert user.ui.thoracicComboBox.currentText == "13" and not user.ui.undoButton.enabled
+        assert levels(node) == [22, 23, 24]
+        browser.SetSelectedItemNumber(0)
+        assert levels(node) == [21, 22, 23] and user.ui.thoracicComboBox.currentText == "13"
         user.ui.undoButton.click()
         assert levels(node) == [22, 23, 24]
 

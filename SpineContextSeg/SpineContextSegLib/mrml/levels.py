@@ -41,6 +41,7 @@ from .labelmaps import BINARY_LABELMAP, labelmap_from
 from .measurements import update_measurements
 from .naming import description_of, give_back, is_coded_as, name_as, without_voxels
 from .ours import our_segments, segment_id_of
+from .sequences import contents_of
 from .transfers import add_beside, give, take_back
 from .volumes import non_linear_parent
 
@@ -93,6 +94,12 @@ class Levels:
     def is_of(self, segmentation_node) -> bool:
         """Whether this is about the node, and no run has written into it since."""
         return self._node is segmentation_node and self._repaired is segmentation_node.GetSegmentation()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the node has left the scene, or a run has written into what was repaired; another frame is no end."""
+        is_left = self.is_of(self._node) or self._repaired in contents_of(self._node)
+        return self._node.GetScene() is None or not is_left
 
     @property
     def _segmentation(self):

@@ -103,7 +103,6 @@ def write_frames(
     if refused:
         raise InputRefused(refused)
     sequence = _sequence_for(segmentation_node, frames)
-    own_frame = frames.current if own_frame is None else own_frame
     contents, seen = {}, None
     for number, labels, report in results:
         if number in contents or not 0 <= number < frames.count:
@@ -152,6 +151,14 @@ def edited_frames(segmentation_node) -> list[int]:
     return [number for number in range(found.count) if is_edited(found.sequence.GetNthDataNode(number))]
 
 
+def contents_of(segmentation_node) -> list:
+    """The vtkSegmentation of every frame that the node stands for; its own where it is in no sequence."""
+    found = _frames(segmentation_node)
+    if found is None:
+        return [segmentation_node.GetSegmentation()]
+    return [found.volume(number).GetSegmentation() for number in range(found.count)]
+
+
 def _frames(node) -> Frames | None:
     browser = slicer.modules.sequences.logic().GetFirstBrowserNodeForProxyNode(node)
     sequence = browser.GetSequenceNode(node) if browser else None
@@ -171,12 +178,12 @@ def _sequence_for(segmentation_node, frames: Frames):
     return found.sequence
 
 
-def _content_of(number: int, frames: Frames, segmentation_node, sequence, own_frame: int):
+def _content_of(number: int, frames: Frames, segmentation_node, sequence, own_frame: int | None):
     """The vtkSegmentation that a frame had so far, or None."""
     if sequence is not None:
         node = sequence.GetDataNodeAtValue(frames.sequence.GetNthIndexValue(number))
         return node.GetSegmentation() if node else None
-    if segmentation_node is not None and number == own_frame:
+    if segmentation_node is not None and number == (frames.current if own_frame is None else own_frame):
         return segmentation_node.GetSegmentation()
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 import qt
@@ -44,6 +44,8 @@ class LevelsSection:
         self._ui, self._notice, self._say = ui, notice, say
         self._node = None
         self._levels: Levels | None = None
+        # Of all that was shown, the numbers of thoracic and lumbar vertebrae that were chosen there.
+        self._counts: dict[Levels, tuple[int, int]] = {}
         self._observations: list[int] = []
         # Segment Editor's undo brings segments back one by one: what is measured of them follows when all are there.
         self._follow = qt.QTimer()
@@ -76,6 +78,7 @@ class LevelsSection:
                 self._node.RemoveObserver(tag)
             self._follow.stop()
             self._node, self._levels, self._observations = segmentation_node, None, []
+            self._forget()
             if segmentation_node is not None:
                 self._observations = [segmentation_node.AddObserver(event, self._refresh) for event in _EVENTS]
         self._list_pointers()
@@ -161,8 +164,7 @@ class LevelsSection:
         ui = self._ui
         is_same = self._levels is not None and self._levels.is_of(self._node)
         if self._node is not None and not is_same:
-            self._levels = Levels(self._node, partial(editor.save_state, self._node))
-            self._choose_counts(vertebra.value for vertebra in self._levels.vertebrae)
+            self._choose_levels()
         refusal = self._levels.refusal if self._levels else None
         ui.levelsCollapsibleButton.visible = self._levels is not None
         told = refusal or (" ".join(contradictions(self._node.GetSegmentation())) if self._node else "")
@@ -187,9 +189,27 @@ class LevelsSection:
         several = _("{first} to {last}").format(first=levels[0], last=levels[-1])
         return _("The levels are {levels} now.").format(levels=several if len(levels) > 1 else levels[0])
 
-    def _choose_counts(self, values: Iterable[int]) -> None:
-        for box, count in zip((self._ui.thoracicComboBox, self._ui.lumbarComboBox), counts_of(values)):
+    def _choose_levels(self) -> None:
+        """Those of what is shown now, with the repairs and the counts of the last time, if there was one."""
+        before = self._levels
+        self._forget()
+        known = next((levels for levels in self._counts if levels.is_of(self._node)), None)
+        self._levels = known or Levels(self._node, partial(editor.save_state, self._node))
+        values = [vertebra.value for vertebra in self._levels.vertebrae]
+        if known:
+            counts = self._counts[known]
+        elif before in self._counts and set(values) <= set(self._sequence):
+            # Another frame shows the same column.
+            counts = self._counts[before]
+        else:
+            counts = counts_of(values)
+        for box, count in zip((self._ui.thoracicComboBox, self._ui.lumbarComboBox), counts):
             box.setCurrentText(str(count))
+        self._counts[self._levels] = counts
+
+    def _forget(self) -> None:
+        """Lets go of what can't be shown again."""
+        self._counts = {levels: counts for levels, counts in self._counts.items() if not levels.is_over}
 
     def _list_vertebrae(self) -> bool:
         """Keeps the chosen one, whatever level it has now; whether the list has changed."""
@@ -208,7 +228,10 @@ class LevelsSection:
     def _list_levels(self) -> None:
         """All levels of a column with the chosen numbers of vertebrae."""
         ui, chosen = self._ui, self._ui.levelComboBox.currentText
-        self._sequence = level_sequence(int(ui.thoracicComboBox.currentText), int(ui.lumbarComboBox.currentText))
+        counts = int(ui.thoracicComboBox.currentText), int(ui.lumbarComboBox.currentText)
+        self._sequence = level_sequence(*counts)
+        if self._levels is not None:
+            self._counts[self._levels] = counts
         names = [structure(value).abbreviation for value in self._sequence]
         _fill(ui.levelComboBox, names, names.index(chosen) if chosen in names else 0)
 
