@@ -48,7 +48,8 @@ def test_results_become_versions_once(results, tmp_path):
 def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, tiny_model):
     newer = ["--model", str(tiny_model), "--no-preview", "--format", "nii.gz", "--structures", "all"]
     main(["batch", str(tmp_path / "scans"), str(results), *newer])
-    assert (results / "a.seg.nrrd").is_file()
+    older = read_labels(results / "a.seg.nrrd")
+    write_volume(Volume(older.array * 0, older.affine), results / "a.seg.nrrd")
     moved = results.rename(tmp_path / "moved")
     (tmp_path / "data").mkdir()
     worklist = Worklist.open(tmp_path / "data")
