@@ -316,8 +316,8 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
         :param segmentationNode: where the result goes, None makes a new segmentation. If it holds edits that would be
             lost then the result goes to a new one all the same, unless overwriteEdits is True.
         :param structures: "spine" for vertebrae and sacrum, "all" also for spinal canal and discs
-        :param only: label values to write: 1 vertebrae, 26 sacrum, and with structures="all" also 61 canal, 200 discs;
-            all other segments stay as they are
+        :param only: label values to write, see SpineContextSegLib.labels: VERTEBRAE, {SACRUM}, and with
+            structures="all" also DISCS, {CANAL}; all other segments stay as they are
         :param region: box that limits the run; voxels outside stay as they are
         :param allFrames: if True then all frames of the sequence that the volume belongs to are segmented
         :param force: segment although the values don't look like Hounsfield units (cone-beam CT)
