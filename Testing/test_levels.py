@@ -1,4 +1,4 @@
-"""Levels of a whole column: those of which most are probably right, variants, misses, and doubt where there is reason."""
+"""Levels of a whole column: those of which most are probably right, variants, misses, doubt where there is reason."""
 
 import numpy as np
 import pytest
