@@ -16,6 +16,7 @@ from SpineContextSegLib.labels import VERTEBRAE
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
+from Training.card_figures import note_generated
 from Training.confusion_picture import confusion, draw_confusion
 from Training.evaluate_levels import main, report, run_once, score
 from Training.generated_scans import GeneratedScan
@@ -262,3 +263,20 @@ def test_report(scans, tmp_path):
 
 def test_numbers_that_are_none_are_null():
     assert json.loads(json_text({"a": math.nan, "b": [1.5]})) == {"a": None, "b": [1.5]}
+
+
+def test_figures_are_noted_in_the_card(scans, tmp_path):
+    card = tmp_path / "card.json"
+    card.write_text('{"name": "mine", "results": {"seen": {}}}', encoding="utf-8")
+    note_generated(scans, card)
+    content = json.loads(card.read_text(encoding="utf-8"))
+    assert content["name"] == "mine" and content["results"].keys() == {"seen", "generated"}
+    noted = content["results"]["generated"]
+    groups = ["all", "region: abdomen", "region: neck", "finding: curve", "finding: metal", "finding: plain"]
+    assert list(noted) == groups
+    assert (noted["all"]["vertebrae"], noted["all"]["identified"], noted["all"]["vertebra_dice"]) == (28, 15, 0.5357)
+    binary = noted["all"]["binary_dice"]
+    # Five of six: 1, 1, 1, 1, 8/9 where one of five is missing; nothing was found where it was refused.
+    assert (binary["n"], binary["minimum"], binary["median"], binary["below_0.8"]) == (6, 0.0, 1.0, 1)
+    assert binary["mean"] == pytest.approx((4 + 8 / 9) / 6, abs=1e-4)
+    assert noted["region: neck"]["binary_dice"]["sd"] == 0 and noted["all"]["structures_dice"]["Vertebrae"]["n"] == 6

@@ -30,18 +30,27 @@ def structure_dice(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     return dice
 
 
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """n of the Dice values, and where there are any: mean, SD, median, 5th percentile, minimum, number below 0.8."""
+    dice = np.array(list(values))
+    if not len(dice):
+        return {"n": 0}
+    figures = {
+        "mean": dice.mean(), "sd": dice.std(ddof=1) if len(dice) > 1 else 0.0, "median": np.median(dice),
+        "percentile_5": np.percentile(dice, 5), "minimum": dice.min(),
+    }  # fmt: skip
+    rounded = {name: round(float(value), 4) for name, value in figures.items()}
+    return {"n": len(dice), **rounded, "below_0.8": int((dice < LOW_DICE).sum())}
+
+
 def dice_table(scans: list[tuple[Groups, dict[str, float]]]) -> str:
     """Binary Dice by group, then Dice of each structure over all scans, as Markdown."""
     lines = ["| scans | n | mean | SD | median | 5th percentile | minimum | below 0.8 |", f"|{'---|' * 8}"]
 
     def row(name: str, values: Iterable[float]) -> None:
-        dice = np.array(list(values))
-        if len(dice):
-            sd = dice.std(ddof=1) if len(dice) > 1 else 0.0
-            lines.append(
-                f"| {name} | {len(dice)} | {dice.mean():.3f} | {sd:.3f} | {np.median(dice):.3f} "
-                f"| {np.percentile(dice, 5):.3f} | {dice.min():.3f} | {(dice < LOW_DICE).sum()} |"
-            )
+        found = spread(values)
+        if found["n"]:
+            lines.append(f"| {name} | {' | '.join(_text(value) for value in found.values())} |")
 
     row("**all**, binary spine", (dice[BINARY] for _, dice in scans))
     for kind in dict.fromkeys(kind for groups, _ in scans for kind in groups):
@@ -50,3 +59,7 @@ def dice_table(scans: list[tuple[Groups, dict[str, float]]]) -> str:
     for structure in list(_STRUCTURES)[1:]:
         row(f"all, {structure}", (dice[structure] for _, dice in scans if structure in dice))
     return "\n".join(lines)
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"

@@ -25,7 +25,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import Identification
 from SpineContextSegLib.labels import VERTEBRAE, levels_known
-from SpineContextSegLib.model import load_model
+from SpineContextSegLib.model import CARD_FILE, load_model
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import Result, segment
 from SpineContextSegLib.reading import read_labels, read_volume
@@ -33,6 +33,7 @@ from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
 
+from .card_figures import note_generated
 from .confusion_picture import draw_confusion
 from .dice_tables import dice_table, structure_dice
 from .generated_scans import generated_scan
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz)")
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of real scans with that numbering")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--note", action="store_true", help="put the figures of generated scans into the model's card")
     parser.add_argument("--everywhere", action="store_true", help="look closely not only where the spine was located")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -149,9 +151,11 @@ def main() -> None:
     jobs = {f"seed {seed}": lambda seed=seed: score_generated(seed) for seed in seeds}
     jobs |= {str(image): lambda image=image: score_real(image) for image in arguments.real}
     done = run_once(jobs, arguments.output / "scans.jsonl")
-    generated = [done[f"seed {seed}"] for seed in seeds]
+    generated = [scan for scan in (done[f"seed {seed}"] for seed in seeds) if scan]
+    if arguments.note:
+        note_generated(generated, Path(model.folder) / CARD_FILE)
     text = report(
-        [scan for scan in generated if scan], [done[str(image)] for image in arguments.real],
+        generated, [done[str(image)] for image in arguments.real],
         f"{model.card.name} {model.card.version}", arguments.output,
     )  # fmt: skip
     (arguments.output / "levels.md").write_text(text, encoding="utf-8")
