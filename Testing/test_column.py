@@ -256,7 +256,7 @@ def test_what_was_found_twice_is_one_vertebra():
     ],
 )
 def test_what_the_border_cuts_is_said(at_border, said):
-    levels = Levels((18, 19, 23), (0.95,) * 3, ("last ribs",))
+    levels = Levels((18, 19, 23), (0.99,) * 3, ("last ribs",))
     assert Column(np.zeros((3, 3)), np.array(at_border), levels).remarks == said
     unsure = Column(np.zeros((3, 3)), np.array(at_border), levels.at_most(0.5)).remarks
     assert unsure[1:] == said and "uncertain" in unsure[0]

@@ -32,7 +32,7 @@ _GAP_SPREAD = 0.22
 _DOUBT = 0.002
 # What a sequence's log probability counts beside the vertebrae that are expected to be right: it settles ties.
 _TIE = 0.01
-CERTAIN = 0.85
+CERTAIN = 0.95
 # No level is more probable than this, and so certain, where there is nothing in view to count from, or it rests on
 # distances and on what was taken for a sacrum alone.
 A_GUESS = 0.8
