@@ -5,7 +5,7 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
-from SpineContextSegLib.dicom import is_dicom_file
+from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from SpineContextSegLib.dicom import is_dicom_file
+from SpineContextSegLib.dicom_folder import is_dicom_file
 
 from .store.database import DATABASE
 

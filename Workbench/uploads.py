@@ -14,7 +14,7 @@ from pathlib import Path
 import SimpleITK as sitk
 from aiohttp import BodyPartReader, web
 
-from SpineContextSegLib.dicom import is_dicom_file
+from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.integrity import HEADER_LIMIT_BYTES
 from SpineContextSegLib.mrml.placing import safe_name

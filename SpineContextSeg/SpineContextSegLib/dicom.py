@@ -5,11 +5,9 @@ don't run along the slice normal; the affine keeps that shear.
 """
 
 import mmap
-import os
 import re
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checks import MINIMUM_SLICES, check_geometry
+from .dicom_folder import counted, dicom_files, left_out
 from .errors import InputRefused
 from .volume import Grid, Volume, array_of, lps_affine
 
@@ -99,70 +98,12 @@ def read_dicom_folder(folder: Path, modality: str = "CT") -> tuple[Volume, list[
     return read_dicom_files(dicom_files(folder), str(folder), modality)
 
 
-def dicom_files(scan: Path) -> list[Path]:
-    """All DICOM files below a folder, sorted, and what may be or hold some: see `slices_among`, and folders that can't
-    be read. A file is itself the only one.
-
-    Raises:
-        InputRefused: the folder can't be read.
-    """
-    if not scan.is_dir():
-        return [scan]
-    errors: list[OSError] = []
-    found = [
-        path
-        for parent, _, names in os.walk(scan, onerror=errors.append)
-        for path in slices_among([Path(parent, name) for name in names])
-    ]
-    for error in errors:
-        if error.filename == str(scan):
-            raise InputRefused(
-                f"The folder '{scan}' can't be read ({error.strerror}): check its permissions and its disk."
-            ) from error
-    return sorted([*found, *(Path(error.filename) for error in errors)])
-
-
-def slices_among(files: list[Path]) -> list[Path]:
-    """The DICOM files among those of one folder, and what may have been some: files that can't be read and, beside
-    DICOM files, empty ones. No slice can be read from these, but that can be told."""
-    # A DICOMDIR is the table of contents of a medium.
-    files = [path for path in files if path.name != "DICOMDIR"]
-    found = {path for path in files if is_dicom_file(path)}
-    return [path for path in files if path in found or _is_lost(path, beside_slices=bool(found))]
-
-
-def _is_lost(path: Path, beside_slices: bool) -> bool:
-    if path.name.startswith(".") or not os.path.isfile(path):
-        return False
-    try:
-        with open(path, "rb") as file:
-            return beside_slices and not file.read(1)
-    except OSError:
-        return True
-
-
 def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
     """The slices of every series among DICOM files, by series UID; files without an image in space are left out."""
     series = defaultdict(list)
     for item in filter(None, map(_read_slice, paths)):
         series[item.series_uid].append(item)
     return dict(series)
-
-
-def is_dicom_file(path: Path) -> bool:
-    """True for a DICOM file, with or without the preamble of a proper one."""
-    # To open a named pipe would wait for somebody to write to it.
-    if not os.path.isfile(path):
-        return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(132)
-    except OSError:
-        return False
-    if start[128:] == b"DICM":
-        return True
-    # Old exports begin with the first element, of group 2 or 8, at once.
-    return start[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
 
 
 def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") -> tuple[Volume, list[str]]:
@@ -238,14 +179,6 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
     return Stack(stack, along, even, grid, notes)
 
 
-def left_out(paths: Collection[Path]) -> list[str]:
-    """One sentence each on the files and folders that no slice could be read from."""
-    folders = sum(path.is_dir() for path in paths)
-    files = len(paths) - folders
-    notes = [f"{_counted(files, 'file')} left out, damaged or without an image."] * bool(files)
-    return notes + [f"{_counted(folders, 'folder')} left out, as nothing in there can be read."] * bool(folders)
-
-
 def _read_slice(path: Path) -> Slice | None:
     """What the header of one file says, or None where it holds no image or one without a place in space."""
     reader = sitk.ImageFileReader()
@@ -291,7 +224,7 @@ def _choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list
     notes = []
     wanted = [s for s in slices if not s.localizer] or slices
     if len(wanted) < len(slices):
-        notes.append(f"{_counted(len(slices) - len(wanted), 'localizer image')} left out.")
+        notes.append(f"{counted(len(slices) - len(wanted), 'localizer image')} left out.")
     of_modality = [s for s in wanted if s.modality == modality]
     stack = max(_stacks(of_modality or wanted), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
     if stack[0].modality not in ("CT", "MR"):
@@ -304,7 +237,7 @@ def _choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list
         notes.append(f"The folder holds {series} series; the largest {kind}{name} with {count} slices was taken.")
     odd = sum(1 for s in wanted if s.series_uid == stack[0].series_uid) - len(stack)
     if odd:
-        notes.append(f"{_counted(odd, 'image')} left out, of another size or orientation than the series{name}.")
+        notes.append(f"{counted(odd, 'image')} left out, of another size or orientation than the series{name}.")
     return stack, notes
 
 
@@ -338,7 +271,7 @@ def _sorted_without_duplicates(stack: list[Slice], notes: list[str]) -> list[Sli
         if times > 1:
             notes.append(f"The series holds {times} images per position (phases or copies); the earliest were taken.")
         else:
-            notes.append(f"{_counted(len(stack) - len(kept), 'duplicate slice')} left out.")
+            notes.append(f"{counted(len(stack) - len(kept), 'duplicate slice')} left out.")
     return kept
 
 
@@ -413,7 +346,3 @@ def _read_pixels(stack: list[Slice]) -> np.ndarray:
     if limits.min <= array.min() and array.max() <= limits.max:
         return array.astype(np.int16, copy=False)
     return array
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''} {'were' if count != 1 else 'was'}"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from . import __version__
-from .dicom import Stack, dicom_files, find_stack, is_dicom_file
+from .dicom import Stack, find_stack
+from .dicom_folder import dicom_files, is_dicom_file
 from .errors import InputRefused
 from .labels import structures_of
 from .reading import quiet_itk

@@ -10,7 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checks import MINIMUM_SLICES, check_geometry, check_path
-from .dicom import is_dicom_file, read_dicom_files, read_dicom_folder
+from .dicom import read_dicom_files, read_dicom_folder
+from .dicom_folder import is_dicom_file
 from .errors import InputRefused
 from .integrity import check_size, check_voxels
 from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG, Segment

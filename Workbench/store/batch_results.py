@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from SpineContextSegLib.cohort.records import file_digest, read_record
-from SpineContextSegLib.dicom import dicom_files, find_stack
+from SpineContextSegLib.dicom import find_stack
+from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import STRUCTURES
 from SpineContextSegLib.reading import quiet_itk, read_labels

@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from SpineContextSegLib.dicom import is_dicom_file
+from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 
 _BLOCK_BYTES = 1 << 16

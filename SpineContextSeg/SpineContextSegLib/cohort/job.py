@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,7 @@ class Job:
         batch: which run it belongs to.
         key, fingerprint, content, written: see `records`.
         name: of the scan, for people.
-        files, is_series, notes: see `scans.Scan`.
+        source, files, is_series, notes: see `scans.Scan`.
         segmentation, preview, record: to be written; no picture where `preview` is None.
         work: "segment", or "preview" where only the picture is missing.
         model, digest: name or folder of the model, and its `records.model_digest`.
@@ -31,6 +30,7 @@ class Job:
     content: str
     written: tuple[str, ...]
     name: str
+    source: str
     files: tuple[str, ...]
     is_series: bool
     notes: tuple[str, ...]
@@ -52,11 +52,6 @@ class Job:
     def from_json(cls, text: str | bytes) -> Job:
         content = json.loads(text)
         return cls(**content | {name: tuple(content[name]) for name in ("written", "files", "notes")})
-
-    @property
-    def source(self) -> str:
-        """The file, or the folder of a series."""
-        return os.path.dirname(self.files[0]) if self.is_series else self.files[0]
 
     def staged_in(self, folder: Path) -> Job:
         return replace(self, staging=str(folder))

@@ -73,7 +73,7 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
         else:
             plan.jobs.append(Job(
                 batch=staging.name, key=scan.key, fingerprint=mark, content=content, written=written,
-                name=scan.name, files=tuple(map(str, scan.files)), is_series=scan.is_series,
+                name=scan.name, source=str(scan.source), files=tuple(map(str, scan.files)), is_series=scan.is_series,
                 notes=scan.notes, segmentation=str(place.segmentation),
                 preview=str(place.preview) if options.preview else None, record=str(place.record), work=work,
                 model=options.model, digest=options.digest, structures=options.structures, force=options.force,

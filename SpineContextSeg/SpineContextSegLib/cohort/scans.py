@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checks import MINIMUM_SLICES, check_path
-from ..dicom import Slice, is_dicom_file, left_out, list_series, slices_among
+from ..dicom import Slice, list_series
+from ..dicom_folder import is_dicom_file, left_out, slices_among
 from ..errors import InputRefused
 from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, stem

@@ -188,7 +188,7 @@ def _check_measurable(arguments: argparse.Namespace, card: ModelCard) -> None:
 
 
 def _read(arguments: argparse.Namespace, modality: str) -> tuple[Volume, list[str]]:
-    from ..dicom import is_dicom_file
+    from ..dicom_folder import is_dicom_file
     from ..reading import read_volume
 
     if arguments.input.is_dir() and arguments.output.exists() and is_dicom_file(arguments.output):
