@@ -8,7 +8,7 @@ from columns import block_spine, spine_of, true_levels
 from geometry import rotation
 
 from SpineContextSegLib.instances import numbers_at, single_vertebrae
-from SpineContextSegLib.labels import LEVEL_ORDER, VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.labels import C1, C2, LEVEL_ORDER, VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.refine import OFFSET_STEP_MM
 from SpineContextSegLib.volume import Grid
 from Training.anatomy.generate import generate
@@ -126,6 +126,48 @@ def test_an_arch_that_votes_into_a_disc_is_no_vertebra():
     lesion = block_spine(*bodies, shape=(50, 40, 30))
     lesion.probabilities[VERTEBRA_LEVEL_UNKNOWN][33:47, 18:32, 8:22] = 0
     assert len(single_vertebrae(lesion).centers) == 2
+
+
+def test_between_two_bodies_a_tiny_one_is_none():
+    """However much bone is in its middle; at the end of the column a scan may leave as little of one."""
+    bodies = [(slice(first, first + 24), slice(5, 45), slice(5, 45)) for first in (46, 4)]
+    tiny = slice(32, 42), slice(15, 28), slice(15, 28)
+    assert len(single_vertebrae(block_spine(*bodies, tiny, shape=(75, 50, 50))).centers) == 2
+    above = tuple(slice(part.start + offset, part.stop + offset) for part, offset in zip(tiny, (46, 0, 0)))
+    assert len(single_vertebrae(block_spine(*bodies, above, shape=(90, 50, 50))).centers) == 3
+
+
+@pytest.fixture(scope="module")
+def taken_dens():
+    """A neck whose dens points to the middle of C1, as networks do, and the voxels of that dens."""
+    neck = generate(REGIONS["neck"], SPACING_MM, region="neck")
+    spine, truth = spine_of(neck), true_levels(neck)
+    middle = np.argwhere(truth == C1).mean(0)
+    ways = (middle[:, None, None, None] - np.indices(truth.shape))[::-1] * SPACING_MM
+    dens = (truth == C2) & (np.hypot(*ways[:2]) < 8) & (np.abs(ways[2]) < 10)
+    offsets = spine.offsets.copy()
+    offsets[:, dens] = np.rint(ways / OFFSET_STEP_MM)[:, dens]
+    return replace(spine, offsets=offsets), dens
+
+
+def named(*pairs):
+    """A look that gives the first vertebrae (C1, C2) shares, and all others none."""
+    return lambda centers: {
+        value: np.pad([pair[n] for pair in pairs], (0, len(centers) - len(pairs))) for n, value in enumerate((C1, C2))
+    }
+
+
+@pytest.mark.parametrize("look", [named((0.9, 0.1), (0, 1)), named((0.1, 0.8), (0.1, 0.9))], ids=["C1", "like C2"])
+def test_what_lies_in_the_ring_of_c1_is_the_dens_of_c2(taken_dens, look):
+    spine, dens = taken_dens
+    assert dens.sum() > 10
+    assert (single_vertebrae(spine, look).numbers[dens] == 2).mean() > 0.95
+
+
+@pytest.mark.parametrize("look", [None, named((0, 0.9), (0, 0)), named()], ids=["none", "C2 on top", "no neck"])
+def test_without_a_c1_in_view_votes_decide(taken_dens, look):
+    spine, dens = taken_dens
+    assert (single_vertebrae(spine, look).numbers[dens] == 1).mean() > 0.9
 
 
 def test_numbers_reach_a_little_around_and_end_between_neighbors():

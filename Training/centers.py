@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import CANAL, VERTEBRAE
+from SpineContextSegLib.labels import C1, CANAL, VERTEBRAE
 
 from .anatomy.generate import Anatomy
 from .classes import BODY, POSTERIOR, VERTEBRA
 
-C1 = 1  # has no body: the middle of the whole ring stands for it
 _LEAST_VOXELS = 20
 _SEGMENT_MM = 25.0
 
@@ -23,6 +22,7 @@ _SEGMENT_MM = 25.0
 def generated_centers(anatomy: Anatomy) -> Tensor:
     """Centers of a generated body: measured, and as planned where the border cuts a body."""
     label, level = anatomy.label, anatomy.level
+    # C1 has no body: the middle of the whole ring stands for it.
     whole = (level == C1) & ((label == BODY) | (label == POSTERIOR))
     centers = centers_of(torch.where((label == BODY) | whole, level, 0))
     for vertebra in anatomy.plan.vertebrae:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .instances import Vertebrae, numbers_at, single_vertebrae
+from .instances import Look, Vertebrae, numbers_at, single_vertebrae
 from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
 from .pieces import HALF
@@ -19,8 +19,6 @@ UNNAMED = (
     "No vertebra could be named: too little of them is in view, or head and feet are exchanged in the file; compare its"
     " orientation."
 )
-Look = Callable[[np.ndarray], Mapping[int, np.ndarray]]
-"""Middles of vertebrae (n, 3) in mm along R, A, S -> what they look like, as in `read_levels`."""
 _LEAST_SACRUM_ML = 2.0
 # From the middle of the last vertebra to the sacrum, as a share of the way to the vertebra above.
 _SACRUM_WITHIN = 0.95
@@ -95,8 +93,8 @@ def name_vertebrae(
         most_sure: no level is given more probability than this.
         turned: looks at vertebrae with head and feet exchanged; asked where many don't look like vertebrae.
     """
-    vertebrae = single_vertebrae(spine)
-    looks = look(vertebrae.centers) if len(vertebrae.centers) else {}
+    vertebrae = single_vertebrae(spine, look)
+    looks = vertebrae.looks
     none = _like_none(looks)
     sacrum, voxels = _sacrum_points(spine), _voxels_of(vertebrae, spine)
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)

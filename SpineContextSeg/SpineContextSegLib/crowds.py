@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .regular_places import regular_places
+
 # The line through the column: bends over less than this are those of single votes.
 _LINE_BLUR_MM = 15.0
 _FEW_VOTES = 1e-3
-_CROWD_BLUR_MM = 1.5
-# Bodies in a child's neck lie 11 mm apart.
-_NEAREST_MM = 8.0
-# Two crowds with more votes than this between them, as a share of the smaller one, are one that errs.
-_VALLEY = 0.8
+_CROWD_BLUR_MM = 1.0
 
 
 def along_column(votes: np.ndarray) -> np.ndarray:
@@ -57,35 +55,23 @@ class Crowds:
     places: np.ndarray
 
     @classmethod
-    def of(cls, along: np.ndarray) -> Crowds:
-        """From votes (n,), mm along the column."""
+    def of(cls, along: np.ndarray, weight: np.ndarray) -> Crowds:
+        """From votes (n,), mm along the column, that count (n,) so much each.
+
+        Some places may have hardly any votes: between vertebrae that are far apart places are put in, too.
+        """
         if not len(along):
             return cls(0.0, np.zeros(1), np.zeros(0, int))
         margin = 4 * _CROWD_BLUR_MM
         start = float(along.min() - margin)
-        counts = np.bincount(np.rint(along - start).astype(int))
+        counts = np.bincount(np.rint(along - start).astype(int), weight)
         density = _blurred(np.pad(counts, (0, int(margin))), _CROWD_BLUR_MM)
-        inner = density[1:-1]
-        places = np.flatnonzero((inner > density[:-2]) & (inner >= density[2:]) & (inner > density.max() / 100)) + 1
-        crowds = cls(start, density, places)
-        while (worst := crowds._least_apart()) is not None:
-            crowds = crowds.only(np.arange(len(crowds.places)) != worst)
-        return crowds
-
-    def _least_apart(self) -> int | None:
-        """The smaller of the two neighbors that are least two, None when all are."""
-        heights, valleys = self.density[self.places], self.density[self._valleys()]
-        lower = np.minimum(heights[1:], heights[:-1])
-        share = np.where(np.diff(self.places) < _NEAREST_MM, 1.0, valleys / np.maximum(lower, 1e-9))
-        if not len(share) or share.max() <= _VALLEY:
-            return None
-        first = int(np.argmax(share))
-        return first if heights[first] < heights[first + 1] else first + 1
+        return cls(start, density, regular_places(density))
 
     def _valleys(self) -> np.ndarray:
-        """(n - 1,) indices of the least density between neighbors."""
-        pairs = zip(self.places, self.places[1:])
-        return np.array([a + np.argmin(self.density[a:b]) for a, b in pairs], int)
+        """(n - 1,) indices of the least density between neighbors, in the middle half of the way between them."""
+        pairs = [(a + (b - a) // 4, b - (b - a) // 4) for a, b in zip(self.places, self.places[1:])]
+        return np.array([a + np.argmin(self.density[a : b + 1]) for a, b in pairs], int)
 
     def places_mm(self) -> np.ndarray:
         """(n,) mm along the column."""

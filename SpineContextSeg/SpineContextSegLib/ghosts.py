@@ -9,8 +9,9 @@ from .volume import Grid
 # What counts as the middle of a body; three quarters of it may be missing, as at a hollow endplate.
 _CORE_MM = 5.0
 _LEAST_BONE = 0.25
-# A lesion may have taken the middle of a body, but not most of the vertebra.
-_SMALL = 0.35
+# A lesion may have taken the middle of a body, but not most of the vertebra. A tiny piece is what only the border of a
+# scan leaves.
+_SMALL, _TINY = 0.35, 0.15
 
 
 def ghosts(inside: np.ndarray, grid: Grid, centers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -27,8 +28,9 @@ def ghosts(inside: np.ndarray, grid: Grid, centers: np.ndarray, sizes: np.ndarra
         (n,) bool
     """
     result = np.zeros(len(sizes), bool)
-    small = sizes[1:-1] < _SMALL * np.maximum(sizes[:-2], sizes[2:])
-    result[1:-1] = small & (_bone_share(inside, grid, centers[1:-1]) < _LEAST_BONE)
+    larger = np.maximum(sizes[:-2], sizes[2:])
+    hollow = _bone_share(inside, grid, centers[1:-1]) < _LEAST_BONE
+    result[1:-1] = sizes[1:-1] < np.where(hollow, _SMALL, _TINY) * larger
     return result
 
 

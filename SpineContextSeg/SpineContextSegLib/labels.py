@@ -25,6 +25,7 @@ CANAL = 61
 DISC_OFFSET = 100
 DISC_LEVEL_UNKNOWN = 200
 VERTEBRA_LEVEL_UNKNOWN = 1
+C1, C2 = 1, 2
 # A person's own segments have values from here on, far from VerSe's (1 to 28), the canal's (61), the discs' (101 to 128
 # and 200) and "ignored" (255).
 FIRST_OWN_VALUE = 300
