@@ -353,6 +353,25 @@ class TestClicks:
         assert "given by hand stay" in user.notice() and "&lt;b&gt;Fraktur" in user.notice()
         assert texts(user.ui.vertebraComboBox)[0] == "L2 (<b>Fraktur</b>)"
 
+    def test_a_remark_goes_with_the_repair_that_segment_editor_takes_back(self, user, node):
+        user.ui.editButton.click()
+        editor = slicer.modules.SegmentEditorWidget.editor
+        slicer.util.selectModule("SpineContextSeg")
+        segments(node)["SpineContextSeg_22"].SetName("Fraktur")
+        user.ui.shiftUpButton.click()
+        slicer.app.processEvents()
+        assert "given by hand stay" in user.notice()
+        editor.undo()
+        slicer.app.processEvents()
+        assert levels(node) == [22, 23, 24] and not user.ui.noticeFrame.visible
+
+    def test_another_notice_stays_when_levels_change_outside(self, user, node):
+        user.ui.shiftUpButton.click()
+        slicer.modules.SpineContextSegWidget._view.notice.show(["Look at this."])
+        node.GetSegmentation().RemoveSegment("SpineContextSeg_23")
+        slicer.app.processEvents()
+        assert "Look at this." in user.notice() and user.ui.noticeFrame.visible
+
     def test_painted_between_repair_and_undo(self, user, node, volume):
         user.ui.shiftUpButton.click()
         stroke = np.zeros(SMALL.shape, bool)

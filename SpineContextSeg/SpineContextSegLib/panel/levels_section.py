@@ -47,11 +47,12 @@ class LevelsSection:
         # Of all that was shown, the numbers of thoracic and lumbar vertebrae that were chosen there.
         self._counts: dict[Levels, tuple[int, int]] = {}
         self._observations: list[int] = []
-        # Segment Editor's undo brings segments back one by one: what is measured of them follows when all are there.
+        self._remarks: list[str] = []
+        # Segment Editor's undo brings segments back one by one: what is said and measured follows when all are there.
         self._follow = qt.QTimer()
         self._follow.setSingleShot(True)
         self._follow.setInterval(0)
-        self._follow.connect("timeout()", self._measure_again)
+        self._follow.connect("timeout()", self._follow_outside_change)
         # What the rows of the boxes stand for.
         self._vertebrae: list[Vertebra] = []
         self._sequence: tuple[int, ...] = ()
@@ -112,7 +113,7 @@ class LevelsSection:
 
     def _do(self, repair: Callable[[], list[str]]) -> None:
         def act() -> None:
-            self._notice.show(repair(), heading=_("About the levels"))
+            self._remark(repair())
             self._say(_("Done: {repair}.").format(repair=self._levels.undo_title) + " " + self._levels_now())
 
         self._change(act)
@@ -120,10 +121,14 @@ class LevelsSection:
     def _undo(self) -> None:
         def act() -> None:
             title = self._levels.undo_title
-            self._notice.show(self._levels.undo(), heading=_("About the levels"))
+            self._remark(self._levels.undo())
             self._say(_("Undone: {repair}.").format(repair=title) + " " + self._levels_now())
 
         self._change(act)
+
+    def _remark(self, remarks: list[str]) -> None:
+        self._remarks = remarks
+        self._notice.show(remarks, heading=_("About the levels"))
 
     def _change(self, act: Callable[[], None]) -> None:
         self._notice.clear()
@@ -142,7 +147,9 @@ class LevelsSection:
         self._notice.clear()
         self._try(act, _("Not measured"))
 
-    def _measure_again(self) -> None:
+    def _follow_outside_change(self) -> None:
+        """Segment Editor's undo, say: what was remarked on the last repair is no longer so."""
+        self._notice.withdraw(self._remarks)
         self._try(lambda: update_measurements(self._node), _("Points and table are still those of before"))
 
     def _try(self, act: Callable[[], None], heading: str) -> bool:

@@ -27,6 +27,11 @@ class Notice:
     def clear(self) -> None:
         self.show([])
 
+    def withdraw(self, sentences: Sequence[str]) -> None:
+        """Hides the frame if this is what it says."""
+        if sentences and self._message == " ".join(sentences):
+            self.clear()
+
     def show(self, sentences: Sequence[str], *, heading: str = "", log: str = "", forcible: bool = False) -> None:
         """Replaces what is shown; nothing to say hides the frame."""
         self._log = log
