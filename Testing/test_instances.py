@@ -137,6 +137,18 @@ def test_between_two_bodies_a_tiny_one_is_none():
     assert len(single_vertebrae(block_spine(*bodies, above, shape=(90, 50, 50))).centers) == 3
 
 
+def test_a_body_whose_votes_fall_into_two_is_one():
+    """As in thick slices: its upper half points above its middle, its lower half below it, 12 mm apart."""
+    bodies = [(slice(first, first + 24), slice(5, 35), slice(5, 35)) for first in (106, 72, 38, 4)]
+    spine = block_spine(*bodies, shape=(134, 40, 40))
+    middle = np.zeros(spine.grid.shape)
+    middle[50:62], middle[38:50] = 6, -6
+    spine.offsets[2] += np.rint(middle / OFFSET_STEP_MM).astype(np.int8)
+    vertebrae = single_vertebrae(spine)
+    assert len(vertebrae.centers) == 4
+    assert (vertebrae.numbers[bodies[2]] == 3).mean() > 0.99
+
+
 @pytest.fixture(scope="module")
 def taken_dens():
     """A neck whose dens points to the middle of C1, as networks do, and the voxels of that dens."""
