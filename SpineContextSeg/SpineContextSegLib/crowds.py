@@ -45,6 +45,11 @@ def _blurred(counts: np.ndarray, sigma: float) -> np.ndarray:
     return np.convolve(counts, kernel / kernel.sum())[reach:-reach]
 
 
+def _median(counts: np.ndarray) -> int:
+    total = np.cumsum(counts)
+    return int(np.searchsorted(total, total[-1] / 2))
+
+
 @dataclass(frozen=True, eq=False)
 class Crowds:
     """Places along the column where votes crowd together.
@@ -68,7 +73,13 @@ class Crowds:
         start = float(along.min() - margin)
         counts = np.bincount(np.rint(along - start).astype(int), weight)
         density = _blurred(np.pad(counts, (0, int(margin))), _CROWD_BLUR_MM)
-        return cls(start, density, regular_places(density))
+        return cls(start, density, regular_places(density))._at_medians()
+
+    def _at_medians(self) -> Crowds:
+        """Each place amid its votes, however regular that is."""
+        edges = [0, *self._valleys(), len(self.density)]
+        medians = [first + _median(self.density[first:end]) for first, end in zip(edges, edges[1:])]
+        return Crowds(self.start, self.density, np.array(medians))
 
     def _valleys(self) -> np.ndarray:
         """(n - 1,) indices of the least density between neighbors, in the middle half of the way between them."""
@@ -85,7 +96,7 @@ class Crowds:
     def joined(self) -> Crowds:
         """Two that lie less than half as far apart as either from its next are one: in thick slices the votes of a body
         may fall into two."""
-        places = self.places.astype(int)
+        places = self.places.copy()
         while len(places) > 3:
             gaps = np.diff(places)
             share = gaps[1:-1] / np.minimum(gaps[:-2], gaps[2:])
