@@ -86,16 +86,20 @@ class Saving:
         reports = [version.report for version in reversed(self._versions.list()) if version.report]
         return [*self._versions.warnings(), *(reports[0].get("warnings", []) if reports else [])]
 
-    async def bring_back(self, version: Version) -> None:
+    async def bring_back(self, version: Version) -> Version | None:
         """Puts a version into the scene, in place of what is kept as a correction, where that isn't saved.
+
+        Returns:
+            That correction, None where there was nothing to be kept.
 
         Raises:
             InputRefused: its files are damaged.
             OSError: what is there can't be saved; it stays.
         """
         labels = await asyncio.to_thread(self._versions.load, version)
-        await self.keep()
+        kept = await self.keep()
         self.show(version, labels)
+        return kept
 
     def show(self, version: Version, labels: Volume) -> None:
         """Puts a version into the scene; any other than the latest counts as unsaved work.
@@ -115,16 +119,23 @@ class Saving:
         self._count()
         self._scene.undo_stack.reset_clean()
 
-    async def keep(self) -> None:
+    async def keep(self) -> Version | None:
         """Saves what isn't saved as a correction, as something else is about to take its place in the scene.
 
         Autosaves don't do for that: newer ones take their place, too.
+
+        Returns:
+            The correction, None where there was nothing to be saved.
         """
+        kept = None
         while self.is_unsaved and self._changes != self._lasting_changes:
             # Again where something was painted while the disk was busy.
             async with self._order:
-                if await self._save("correction") is None:
-                    return
+                saved = await self._save("correction")
+            if saved is None:
+                break
+            kept = saved
+        return kept
 
     async def save(self, kind: Kind, report: dict | None = None) -> Version:
         """Saves the scene as it is now.

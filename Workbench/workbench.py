@@ -249,11 +249,9 @@ class Workbench:
 
     async def _bring_back(self, version: Version) -> None:
         with self._taking_the_scene():
-            await self.saving.bring_back(version)
+            if await self.saving.bring_back(version) is not None:
+                self.worklist_actions.note_correction(self.state.entry)
             self.scene.go_to_spine()
-            latest = self.saving.latest()
-            if latest is not None and latest.kind == "correction":
-                self._note_correction(self.state.entry)
 
     def forget(self) -> None:
         """That work isn't wanted."""
@@ -295,9 +293,7 @@ class Workbench:
             names = self.scene.editor.get_segment_names()
             self.state.status = done_text(self.state.scan_name, names[:6], loop.time() - started)
             await self._save_result(result.report)
-            self.worklist.set_problem(self.state.entry, None)
-            if self.worklist.entry(self.state.entry).state is State.NEW:
-                self.worklist.set_state(self.state.entry, State.SEGMENTED)
+            self.worklist_actions.note_result(self.state.entry)
         except UnlikelyValues as refusal:
             self.state.update({"notice": str(refusal), "can_force": True, "status": ""})
         except (InputRefused, OSError):
@@ -363,13 +359,9 @@ class Workbench:
         # Another scan may be open when it is saved.
         number = self.state.entry
         version = await self.saving.save("correction")
-        self._note_correction(number)
+        self.worklist_actions.note_correction(number)
         self.state.status = f"Saved as version {version.number}."
         self._refresh()
-
-    def _note_correction(self, number: int) -> None:
-        if self.worklist.entry(number).state in (State.NEW, State.SEGMENTED):
-            self.worklist.set_state(number, State.IN_CORRECTION)
 
     async def _autosave(self) -> None:
         version = await self.saving.autosave()

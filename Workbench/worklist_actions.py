@@ -85,6 +85,17 @@ class WorklistActions:
         if self._worklist.next_open() is not None:
             await self.open_next()
 
+    def note_correction(self, number: int) -> None:
+        """A correction of a scan was saved; what is done holds the version before it, so it is no longer done."""
+        if self._worklist.entry(number).state in (State.NEW, State.SEGMENTED, State.DONE):
+            self._worklist.set_state(number, State.IN_CORRECTION)
+
+    def note_result(self, number: int) -> None:
+        """A run on a scan came to something; what is done doesn't hold it, as with a correction."""
+        self._worklist.set_problem(number, None)
+        if self._worklist.entry(number).state in (State.NEW, State.DONE):
+            self._worklist.set_state(number, State.SEGMENTED)
+
     def reject(self) -> None:
         """Marks the scan as rejected for the reason that was typed."""
         self._worklist.set_state(self._state.entry, State.REJECTED, str(self._state.reason))
