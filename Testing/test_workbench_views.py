@@ -14,6 +14,8 @@ pytest.importorskip("trame_slicer")
 
 from Workbench.store.versions import Versions  # noqa: E402
 
+# As Slicer calls them.
+VIEWS = {"Sagittal": "yellow", "Coronal": "green", "Axial": "red"}
 BODIES = slice(27, 42)
 NAMES = {20 + n: f"L{n + 1} vertebra" for n in range(5)}
 
@@ -108,13 +110,13 @@ def test_a_key_and_a_button_show_whole_slices_again(page):
 
 def test_letters_place_and_value_under_the_mouse(page, scan):
     def edges(view: str) -> list[str]:
-        return [letter.text for letter in page.driver.find_elements("css selector", f"#bearings_{view.lower()} div")]
+        return [letter.text for letter in page.driver.find_elements("css selector", f"#bearings_{VIEWS[view]} div")]
 
     assert edges("Axial") == ["R", "L", "A", "P"]
     assert edges("Coronal") == ["R", "L", "S", "I"]
     assert edges("Sagittal") == ["A", "P", "S", "I"]
     height = page.look()["offsets"][2]
-    assert page.state("bearings_axial")["place"] == f"{'S' if height >= 0 else 'I'} {abs(height):.1f} mm"
+    assert page.state("bearings_red")["place"] == f"{'S' if height >= 0 else 'I'} {abs(height):.1f} mm"
 
     page.point_at("Axial", 0.5, 0.55)
     words = page.until(lambda: page.state("under_mouse"))

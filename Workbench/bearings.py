@@ -18,8 +18,8 @@ EDGES = ("left", "right", "top", "bottom")
 
 
 def name_of(view: SliceView) -> str:
-    """Of what the page's state says about a view."""
-    return f"bearings_{view.get_orientation().lower()}"
+    """Of what the page's state says about a view; its orientation is another one once it is turned to a tilted scan."""
+    return f"bearings_{view.get_singleton_tag().lower()}"
 
 
 class Bearings:
