@@ -104,16 +104,22 @@ class Exports:
         self._folder.remove()
 
 
+def overlap_remarks(voxels: int, where: str) -> list[str]:
+    """For the user: what becomes of voxels of several segments `where` each has one; nothing where there are none."""
+    if not voxels:
+        return []
+    return [
+        f"Segments overlap in {voxels} voxels, of which {where} has the one further down the list: .seg.nrrd keeps "
+        "them all."
+    ]
+
+
 def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment], list[str]]:
     """The segments as one label map on the scan's grid, what a DICOM SEG says about each, and remarks for the user."""
     grid = scene.volume().grid
     items, remarks = read_segments(scene.segmentation_node, scene.volume_node, grid)
     array, overlapping = merge(items, grid)
-    if overlapping:
-        remarks.append(
-            f"Segments overlap in {overlapping} voxels, of which the file has the one further down the list: .seg.nrrd "
-            "keeps them all."
-        )
+    remarks += overlap_remarks(overlapping, "the file")
     by_network = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
     segments = [
         dicom_seg.Segment(

@@ -173,7 +173,7 @@ class Saving:
         """None for a correction without a single voxel, which isn't saved."""
         versions, changes = self._versions, self._changes
         index = self._scene.undo_stack.index()
-        labels, names, colors = self._scene.labels()
+        labels, names, colors, _ = self._scene.labels()
         if kind == "correction" and not names:
             return None
         version = await asyncio.to_thread(

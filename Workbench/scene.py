@@ -153,16 +153,19 @@ class Scene:
         self.surfaces = shown
         self.editor.show_3d(shown)
 
-    def labels(self) -> tuple[Volume, dict[int, str], dict[int, str]]:
-        """The segments as one label map on the scan's grid, values as in exports; value -> name; value -> color."""
+    def labels(self) -> tuple[Volume, dict[int, str], dict[int, str], int]:
+        """The segments as one label map on the scan's grid, values as in exports; value -> name; value -> color.
+
+        And how many voxels several segments claim, of which the map has the one further down the list.
+        """
         from SpineContextSegLib.mrml.segment_voxels import merge, name_of, read_segments
 
         grid = self.volume().grid
         segments, _ = read_segments(self.segmentation_node, self.volume_node, grid)
-        array, _ = merge(segments, grid)
+        array, overlapping = merge(segments, grid)
         drawn = [item for item in segments if item.count]
         colors = {item.value: _color(item.segment) for item in drawn}
-        return Volume(array, grid.affine), {item.value: name_of(item) for item in drawn}, colors
+        return Volume(array, grid.affine), {item.value: name_of(item) for item in drawn}, colors, overlapping
 
     def value_at(self, point) -> float | None:
         """Of the scan at a point (R, A, S) in mm, None outside of it."""
@@ -194,7 +197,7 @@ class Scene:
 
     def go_to_spine(self) -> None:
         """All slices move to the bodies in the middle of the column; of all segments where there are no vertebrae."""
-        labels, _, _ = self.labels()
+        labels, *_ = self.labels()
         drawn = np.isin(labels.array, list(VERTEBRAE))
         if not drawn.any():
             drawn = labels.array != 0

@@ -28,7 +28,7 @@ from . import web
 from .bearings import Bearings
 from .clicks import Clicks
 from .editing import Editing, Tool
-from .exports import DICOM_SEG, EXPORTS, Exports
+from .exports import DICOM_SEG, EXPORTS, Exports, overlap_remarks
 from .level_choice import LevelChoice
 from .levels import LevelRepair
 from .page import build
@@ -290,6 +290,8 @@ class Workbench:
             self.saving.mark_unsaved()
             self.scene.go_to_spine()
             self._warn(result.report["warnings"])
+            *_, overlapping = self.scene.labels()
+            self.state.remarks = overlap_remarks(overlapping, "the saved result")
             names = self.scene.editor.get_segment_names()
             self.state.status = done_text(self.state.scan_name, names[:6], loop.time() - started)
             await self._save_result(result.report)
