@@ -324,6 +324,17 @@ def test_sacrum_above_the_last_gap_is_vertebra(trunk):
     assert np.mean(array[at] == usual[at]) > 0.9 and (array[at] != SACRUM).all()
 
 
+def test_sacrum_beside_l5_stays_where_two_pieces_of_it_seemed_vertebrae():
+    spine = blocks(25, 25, 25, 25, 25)
+    sacrum = np.zeros_like(spine.probabilities[VERTEBRA_LEVEL_UNKNOWN])
+    beside = slice(62, 70), slice(5, 25), slice(25, 28)  # the lower half of L5, which lies at 61 to 86
+    sacrum[beside] = 255
+    spine = replace(spine, probabilities=spine.probabilities | {SACRUM: sacrum})
+    array, column = named(spine, looking_like([22, 23, 24, SACRUM, SACRUM], [0.0] * 5))
+    assert column.levels.values == (22, 23, 24) and (array[61:86, 5:25, 5:25] == 24).all()
+    assert (array[beside] == SACRUM).all()
+
+
 def test_place_along_a_leaning_column():
     centers = np.array([[0.0, 0, 100], [10, 0, 80], [20, 0, 60]])
     # Midway between the first two, measured along the column and not by height.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from SpineContextSegLib.known_levels import known_levels
-from Testing.level_values import L1, L2, L3, L4, L5, T11, T12
+from Testing.level_values import L1, L2, L3, L4, L5, T10, T11, T12, T13
 
 
 def column(*values, thickness=4) -> np.ndarray:
@@ -49,6 +49,28 @@ def test_where_no_level_is_left_a_vertebra_joins_its_neighbor():
     mapping = known_levels(found, known)
     assert (mapping[T12], mapping[L2]) == (L3, L4) and mapping[L1] in (L3, L4)
     assert mapping[100 + L1] == 200
+
+
+def test_where_no_level_is_left_a_vertebra_joins_the_one_beside_it():
+    """Not the one that is known, eight bodies above; all of it moved down by one, and nothing lies below L5."""
+    found = column(*range(15, 25))
+    mapping = known_levels(found, column(16, 17, *[0] * 8))
+    assert [mapping.get(value, value) for value in range(15, 25)] == [*range(16, 25), L5]
+    assert mapping[100 + L5] == 200
+
+
+@pytest.mark.parametrize(
+    ("known", "named"),
+    [
+        ((T11, T12, 0, 0, 0), (T11, T12, T13, L1, L2)),
+        ((0, 0, 0, L1, L2), (T11, T12, T13, L1, L2)),
+        ((0, 0, 0, T13, L1), (T10, T11, T12, T13, L1)),
+    ],
+)
+def test_a_thirteenth_rib_that_the_run_finds_scrambles_nothing(known, named):
+    found = column(T11, T12, T13, L1, L2)
+    mapping = known_levels(found, column(*known))
+    assert tuple(mapping.get(value, value) for value in (T11, T12, T13, L1, L2)) == named
 
 
 def test_parts_of_one_that_a_person_merged():

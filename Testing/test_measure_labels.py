@@ -195,17 +195,20 @@ def test_who_knows_what_the_values_are_is_believed(lumbar):
     assert all(np.isnan(row.body_hu) for row in vertebra_rows(painted_ct(labels), labels, hounsfield=False))
 
 
+@pytest.mark.parametrize("labelled", [True, False])
 @pytest.mark.parametrize(("radius_mm", "hu", "found"), [(2.5, 2500, True), (2.5, 1200, False), (0.8, 2500, False)])
-def test_a_body_with_metal_has_no_density(radius_mm, hu, found, lumbar):
-    """A screw from front to back; neither dense bone nor a speck is one."""
+def test_a_body_with_metal_has_no_density(radius_mm, hu, found, labelled, lumbar):
+    """A screw from front to back, also where labels leave it out; neither dense bone nor a speck is one."""
     _, labels = lumbar
     scan = painted_ct(labels)
     center = np.array(by_value(vertebra_rows(scan, labels))[L2].center_mm)
     away = labels.grid.world(np.argwhere(np.ones(labels.array.shape, bool))[:, ::-1]) - center
     short = (np.abs(away[:, 1]) < 30) if radius_mm > 1 else (np.abs(away[:, 1]) < 1)
     rod = (np.hypot(away[:, 0], away[:, 2]) < radius_mm) & short
-    with_rod = Volume(np.where(rod.reshape(labels.array.shape), hu, scan.array).astype(np.int16), labels.affine)
-    rows = by_value(vertebra_rows(with_rod, labels))
+    rod = rod.reshape(labels.array.shape)
+    with_rod = Volume(np.where(rod, hu, scan.array).astype(np.int16), labels.affine)
+    drawn = labels if labelled else Volume(np.where(rod, 0, labels.array), labels.affine)
+    rows = by_value(vertebra_rows(with_rod, drawn))
     assert [rows[value].metal for value in (L1, L2, L3)] == [False, found, False]
     assert np.isnan(rows[L2].body_hu) == found and not np.isnan([rows[L1].body_hu, rows[L3].body_hu]).any()
     assert not np.isnan(heights(rows[L2])).any()

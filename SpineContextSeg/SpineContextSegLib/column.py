@@ -124,7 +124,7 @@ def name_vertebrae(
         disc, sacrum, bone = (values == kind for kind in (DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN))
         if single.any():
             values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], centers)]
-            bone[sacrum] = centers_above(points[sacrum], centers) < len(centers) - 1
+            bone[sacrum] = centers_above(points[sacrum], centers) < np.count_nonzero(single) - 1
         values[bone] = of_number[numbers_at(vertebrae, points[bone])]
         part[where] = values
     if not single.any():

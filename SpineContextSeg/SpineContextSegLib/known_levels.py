@@ -18,8 +18,8 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
 
     A vertebra is the one with which it has most voxels in common, if that is clear. The others follow the nearest one
     that is known, as far away as the run says, unless another vertebra has that level; then they keep their own, where
-    nothing else has that. Where nothing is left they become part of the nearest one, to be split from it by hand, and
-    their disc is one of unknown level.
+    nothing else has that. Where nothing is left they become part of the vertebra beside them, to be split from it by
+    hand, and their disc is one of unknown level.
 
     Args:
         found, known: label values (k, j, i) on one grid, vertebrae told apart in both.
@@ -32,7 +32,8 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
         return {}
     there = [value for value in LEVEL_ORDER if value in VERTEBRAE & count_labels(found).keys()]
     known_there = VERTEBRAE & count_labels(known).keys()
-    sequence = sequence_of(known_there)
+    # What the run has found beside them may be a T13 or an L6.
+    sequence = sequence_of(known_there | set(there) - set(same))
     levels, nameless = dict(same), []
     for value in sorted(set(there) - set(same), key=lambda v: min(_distance(there, v, other) for other in same)):
         neighbor = min(same, key=lambda other: _distance(there, value, other))
@@ -45,7 +46,8 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
         elif value not in taken | known_there:
             levels[value] = value
         else:
-            levels[value] = same[neighbor]
+            # That one is nearer to the known vertebra, and so has its level by now.
+            levels[value] = levels[there[there.index(value) + (-1 if below else 1)]]
             nameless.append(value)
     mapping = with_discs(levels, sequence)
     return mapping | {DISC_OFFSET + value: DISC_LEVEL_UNKNOWN for value in nameless}

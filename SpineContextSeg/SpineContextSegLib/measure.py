@@ -19,7 +19,7 @@ from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
 from .seen_vertebrae import C2, SeenVertebra, body_frames, seen_vertebrae
-from .vertebral_body import SHELL_MM, Body, holds_metal, interior_hu, measure_body
+from .vertebral_body import SHELL_MM, Body, interior_hu, measure_body
 from .vertebral_frame import BodyFrame
 from .volume import Volume, count_labels
 
@@ -98,14 +98,13 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
     # A voxel with endplate in it is no marrow, and neither is all of the way from there to the next one.
     shell_mm = max(SHELL_MM, _SHELL_VOXELS * float(one.mask.grid.spacing_mm.max()))
     body = frame and measure_body(one.mask, frame, shell_mm)
-    heights, hu, center = (NAN, NAN, NAN), np.zeros(0), one.middle
+    heights, hu, metal, center = (NAN, NAN, NAN), np.zeros(0), False, one.middle
     if body:
         center = body.center
         if ct is not None and one.value != C2:
-            hu = interior_hu(Volume(ct.array[one.box], one.mask.affine), body)
+            hu, metal = interior_hu(Volume(ct.array[one.box], one.mask.affine), body)
         if one.value != C2 and not _cut(one, frame, body):
             heights = body.heights_mm
-    metal = holds_metal(hu)
     return VertebraRow(
         one.value,
         structure(one.value).name,

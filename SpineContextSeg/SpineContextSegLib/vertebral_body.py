@@ -88,17 +88,17 @@ def measure_body(mask: Volume, frame: BodyFrame, shell_mm: float) -> Body | None
     return Body(frame.origin + frame.rotation @ _middle(footprint, bottom, top, x, y), heights, y_back, grid, interior)
 
 
-def interior_hu(ct: Volume, body: Body) -> np.ndarray:
-    """(n,) HU in the interior, NaN where the CT has no values; none of them where there is too little of it."""
+def interior_hu(ct: Volume, body: Body) -> tuple[np.ndarray, bool]:
+    """(n,) HU in the interior, NaN where the CT has no values, none where there is too little of it; and whether there
+    is a screw or cage, so that their mean says nothing of bone.
+
+    Metal is looked for in the whole box around the interior: labels may leave it out.
+    """
     if body.interior.sum() * body.grid.voxel_volume_mm3 / 1000 < LEAST_INTERIOR_ML:
-        return np.zeros(0)
+        return np.zeros(0), False
     box = bounding_box(body.interior)
-    return resample_intensity(ct, body.grid.crop(box), NAN, antialias=False)[body.interior[box]]
-
-
-def holds_metal(hu: np.ndarray) -> bool:
-    """Whether HU of an interior (n,) are in part those of a screw or cage, so that their mean says nothing of bone."""
-    return np.count_nonzero(hu > METAL_HU) > MOST_METAL_SHARE * len(hu)
+    hu = resample_intensity(ct, body.grid.crop(box), NAN, antialias=False)
+    return hu[body.interior[box]], bool(np.count_nonzero(hu > METAL_HU) > MOST_METAL_SHARE * hu.size)
 
 
 def _filled(mask: Volume) -> Volume:
