@@ -81,9 +81,14 @@ class Saving:
         if version is not None:
             self._versions.set_aside(version)
 
-    def warnings(self) -> list[str]:
-        """Of the versions and of the run that their labels come from, for the user."""
-        reports = [version.report for version in reversed(self._versions.list()) if version.report]
+    def warnings(self, report: dict | None = None) -> list[str]:
+        """Of the versions and of the run that the labels come from, for the user.
+
+        Args:
+            report: of that run, where it may not be saved.
+        """
+        reports = [report] if report else [version.report for version in reversed(self._versions.list())]
+        reports = [report for report in reports if report]
         return [*self._versions.warnings(), *(reports[0].get("warnings", []) if reports else [])]
 
     async def bring_back(self, version: Version) -> Version | None:

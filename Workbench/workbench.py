@@ -15,7 +15,7 @@ from trame_slicer import module as trame_slicer_module
 
 from SpineContextSegLib.checks import NO_SPINE
 from SpineContextSegLib.dicom_seg import is_dicom
-from SpineContextSegLib.errors import InputRefused, UnlikelyValues
+from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models
 from SpineContextSegLib.mrml.edits import is_edited
@@ -85,6 +85,7 @@ class Workbench:
         self.all_new = SegmentAll(self.worklist, by, self.state, self._show_result_of)
         self.exports = Exports()
         self._run: SegmentRun | None = None
+        self._reading_notes: list[str] = []
         layout = make_layout(self.server, self.scene.app)
         self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
@@ -126,10 +127,10 @@ class Workbench:
         self.levels.show()
 
     def _end_status(self, *_: object) -> None:
-        """What was said last is no longer so after a change."""
+        """What was said last is no longer so after a change; a repair says what it has to say after its own."""
         stack = self.scene.undo_stack
         if stack.can_undo() or stack.can_redo():
-            self.state.status = ""
+            self.state.update({"status": "", "remarks": []})
 
     def _refresh(self) -> None:
         self._show_changes()
@@ -219,7 +220,8 @@ class Workbench:
             if labels is not None:
                 self.saving.show(latest, labels)
                 self.scene.go_to_spine()
-            self._warn([*notes, *self.saving.warnings()])
+            self._reading_notes = notes
+            self._warn()
             self.state.remarks = []
             if problem:
                 self.state.notice = problem
@@ -227,8 +229,10 @@ class Workbench:
             if lost is not None:
                 self.state.recovery = f"{lost.saved.astimezone():%d %b %Y, %H:%M} by {lost.by}"
 
-    def _warn(self, sentences: list[str]) -> None:
+    def _warn(self, report: dict | None = None) -> None:
         """What to look at in this scan: shown at first, and again by the button with their number."""
+        # A result from outside may tell of reading, too.
+        sentences = list(dict.fromkeys([*self._reading_notes, *self.saving.warnings(report)]))
         self.state.update({"warnings": sentences, "warnings_shown": True})
 
     async def recover(self) -> None:
@@ -289,7 +293,7 @@ class Workbench:
             self.scene.write_result(result.labels, result.report)
             self.saving.mark_unsaved()
             self.scene.go_to_spine()
-            self._warn(result.report["warnings"])
+            self._warn(result.report)
             *_, overlapping = self.scene.labels()
             self.state.remarks = overlap_remarks(overlapping, "the saved result")
             names = self.scene.editor.get_segment_names()
@@ -298,7 +302,9 @@ class Workbench:
             self.worklist_actions.note_result(self.state.entry)
         except UnlikelyValues as refusal:
             self.state.update({"notice": str(refusal), "can_force": True, "status": ""})
-        except (InputRefused, OSError):
+        except Cancelled:
+            raise
+        except Exception:
             self.state.status = ""
             raise
         finally:
