@@ -59,7 +59,7 @@ class Exports:
         exported = export_segmentation(scene.segmentation_node, scene.volume_node, folder, formats=[form])
         path = exported.files[0]
         if len(exported.files) > 1:
-            path = folder / f"{exported.files[0].name.split('.')[0]}.zip"
+            path = folder / f"{_stem(scene)}.zip"
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
                 for file in exported.files:
                     archive.write(file, file.name)
@@ -81,7 +81,7 @@ class Exports:
         """
         labels, segments, remarks = _draw(scene, corrected)
         folder = Path(tempfile.mkdtemp(dir=self._folder.path))
-        path = folder / f"{safe_name(scene.segmentation_node.GetName() or '', 'Segmentation')}{dicom_seg.ENDING}"
+        path = folder / f"{_stem(scene)}{dicom_seg.ENDING}"
 
         def write() -> None:
             images = dicom_seg.find_images(locate(), labels.grid)
@@ -102,6 +102,11 @@ class Exports:
     def remove(self) -> None:
         """Removes all of them."""
         self._folder.remove()
+
+
+def _stem(scene: Scene) -> str:
+    """Of a file's name."""
+    return safe_name(scene.segmentation_node.GetName() or "", "Segmentation")
 
 
 def overlap_remarks(voxels: int, where: str) -> list[str]:

@@ -41,6 +41,7 @@ from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
 from .store.batch_results import take_over
+from .store.scan_names import without_ending
 from .store.versions import Version
 from .store.worklist import State, Worklist
 from .tool_choice import ToolChoice
@@ -208,7 +209,7 @@ class Workbench:
             # What was done meanwhile, too; from here on nothing is waited for until all is shown.
             while await self.saving.autosave():
                 pass
-            self.scene.show(volume, entry.name.split(".")[0])
+            self.scene.show(volume, without_ending(entry.name))
             self.tools.fit(volume.array)
             self.saving.begin(versions)
             self.state.update({

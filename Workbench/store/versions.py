@@ -28,12 +28,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.reading import READABLE_ENDINGS, read_labels
+from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume, count_labels
 from SpineContextSegLib.writing import write_volume
 
 from .database import DATABASE
 from .fingerprint import fingerprints
+from .scan_names import without_ending
 from .whole_folders import claimed, remove_abandoned, remove_folder, whole_folder
 
 VERSIONS_FOLDER = "spinecontextseg-versions"
@@ -313,9 +314,7 @@ def _version(content: dict, folder: Path) -> Version:
 
 def _short_name(scan: Path) -> str:
     """The name of a scan without its ending, cut where it would be too long for the name of a folder."""
-    ending = next((e for e in sorted(READABLE_ENDINGS, key=len, reverse=True) if scan.name.lower().endswith(e)), "")
-    name = scan.name[: len(scan.name) - len(ending)] or scan.name
-    return name.encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore")
+    return without_ending(scan.name).encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def _subfolders(folder: Path) -> list[Path]:
