@@ -229,6 +229,9 @@ class Workbench:
             lost = self.saving.found
             if lost is not None:
                 self.state.recovery = f"{lost.saved.astimezone():%d %b %Y, %H:%M} by {lost.by}"
+            # The scene has forgotten what is set. Last, as a page may have set what is refused.
+            self.tools.apply_sizes()
+            self.segments.set_opacity()
 
     def _warn(self, report: dict | None = None) -> None:
         """What to look at in this scan: shown at first, and again by the button with their number."""
