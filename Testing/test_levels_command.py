@@ -120,6 +120,23 @@ def test_one_format_becomes_another(ending, spine, tmp_path, capsys):
     assert levels_in(run(capsys, output)[0]) == ["L1", "L2", "L3", "L4", "L5", "Sacrum"]
 
 
+@pytest.mark.parametrize(
+    ("column", "operation"),
+    [
+        ((L4, L5, L6, SACRUM), ("--merge", "L5", "L6")),
+        ((L4, L5, L6, SACRUM), ("--merge", "Sacrum", "L6")),
+        ((L4, L5, L6, SACRUM), ("--shift", "-1")),
+        ((T12, T13, L1), ("--merge", "T12", "T13")),
+        ((T12, T13, L1), ("--merge", "L1", "T13")),
+    ],
+)
+def test_a_level_that_was_merged_away_is_not_missed(column, operation, tmp_path, capsys):
+    path = tmp_path / "spine.nrrd"
+    write_segmentation(stack(*column), path)
+    _, said = run(capsys, path, *operation, "-o", tmp_path / "after.nrrd")
+    assert not said
+
+
 def test_split_and_merge_undo_each_other(tmp_path, capsys):
     path, parts = tmp_path / "spine.nrrd", tmp_path / "parts.nrrd"
     labels = stack(L1, L2, L2, L3, SACRUM)

@@ -83,6 +83,18 @@ def test_metal_is_said_in_place_of_a_density(scan, tmp_path, capsys):
     assert found == [("no", "180.0"), ("yes", ""), ("no", "180.0")]
 
 
+def test_why_there_is_no_density_is_said(scan, tmp_path, capsys):
+    """A specimen in air, say, whose values can't be told from those of an MR."""
+    volume = read_volume(scan / "ct.nii.gz")[0]
+    write_volume(Volume(np.maximum(volume.array, 0) * 3, volume.affine), tmp_path / "scan.nii.gz")
+    assert measure(tmp_path / "scan.nii.gz", scan / "labels.nii.gz") == 0
+    shown, said = capsys.readouterr()
+    assert "L2 vertebra" in shown
+    assert said == (
+        "Warning: No density was measured: the values of 'scan.nii.gz' are not the Hounsfield units of a CT.\n"
+    )
+
+
 def test_a_scan_whose_axes_are_stored_otherwise_is_measured_alike(scan, tmp_path):
     volume, _ = read_volume(scan / "ct.nii.gz")
     flip = np.diag([-1.0, 1.0, -1.0, 1.0])

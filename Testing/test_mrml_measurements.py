@@ -179,6 +179,13 @@ def test_without_the_ct_there_is_no_density(scene, node, volume, rows, why):
     np.testing.assert_allclose(places_of(points), [row.center_mm for row in rows], atol=1e-6)
 
 
+def test_a_volume_without_hounsfield_units_gives_no_density(node, volume):
+    slicer.util.updateVolumeFromArray(volume, np.maximum(slicer.util.arrayFromVolume(volume), 0) * 3)
+    _, table, (remark,) = show_measurements(node)
+    assert remark.startswith("No density was measured") and volume.GetName() in remark
+    assert np.isnan(column_of(table, "body interior mean (HU)")).all()
+
+
 def test_a_saved_scene_finds_them_again(scene, node, tmp_path):
     show_measurements(node)
     assert scene.WriteToMRB(str(tmp_path / "scene.mrb"))

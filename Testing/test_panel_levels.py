@@ -353,6 +353,14 @@ class TestClicks:
         assert "given by hand stay" in user.notice() and "&lt;b&gt;Fraktur" in user.notice()
         assert texts(user.ui.vertebraComboBox)[0] == "L2 (<b>Fraktur</b>)"
 
+    def test_a_level_that_was_merged_away_is_not_missed(self, user, node):
+        user.ui.lumbarComboBox.setCurrentText("6")
+        user.ui.shiftDownButton.click()
+        assert levels(node) == [23, 24, 25] and not user.ui.noticeFrame.visible
+        choose(user, "L5 vertebra")
+        user.ui.mergeButton.click()
+        assert levels(node) == [23, 24] and not user.ui.noticeFrame.visible
+
     def test_a_remark_goes_with_the_repair_that_segment_editor_takes_back(self, user, node):
         user.ui.editButton.click()
         editor = slicer.modules.SegmentEditorWidget.editor

@@ -88,7 +88,7 @@ def read_centroids(path: str | Path, grid: Grid) -> dict[int, tuple[float, float
 def directions(grid: Grid) -> tuple[str, str, str]:
     """For each of the axes i, j, k the letter of the patient's side (R L A P S I) to which it runs, each axis another.
 
-    On an oblique grid, the letters that fit best, as nibabel's `aff2axcodes` gives them.
+    On an oblique grid, the letters that fit best; nibabel's `aff2axcodes` gives the same up to a turn of 45 degrees.
     """
     cosines = grid.directions
     order = max(

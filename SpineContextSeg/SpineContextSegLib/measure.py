@@ -26,6 +26,8 @@ from .volume import Volume, count_labels
 _SHELL_VOXELS = 1.5
 # Of the interior of a body: single voxels without a number say nothing of the rest of it.
 _LEAST_FINITE_SHARE = 0.9
+NO_HOUNSFIELD_UNITS = "No density was measured: the values of {name} are not the Hounsfield units of a CT."
+"""For whoever wants one."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ def sequence_of(values: Iterable[int]) -> tuple[int, ...]:
     return level_sequence(*counts_of(values))
 
 
+def without_merged(part: int, sequence: Sequence[int]) -> tuple[int, ...]:
+    """The levels of a column after `part` became part of another: whoever merges T13 or L6 says that there is none."""
+    return tuple(value for value in sequence if value != part or part not in (_T13, _L6))
+
+
 def require(order: Sequence[int], *chosen: int) -> None:
     """Tells whether all of the `chosen` vertebrae are there.
 

@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..evaluate import on_grid_of
     from ..labels import SACRUM
     from ..level_remarks import remarks_on_levels
-    from ..measure import vertebra_rows
+    from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
+    from ..mr import has_hounsfield_units
     from ..reading import read_volume
     from ..repair import sequence_of
     from ..volume import Volume
@@ -93,7 +94,11 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     except OSError as error:
         raise InputRefused(f"'{arguments.ct}' can't be read ({error.strerror or error}): check the file.") from error
     names = f"'{arguments.ct.name}'", f"'{arguments.labels.name}'"
-    rows = vertebra_rows(Volume(on_grid_of(ct, labels.grid, names), labels.affine), labels)
+    values = on_grid_of(ct, labels.grid, names)
+    in_hu = has_hounsfield_units(values)
+    if not in_hu:
+        notes = [*notes, NO_HOUNSFIELD_UNITS.format(name=names[0])]
+    rows = vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu)
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(rows, labels.grid, arguments, outputs)

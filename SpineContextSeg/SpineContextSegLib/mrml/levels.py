@@ -173,7 +173,8 @@ class Levels:
             )
         part, whole = (below[0], which) if below else (which, SACRUM)
         title = f"{level_name(part)} is part of {level_name(whole)}"
-        return self._relabel(title, repair.merging([part], whole), labels, order, sequence)
+        left = None if sequence is None else repair.without_merged(part, sequence)
+        return self._relabel(title, repair.merging([part], whole), labels, order, left)
 
     def split(
         self, which: int, point: Sequence[float], normal: Sequence[float] | None, sequence: Sequence[int]

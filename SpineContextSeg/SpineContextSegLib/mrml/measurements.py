@@ -5,7 +5,8 @@ from __future__ import annotations
 import slicer
 import vtk
 
-from ..measure import TABLE_TITLES, VertebraRow, table_cells, vertebra_rows
+from ..measure import NO_HOUNSFIELD_UNITS, TABLE_TITLES, VertebraRow, table_cells, vertebra_rows
+from ..mr import has_hounsfield_units
 from .belonging import volume_of
 from .contradictions import contradictions
 from .label_volume import label_volume, reference_grid
@@ -72,7 +73,9 @@ def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
         remark = "The volume is under another transform than the segmentation, so that no density was measured."
     else:
         ct = volume_from_node(volume_node)
-        return vertebra_rows(ct, label_volume(segmentation, ct.grid)), []
+        in_hu = has_hounsfield_units(ct.array)
+        remarks = [] if in_hu else [NO_HOUNSFIELD_UNITS.format(name=f"'{volume_node.GetName()}'")]
+        return vertebra_rows(ct, label_volume(segmentation, ct.grid), hounsfield=in_hu), remarks
     # The grid of the whole scan all the same: its border tells what is partial.
     return vertebra_rows(None, label_volume(segmentation, reference_grid(segmentation))), [remark]
 
