@@ -10,7 +10,6 @@ from trame_slicer.segmentation import (
     SegmentationEffectIslands,
     SegmentationEffectNoTool,
     SegmentationEffectPaint,
-    SegmentationEffectScissors,
     SegmentationEffectSmoothing,
 )
 from trame_slicer.segmentation.paint_effect_parameters import BrushDiameterMode
@@ -19,6 +18,7 @@ from undo_stack import UndoCommand
 
 from SpineContextSegLib.errors import InputRefused
 
+from .lasso import Lasso
 from .scene import Scene
 
 
@@ -36,7 +36,7 @@ EFFECTS = {
     Tool.PAINT: SegmentationEffectPaint,
     Tool.ERASE: SegmentationEffectErase,
     # Erases what lies inside or outside of the lasso, in all slices.
-    Tool.SCISSORS: SegmentationEffectScissors,
+    Tool.SCISSORS: Lasso,
 }
 SMOOTHINGS = ("median", "fill gaps", "remove spikes")
 _NO_SEGMENT = "No segment is chosen: click one in the list, or add one."
@@ -68,7 +68,7 @@ class Editing:
     def cut_away_outside(self, outside: bool) -> None:
         """Whether scissors erase what lies outside of the lasso, and not what lies inside."""
         mode = ScissorsEffectFillMode.ERASE_OUTSIDE if outside else ScissorsEffectFillMode.ERASE_INSIDE
-        self._editor.get_effect(SegmentationEffectScissors).set_fill_mode(mode)
+        self._editor.get_effect(Lasso).set_fill_mode(mode)
 
     def limit_to(self, low: float, high: float, limited: bool) -> None:
         """Whether tools change only voxels with these values of the scan."""
