@@ -236,6 +236,14 @@ def test_a_piece_of_sacrum_alone_is_named_as_that_and_no_disc_by_it():
     assert column is None and set(np.unique(array)) == {0, SACRUM, DISC_LEVEL_UNKNOWN}
 
 
+def test_c1_alone_stays_unnamed():
+    """Its value in a file that holds no other vertebra would be read as any of them."""
+    array, column = named(blocks(20), looking_like([1], [0.0]))
+    assert column is None and set(np.unique(array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
+    array, column = named(blocks(20, 20), looking_like([1, 2], [0.0, 0.0]))
+    assert column.levels.values == (1, 2) and set(np.unique(array)) == {0, 1, 2}
+
+
 def test_what_was_found_twice_is_one_vertebra():
     spine = blocks(28, 28, 28, 13, 13, 28, 28, 28)
     array, column = named(spine, looking_like([17, 18, 19, 20, 20, 21, 22, 23], [0.0] * 8))

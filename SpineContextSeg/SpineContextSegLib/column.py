@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .instances import Look, Vertebrae, numbers_at, single_vertebrae
-from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
+from .labels import C1, DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
 from .pieces import HALF
 from .refine import Spine
@@ -84,8 +84,8 @@ def name_vertebrae(
     none, or where they look more like vertebrae with head and feet exchanged.
 
     Returns:
-        None where no single vertebra is among what was found: then 1 stays 1, or becomes sacrum where it is part of
-        that, and 200 stays 200.
+        None where no single vertebra is among what was found, or C1 alone, whose value in a file without others means
+        any vertebra: then 1 stays 1, or becomes sacrum where it is part of that, and 200 stays 200.
 
     Args:
         labels: uint8, what the close look found, on the scan's own grid.
@@ -111,6 +111,8 @@ def name_vertebrae(
     whole = ~vertebrae.at_border[kept]
     upside_down = _looks_better(vertebrae.centers, turned, none.mean()) if turned else None
     levels = read_levels(seen, centers, _sacrum_follows(centers, sacrum, spine.grid), whole, upside_down)
+    if set(levels.values) == {C1}:
+        return None
     levels = levels.at_most(A_GUESS if doubtful else most_sure)
     if doubtful:
         levels = replace(levels, odd_looks=True)
