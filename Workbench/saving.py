@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.mrml.edits import is_edited
 from SpineContextSegLib.volume import Volume
 
 from .scene import Scene
@@ -61,6 +62,12 @@ class Saving:
     def recoverable(self) -> Version | None:
         """Work that was only saved in passing, of this session or one that ended without saving."""
         return self._versions.unsaved_autosave()
+
+    def holds_corrections(self) -> bool:
+        """Whether a hand was at what is shown."""
+        latest = self.latest()
+        is_corrected = latest is not None and latest.kind == "correction"
+        return is_corrected or self.is_unsaved or is_edited(self._scene.segmentation_node)
 
     def latest(self) -> Version | None:
         """The newest correction or result."""

@@ -43,8 +43,21 @@ class SegmentList:
         self.show()
 
     def remove(self, segment_id: str) -> None:
-        """Can be undone."""
-        self._editor.remove_segment(segment_id)
+        """Can be undone. Where it was the chosen one, the one above it is chosen then, or the first."""
+        others = self._editor.get_segment_ids()
+        if segment_id not in others:
+            return
+        place = others.index(segment_id)
+        others.remove(segment_id)
+        # Before it is gone, and not by the editor's own removal, which chooses whatever stands above it.
+        if segment_id == self._editor.active_segment_id:
+            self._editor.set_active_segment_id(others[max(place - 1, 0)] if others else "")
+        self._editor.active_segmentation.remove_segment(segment_id)
+
+    def let_go(self) -> None:
+        """No tool is in use where the chosen segment is gone, as when it was undone."""
+        if self._editor.active_segment_id not in self._editor.get_segment_ids():
+            self._editor.set_active_segment_id("")
 
     def edit(self, segment_id: str) -> None:
         """Shows its name and color to be changed."""

@@ -9,7 +9,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.mr import has_hounsfield_units
 from SpineContextSegLib.views import display_range
 
-from .editing import Editing, Tool
+from .editing import EFFECTS, Editing, Tool
 from .numbers import BOUNDS, bounded
 
 _LIMITS_HU, _BONE_HU = (-200, 3000), (200, 3000)
@@ -39,6 +39,11 @@ class ToolChoice:
         self.apply_sizes()
         self._editing.choose(tool)
         self._state.tool = tool.value
+
+    def follow(self, effect_name: str) -> None:
+        """The editor puts a tool down by itself, as where the chosen segment is gone or others are shown."""
+        if effect_name in ("", EFFECTS[Tool.NONE].get_effect_name()):
+            self._state.tool = Tool.NONE.value
 
     def apply_sizes(self) -> None:
         """A scene that was emptied has forgotten the sizes."""

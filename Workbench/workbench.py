@@ -18,7 +18,6 @@ from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models
-from SpineContextSegLib.mrml.edits import is_edited
 from SpineContextSegLib.panel.words import TimeLeft, done_text, progress_text, stage_text
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
@@ -107,6 +106,7 @@ class Workbench:
     def _observe(self) -> None:
         for changed in self.scene.editor.signals():
             changed.connect(self.segments.show)
+        self.scene.editor.active_effect_name_changed.connect(self.tools.follow)
         self.scene.undo_stack.index_changed.connect(self._show_changes)
         self.scene.undo_stack.index_changed.connect(self._end_status)
         self.scene.undo_stack.clean_changed.connect(self._show_changes)
@@ -124,6 +124,7 @@ class Workbench:
         self.state.update({
             "can_undo": stack.can_undo(), "can_redo": stack.can_redo(), "unsaved": self.saving.is_unsaved,
         })  # fmt: skip
+        self.segments.let_go()
         self.segments.show()
         self.levels.show()
 
@@ -214,8 +215,8 @@ class Workbench:
             self.saving.begin(versions)
             self.state.update({
                 "scan_name": entry.name, "entry": entry.number, "notes": entry.notes, "can_force": False,
-                "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "tool": Tool.NONE.value,
-                "recovery": None, "under_mouse": "",
+                "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "recovery": None,
+                "under_mouse": "",
             })  # fmt: skip
             self.worklist.note_versions([entry.number])
             if labels is not None:
@@ -276,7 +277,7 @@ class Workbench:
             raise InputRefused("All new scans are being segmented: wait for that, or cancel it in the tab Worklist.")
         if self.state.opening:
             raise InputRefused("Wait until the scan is open.")
-        if not replace and self.scene.editor.n_segments and self._holds_corrections():
+        if not replace and self.scene.editor.n_segments and self.saving.holds_corrections():
             self.state.update({"ask_replace": True, "replace_forced": force})
             return
         # Before anything is waited for, so that no other scan is opened meanwhile.
@@ -342,11 +343,6 @@ class Workbench:
         if self.state.entry == number and untouched and self.worklist.entry(number).problem is None:
             await self.open_entry(number)
 
-    def _holds_corrections(self) -> bool:
-        latest = self.saving.latest()
-        is_corrected = latest is not None and latest.kind == "correction"
-        return is_corrected or self.saving.is_unsaved or is_edited(self.scene.segmentation_node)
-
     def cancel(self) -> None:
         """Ends the run."""
         if self._run is not None:
@@ -393,7 +389,7 @@ class Workbench:
         if form == DICOM_SEG:
             locate = partial(self.worklist.locate, self.state.entry)
             key, remarks = await self.exports.make_dicom_seg(
-                self.scene, locate, self.saving.model(), self._holds_corrections()
+                self.scene, locate, self.saving.model(), self.saving.holds_corrections()
             )
         else:
             key, remarks = self.exports.make(self.scene, form)
