@@ -31,3 +31,47 @@ async def open_two(bench):
 
 def test_limits_and_opacity_hold_in_the_next_scan(scans, data):
     play(open_two, data)
+
+
+def wheel(bench, direction: str, turns: int) -> None:
+    """With Shift, over the axial slice."""
+    window = bench.scene.app.view_manager.get_view("Red").interactor()
+    width, height = window.GetSize()
+    # Ctrl, Shift.
+    window.SetEventInformation(width // 2, height // 2, 0, 1)
+    window.InvokeEvent("MouseMoveEvent")
+    for _ in range(turns):
+        window.InvokeEvent(f"MouseWheel{direction}Event")
+
+
+async def turn_the_wheel(bench):
+    from trame_slicer.segmentation import SegmentationEffectErase, SegmentationEffectPaint
+
+    def sizes() -> set[float]:
+        return {bench.scene.editor.get_effect(effect).get_brush_diameter()
+                for effect in (SegmentationEffectPaint, SegmentationEffectErase)}  # fmt: skip
+
+    await bench.open_entry(1)
+    bench.segments.add()
+    bench.tools.choose("erase")
+    assert bench.state.brush_mm == 8 and sizes() == {8}
+    wheel(bench, "Forward", 2)
+    assert bench.state.brush_mm == pytest.approx(8 * 1.1**2)
+    # As the page does with what has changed.
+    bench.tools.apply_sizes()
+    bench.tools.choose("paint")
+    assert bench.state.brush_mm == pytest.approx(8 * 1.1**2) and sizes() == {bench.state.brush_mm}
+    await bench.open_entry(2)
+    bench.segments.add()
+    bench.tools.choose("paint")
+    assert bench.state.brush_mm == pytest.approx(8 * 1.1**2) and sizes() == {bench.state.brush_mm}
+    for direction, bound in (("Forward", 60), ("Backward", 1)):
+        wheel(bench, direction, 60)
+        assert bench.state.brush_mm == bound and sizes() == {bound}
+    bench.tools.resize_brush(5)
+    bench.tools.apply_sizes()
+    assert bench.state.brush_mm == 5 and sizes() == {5}
+
+
+def test_the_wheel_sets_the_brush_within_its_bounds(scans, data):
+    play(turn_the_wheel, data)

@@ -10,6 +10,7 @@ from trame_slicer.segmentation import (
     SegmentationEffectIslands,
     SegmentationEffectNoTool,
     SegmentationEffectPaint,
+    SegmentationEffectPaintErase,
     SegmentationEffectSmoothing,
 )
 from trame_slicer.segmentation.paint_effect_parameters import BrushDiameterMode
@@ -60,10 +61,23 @@ class Editing:
 
     def set_brush(self, diameter_mm: float, sphere: bool) -> None:
         """A disc as thick as a slice, or a ball."""
-        for effect_type in (SegmentationEffectPaint, SegmentationEffectErase):
-            effect = self._editor.get_effect(effect_type)
+        for effect in self._brushes():
             effect.set_brush_diameter(diameter_mm, BrushDiameterMode.Absolute)
             effect.set_use_sphere_brush(sphere)
+
+    def brush_mm(self) -> float | None:
+        """Of the brush that is in use, None where none is."""
+        effect = self._editor.active_effect
+        # A scene that is being emptied has put it down already, and has forgotten its size.
+        return effect.get_brush_diameter() if effect in self._brushes() and effect.is_active else None
+
+    def on_brush(self, changed: Callable[[], None]) -> None:
+        """`changed` is called whenever a brush may have become another one, as by the wheel."""
+        for effect in self._brushes():
+            effect.parameters_changed.connect(changed)
+
+    def _brushes(self) -> list[SegmentationEffectPaintErase]:
+        return [self._editor.get_effect(effect) for effect in (SegmentationEffectPaint, SegmentationEffectErase)]
 
     def cut_away_outside(self, outside: bool) -> None:
         """Whether scissors erase what lies outside of the lasso, and not what lies inside."""

@@ -21,6 +21,7 @@ class ToolChoice:
     def __init__(self, editing: Editing, state: PageState) -> None:
         self._editing, self._state = editing, state
         self._bounds = _LIMITS_HU
+        editing.on_brush(self.follow_brush)
 
     def fit(self, scan: np.ndarray) -> None:
         """Offer limits that make sense among the values of a scan: bone of a CT, what an MR shows as gray."""
@@ -44,6 +45,15 @@ class ToolChoice:
         """The editor puts a tool down by itself, as where the chosen segment is gone or others are shown."""
         if effect_name in ("", EFFECTS[Tool.NONE].get_effect_name()):
             self._state.tool = Tool.NONE.value
+
+    def follow_brush(self) -> None:
+        """The wheel changes the brush that is in use, and knows no bounds."""
+        given = self._editing.brush_mm()
+        if given is not None:
+            least, greatest = BOUNDS["brush_mm"]
+            self._state.brush_mm = held = min(max(given, least), greatest)
+            if held != given:
+                self._editing.set_brush(held, bool(self._state.sphere))
 
     def apply_sizes(self) -> None:
         """A scene that was emptied has forgotten the sizes."""
