@@ -176,6 +176,21 @@ def test_the_status_line_says_nothing_that_has_passed(data, tiny_model, start):
     assert "version 2" not in page.state("status")
 
 
+def test_a_page_that_is_loaded_again_sends_nothing_any_more(data, tiny_model, start):
+    _, page = start(data, tiny_model, data / "a.nii.gz")
+    opened(page, "a.nii.gz")
+    # A file that takes long.
+    page.driver.execute_script("window.fetch = () => new Promise(() => {})")
+    page.send_file(data / "b.nii.gz")
+    page.until(lambda: page.find("status").text == "Sending the scan...")
+    # The server has heard of everything since.
+    page.driver.execute_script("trame.state.set('opacity', 7)")
+    page.until(lambda: page.state("opacity") == 1)
+    page.driver.refresh()
+    page.until(lambda: page.find("status").text == "Opened 'a.nii.gz'.", 15)
+    assert not page.state("sending")
+
+
 def test_nothing_is_saved_of_nothing(data, tiny_model, start):
     _, page = start(data, tiny_model, data / "b.nii.gz")
     opened(page, "b.nii.gz")

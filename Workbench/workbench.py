@@ -68,6 +68,8 @@ class Workbench:
         self.server = get_server("SpineContextSegWorkbench", client_type="vue3")
         self.state = self.server.state
         self.state.update(STATE)
+        # Each tab's own: one that is loaded again while it sends never says that it has ended.
+        self.state.client_only("sending")
         self.server.enable_module(trame_slicer_module)
         self.server.enable_module(web)
         self._models, self._threads = list(dict.fromkeys((str(model), *list_models()))), threads
