@@ -27,7 +27,7 @@ from .volume import Grid
 # longer they are where vertebrae are counted, and only those from near by say where the middle is.
 _EXACT_WITHIN_MM = 15.0
 _NEAR_MM = 20.0
-# Of the voxels of C1 and C2 this near to C1's middle, across the column, 96 % are C2's (29 generated necks).
+# Of the voxels of C1 and C2 this near to C1's middle, across the column, 96 % are C2's (generated necks).
 _RING_MM = 8.0
 # What lies this near to the middle of a body belongs to it.
 _HEART_MM = 10.0
