@@ -23,7 +23,8 @@ _LEAST_SACRUM_ML = 2.0
 # From the middle of the last vertebra to the sacrum, as a share of the way to the vertebra above.
 _SACRUM_WITHIN = 0.95
 _ALONE_WITHIN_MM = 32.0
-_CERTAINLY_NONE = 0.7
+# A vertebra that the border cuts shows less of what it is.
+_CERTAINLY_NONE, _CERTAINLY_NONE_CUT = 0.7, 0.8
 # Metal or a tumor change one or two. Where more than this share of them look like none, the column may lie upside down,
 # and where all that was found does so on average, it is no column that could be named.
 _MANY_OF_NONE, _MOSTLY_NONE = 1 / 3, 0.65
@@ -102,7 +103,8 @@ def name_vertebrae(
     crumb = np.zeros(len(none), bool)
     if len(sacrum) and SACRUM not in looks:
         crumb = _crumb_of_sacrum(vertebrae, voxels, above)
-    kept = _from_first_to_last((none < _CERTAINLY_NONE) & ~crumb & above)
+    limit = np.where(vertebrae.at_border, _CERTAINLY_NONE_CUT, _CERTAINLY_NONE)
+    kept = _from_first_to_last((none < limit) & ~crumb & above)
     doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
     if not kept.any() or (doubtful and none.mean() > _MOSTLY_NONE):
         return None
