@@ -77,10 +77,10 @@ def single_vertebrae(spine: Spine, look: Look | None = None) -> Vertebrae:
     inside = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
     indices = np.argwhere(inside)
     ways = spine.offsets[:, inside].T * OFFSET_STEP_MM
-    votes = spine.grid.world(indices[:, ::-1]) + ways
-    near = np.linalg.norm(ways, axis=1) < _NEAR_MM
+    places, far = spine.grid.world(indices[:, ::-1]), np.linalg.norm(ways, axis=1)
+    votes, near = places + ways, far < _NEAR_MM
     along = along_column(votes)
-    crowds = Crowds.of(along, np.exp(-np.linalg.norm(ways, axis=1) / _EXACT_WITHIN_MM))
+    crowds = Crowds.of(along, np.exp(-far / _EXACT_WITHIN_MM))
     border = spine.at_border(indices)
     crowds = crowds.only(_large_enough(crowds.number(along), border, len(crowds.places), spine.grid))
     centers, sizes = _middles_and_sizes(crowds, along, votes, near)
@@ -90,7 +90,6 @@ def single_vertebrae(spine: Spine, look: Look | None = None) -> Vertebrae:
     looks = look(centers) if look and len(centers) else {}
     numbers = np.zeros(inside.shape, np.uint8)
     if len(centers):
-        places = spine.grid.world(indices[:, ::-1])
         dens = _dens(places, number, centers, looks)
         number = number + dens
         heart = dens | _hearts(places, number, centers)
