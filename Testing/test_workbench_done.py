@@ -1,23 +1,15 @@
 """What is saved on a scan that is done reaches the dataset once the scan is done again, and the worklist says so."""
 
-import shutil
 
 import numpy as np
 import pytest
 
+from Testing.one_scan import *  # noqa: F403
 from Testing.store_use import *  # noqa: F403
 from Testing.workbench_use import paint, play
 from Workbench.store.worklist import State, Worklist
 
 pytest.importorskip("trame_slicer")
-
-
-@pytest.fixture
-def scan(data, sample_scan):
-    """The only one in the worklist."""
-    shutil.copy(sample_scan.path, data / "scan.nii.gz")
-    Worklist.open(data).add([data / "scan.nii.gz"])
-    return data / "scan.nii.gz"
 
 
 def listed(bench) -> str:

@@ -2,30 +2,22 @@
 
 import asyncio
 import errno
-import shutil
 import threading
 
 import numpy as np
 import pytest
 
 from SpineContextSegLib.volume import Volume
+from Testing.one_scan import *  # noqa: F403
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES
 from Testing.workbench_use import paint, play
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.worklist import State
 
 pytest.importorskip("trame_slicer")
 
 from Workbench.shortcuts import press  # noqa: E402
-
-
-@pytest.fixture
-def scan(data, sample_scan):
-    """The only one in the worklist."""
-    shutil.copy(sample_scan.path, data / "scan.nii.gz")
-    Worklist.open(data).add([data / "scan.nii.gz"])
-    return data / "scan.nii.gz"
 
 
 def drawn(bench) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What the page says after a run, well ended or not, and after a repair, and how long it does."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from SpineContextSegLib.volume import Volume
 from Testing.dicom_series import SeriesWriter
+from Testing.one_scan import *  # noqa: F403
 from Testing.processes import kill_workers
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES
@@ -17,14 +17,6 @@ from Workbench.store.versions import Versions
 from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
-
-
-@pytest.fixture
-def scan(data, sample_scan):
-    """The only one in the worklist."""
-    shutil.copy(sample_scan.path, data / "scan.nii.gz")
-    Worklist.open(data).add([data / "scan.nii.gz"])
-    return data / "scan.nii.gz"
 
 
 async def segment_over_ones_own(bench):
