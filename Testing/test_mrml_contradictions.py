@@ -3,6 +3,7 @@
 import pytest
 
 from SpineContextSegLib.labels import structure
+from SpineContextSegLib.measure import NO_HOUNSFIELD_UNITS
 from SpineContextSegLib.repair import level_sequence
 
 slicer = pytest.importorskip("slicer")
@@ -53,7 +54,8 @@ def test_it_is_told_with_the_files_and_the_measurements(node, volume, tmp_path):
     call(node, L3, 21)
     told = ["'L2 vertebra' has the value of L3: put it right under Levels."]
     assert export_segmentation(node, volume, tmp_path, formats=["nii.gz"]).remarks == told
-    assert show_measurements(node)[2] == told
+    # The volume is black: no density of it, which is told, too.
+    assert show_measurements(node)[2] == [NO_HOUNSFIELD_UNITS.format(name="'CT'"), *told]
 
 
 def test_a_repair_ends_it(node):
