@@ -92,6 +92,15 @@ def test_files_without_levels_are_refused(tmp_path, capsys):
     assert "does not exist" in refused(capsys, tmp_path / "none.nii.gz")
 
 
+def test_a_file_that_would_tell_no_level_is_not_made(tmp_path, capsys):
+    path = tmp_path / "one.nii.gz"
+    write_volume(stack(2, CANAL), path)
+    before = path.read_bytes()
+    for repair in (("--this", "C2=C1"), ("--shift", -1)):
+        assert "C1 can't be the only vertebra" in refused(capsys, path, *repair, "-o", path)
+    assert path.read_bytes() == before
+
+
 def test_segments_that_slicer_numbered_anew_are_refused(tmp_path, capsys):
     """Slicer's save dialog after its layers were collapsed: the names are right, the values run from 1 on."""
     path, theirs = tmp_path / "ours.seg.nrrd", tmp_path / "theirs.seg.nrrd"

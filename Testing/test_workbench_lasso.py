@@ -50,8 +50,8 @@ async def cut(bench):
     for keep_inside in (False, True):
         bench.state.keep_inside = keep_inside
         bench.tools.choose("scissors")
-        # A click, a click of a hand that isn't quite still, and a lasso that is given up.
-        for points in (LASSO[:1], (LASSO[0],) * 4, LASSO[:2]):
+        # A click, a click of a hand that isn't quite still, a lasso that is given up, and a stroke there and back.
+        for points in (LASSO[:1], (LASSO[0],) * 4, LASSO[:2], (*LASSO[:2], (0.5, 0.4), LASSO[0])):
             draw(bench, *points)
             let_go(bench)
         draw(bench, *LASSO)

@@ -17,7 +17,7 @@ from SpineContextSegLib.labels import FIRST_OWN_VALUE
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.ours import tag
 from SpineContextSegLib.mrml.placing import safe_name
-from SpineContextSegLib.mrml.segment_voxels import merge, name_of, read_segments
+from SpineContextSegLib.mrml.segment_voxels import merge, name_of, overlap_remarks, read_segments
 from SpineContextSegLib.volume import Volume
 
 from .held_folder import HeldFolder
@@ -107,16 +107,6 @@ class Exports:
 def _stem(scene: Scene) -> str:
     """Of a file's name."""
     return safe_name(scene.segmentation_node.GetName() or "", "Segmentation")
-
-
-def overlap_remarks(voxels: int, where: str) -> list[str]:
-    """For the user: what becomes of voxels of several segments `where` each has one; nothing where there are none."""
-    if not voxels:
-        return []
-    return [
-        f"Segments overlap in {voxels} voxels, of which {where} has the one further down the list: .seg.nrrd keeps "
-        "them all."
-    ]
 
 
 def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment], list[str]]:

@@ -18,6 +18,7 @@ from SpineContextSegLib.dicom_seg import is_dicom
 from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models
+from SpineContextSegLib.mrml.segment_voxels import overlap_remarks
 from SpineContextSegLib.panel.words import TimeLeft, done_text, progress_text, stage_text
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
@@ -27,7 +28,7 @@ from . import web
 from .bearings import Bearings
 from .clicks import Clicks
 from .editing import Editing, Tool
-from .exports import DICOM_SEG, EXPORTS, Exports, overlap_remarks
+from .exports import DICOM_SEG, EXPORTS, Exports
 from .level_choice import LevelChoice
 from .levels import LevelRepair
 from .page import build

@@ -18,9 +18,11 @@ from ..labels import (
     SACRUM,
     SEGMENT_ID_PREFIX,
     STRUCTURES,
+    VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
     Segment,
     level_name,
+    levels_known,
 )
 from ..outputs import Outputs, check_target, print_if_possible
 from .arguments import named_path
@@ -86,12 +88,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         _check_nameable(arguments.output, counts, before)
     sequence = _sequence(arguments, set(counts))
     result = _repaired(labels, arguments, SACRUM in counts, sequence)
+    order = order_of(result)
+    _check_telling(order)
     changes = _changes(labels, result)
     after = _described_anew(before, changes)
     with Outputs(interruption) as outputs:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
-    order = [*order_of(result), *([SACRUM] if SACRUM in counts else [])]
+    order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
     for sentence in remarks_on_levels(order, _sequence(arguments, set(order))):
         print(f"Warning: {sentence}", file=sys.stderr)
@@ -180,6 +184,15 @@ def _check_nameable(output: Path, values: Iterable[int], described: Mapping[int,
         raise InputRefused(
             f"A .seg.nrrd needs a name for every value, and there is none for {', '.join(map(str, nameless[:8]))}: "
             "write to .nii.gz or .nrrd."
+        )
+
+
+def _check_telling(order: Iterable[int]) -> None:
+    """Raises InputRefused where a file with these vertebrae would no longer tell their levels."""
+    if not levels_known(order):
+        raise InputRefused(
+            f"{level_name(VERTEBRA_LEVEL_UNKNOWN)} can't be the only vertebra, as its value stands for any vertebra "
+            "where it is alone: split off C2, or leave the level as it is."
         )
 
 

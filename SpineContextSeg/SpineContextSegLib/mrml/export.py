@@ -12,7 +12,7 @@ from ..writing import write_volume
 from .contradictions import contradictions
 from .label_files import write_names, write_seg_nrrd
 from .placing import distinct, place, safe_name, staging_folder
-from .segment_voxels import SegmentVoxels, merge, name_of, read_segments
+from .segment_voxels import SegmentVoxels, merge, name_of, overlap_remarks, read_segments
 from .surfaces import copy_surfaces, name_groups
 from .volumes import refusal, volume_from_node
 
@@ -126,12 +126,7 @@ def _write_label_maps(
             write_volume(Volume(labels, grid.affine), files[f".{ending}"])
     files[".labels.csv"] = staging / "labels.csv"
     write_names(files[".labels.csv"], drawn)
-    if not overlapping:
-        return []
-    return [
-        f"Segments overlap in {overlapping} voxels, where a label map holds the one further down the list: .seg.nrrd "
-        "keeps them all."
-    ]
+    return overlap_remarks(overlapping, "a label map")
 
 
 def _write_surfaces(

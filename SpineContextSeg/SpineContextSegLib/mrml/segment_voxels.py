@@ -86,6 +86,16 @@ def merge(segments: list[SegmentVoxels], grid: Grid) -> tuple[np.ndarray, int]:
     return merged, overlapping
 
 
+def overlap_remarks(voxels: int, where: str) -> list[str]:
+    """For the user: what becomes of voxels of several segments `where` each has one; nothing where there are none."""
+    if not voxels:
+        return []
+    return [
+        f"Segments overlap in {voxels} voxels, of which {where} has the one further down the list: .seg.nrrd keeps "
+        "them all."
+    ]
+
+
 def layers(segments: list[SegmentVoxels], grid: Grid) -> list[tuple[np.ndarray, list[SegmentVoxels]]]:
     """As few label maps (k, j, i) as first fit finds so that no segment covers another; one where nothing overlaps."""
     found: list[tuple[np.ndarray, list[SegmentVoxels]]] = []
