@@ -1,4 +1,5 @@
-"""Generated scans of bodies that no network was trained on, with their exact truth.
+"""Generated scans with their exact truth, of bodies that no network was trained on, but for the shipped sample: of its
+body the training had another piece.
 
 One whole body, from the skull to the thighs, is generated once and stored; abdomen, trunk and the growing series are
 cut from it onto finer grids, so its noise is smoother than a scanner's. All have exact truth.
