@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import SimpleITK as sitk
 from cohorts import fill
 
 from SpineContextSegLib.cohort import records, segmenter
@@ -152,3 +153,14 @@ def test_a_picture_whose_record_has_gone_is_reported(cohort):
     result = Segmenter(1).run(job)
     assert result["state"] == "failed" and "'a.json' has gone" in result["message"]
     assert cohort.segmentation.read_bytes() == before
+
+
+def test_a_lack_of_memory_is_tried_again(cohort, monkeypatch):
+    def run_out_of_memory(*_):
+        raise RuntimeError("itk: Failed to allocate memory for image.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sitk.ImageFileReader, "Execute", run_out_of_memory)
+        result = cohort.result()
+    assert result["state"] == "failed" and "not enough memory" in result["message"]
+    assert cohort.result()["state"] == "done"

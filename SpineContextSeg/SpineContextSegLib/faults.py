@@ -20,14 +20,19 @@ _MEMORY_WORDS = (
 
 def describe(error: BaseException) -> str:
     """One sentence on a fault that isn't the input's."""
-    text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY_WORDS):
+    if lacks_memory(error):
         return "There is not enough memory for this scan: close other programs, or crop the scan."
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return "The disk is full (or a quota is used up): make room and try again."
+    text = _one_line(error)
     if isinstance(error, OSError):
         return _sentence(text)
     return _sentence(f"Something went wrong ({type(error).__name__}: {text})")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether memory ran out, so that the input isn't to blame and another try may do."""
+    return isinstance(error, MemoryError) or any(word in _one_line(error).lower() for word in _MEMORY_WORDS)
 
 
 def write_log(error: BaseException) -> str | None:
@@ -42,6 +47,10 @@ def write_log(error: BaseException) -> str | None:
         return file.name
     except OSError:
         return None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def _sentence(text: str) -> str:

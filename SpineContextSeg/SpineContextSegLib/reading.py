@@ -13,13 +13,16 @@ from .checks import MINIMUM_SLICES, check_geometry, check_path
 from .dicom import read_dicom_files, read_dicom_folder
 from .dicom_folder import is_dicom_file
 from .errors import InputRefused
-from .integrity import check_size, check_voxels
+from .faults import lacks_memory
+from .integrity import check_complete, check_size, check_voxels
 from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG, Segment
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .stated_geometry import UNSTATED_ORIENTATION, check_stated_geometry
 from .volume import Grid, Volume, from_sitk, lps_affine
 
 READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_META_IMAGE = (".mha", ".mhd")
+_NIFTI_NOT_LOADED = "nifti_image_load failed"
 # The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
 HEADER_AGREEMENT_MM = 0.1
 NOTEWORTHY_SHIFT_MM = 1.0
@@ -43,6 +46,7 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
     Raises:
         InputRefused: missing, with a name that is no text, of unknown kind, unreadable, cut short, not 3D, color,
             sheared NIfTI, fewer than 3 slices, absurd voxel size or none stated.
+        RuntimeError, MemoryError: memory ran out, see `faults.lacks_memory`.
     """
     path = Path(path)
     if not path.exists():
@@ -82,15 +86,24 @@ def read_labels(path: str | Path) -> Volume:
 
 def read_segments(path: Path) -> list[Segment]:
     """The segments of a `.seg.nrrd`, in the order of its list."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader = image_reader(path)
     reader.ReadImageInformation()
     found: dict[int, dict[str, str]] = {}
     for key in reader.GetMetaDataKeys():
         field = re.fullmatch(r"Segment(\d+)_(\w+)", key)
         if field:
-            found.setdefault(int(field[1]), {})[field[2]] = reader.GetMetaData(key)
+            found.setdefault(int(field[1]), {})[field[2]] = _as_text(reader.GetMetaData(key))
     return [_segment(found[number]) for number in sorted(found)]
+
+
+def image_reader(path: Path) -> sitk.ImageFileReader:
+    """ITK's reader of one file, whether its ending is in small letters or in capitals."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    # By itself, ITK doesn't know these in capitals, though it writes them.
+    if path.suffix.lower() in _META_IMAGE and path.suffix not in _META_IMAGE:
+        reader.SetImageIO("MetaImageIO")
+    return reader
 
 
 @contextmanager
@@ -109,12 +122,9 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
     header = read_nifti_header(path) if is_nifti else None
     if header is not None:
         _refuse_sheared_or_absurd(header, path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
+    reader = image_reader(path)
+    with _refusing_what_is_no_image(path):
         reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
     grid = _promised_grid(reader, path)
     notes = _agreement(header, grid, path) if header is not None else check_stated_geometry(path)
     check_geometry(grid)
@@ -123,15 +133,34 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
     check_size(path, promised, offset)
     if reader.GetDimension() == 4:
         reader.SetExtractSize([*reader.GetSize()[:3], 0])
-    try:
-        volume = from_sitk(reader.Execute())
-    except RuntimeError as error:
-        raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
+    with _refusing_what_is_no_image(path):
+        volume = from_sitk(_execute(reader, path, promised, offset))
     exact = check_voxels(path, volume.array, promised, offset)
     lost = non_finite_voxels(path, header, grid.shape) if header is not None and not exact else None
     if lost is not None:
         volume = Volume(np.where(lost, np.nan, volume.array), volume.affine)
     return volume, notes
+
+
+def _execute(reader: sitk.ImageFileReader, path: Path, promised_bytes: int, nifti_offset: int) -> sitk.Image:
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        # Of a damaged file and of a lack of memory, ITK's NIfTI library says the same.
+        if _NIFTI_NOT_LOADED in str(error):
+            check_complete(path, promised_bytes, nifti_offset)
+            raise MemoryError from error
+        raise
+
+
+@contextmanager
+def _refusing_what_is_no_image(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if lacks_memory(error):
+            raise
+        raise InputRefused(f"'{path.name}' can't be read as an image: copy or export it again.") from error
 
 
 def _promised_grid(reader: sitk.ImageFileReader, path: Path) -> Grid:
@@ -184,6 +213,16 @@ def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
         shift = max(shifts.values())
         return [f"The file states two positions in space, {shift:.0f} mm apart; that of its {used} was used."]
     return []
+
+
+def _as_text(stored: str) -> str:
+    """A text of a header, whose bytes SimpleITK keeps where they aren't UTF-8, but doesn't take back. Programs that
+    write other bytes mostly write those of Windows in the West."""
+    content = stored.encode("utf-8", "surrogateescape")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
 
 
 def _segment(fields: dict[str, str]) -> Segment:

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from ..errors import InputRefused
 from ..integrity import check_complete
 from ..nifti import read_nifti_header
-from ..reading import quiet_itk
+from ..reading import image_reader, quiet_itk
 from .job import Job
 from .places import Place
 from .records import as_it_is, fingerprint, is_ours, make_record, read_record, write_record
@@ -131,8 +131,7 @@ def _work(
 def _is_whole(segmentation: Path) -> bool:
     """Whether all voxels are there that the header promises, of however many layers: Slicer saves segments that overlap
     as several."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(segmentation))
+    reader = image_reader(segmentation)
     try:
         with quiet_itk():
             reader.ReadImageInformation()
