@@ -164,3 +164,14 @@ def test_a_lack_of_memory_is_tried_again(cohort, monkeypatch):
         result = cohort.result()
     assert result["state"] == "failed" and "not enough memory" in result["message"]
     assert cohort.result()["state"] == "done"
+
+
+def test_the_picture_of_an_earlier_result_goes_with_it(cohort):
+    picture = cohort.output / "a.png"
+    cohort.result(preview=True)
+    (scan,) = cohort.source.iterdir()
+    os.utime(scan, (1, 1))  # perhaps another patient's by now
+    assert cohort.result(preview=False)["state"] == "done" and not picture.exists()
+    assert cohort.job(preview=True).work == "preview"
+    cohort.result(preview=True)
+    assert picture.is_file() and not cohort.plan(preview=False).jobs

@@ -17,7 +17,7 @@ class Job:
         key, fingerprint, content, written: see `records`.
         name: of the scan, for people.
         source, files, is_series, notes: see `scans.Scan`.
-        segmentation, preview, record: to be written; no picture where `preview` is None.
+        segmentation, preview, record: to be written, the picture only `with_preview`; else none stays there.
         work: "segment", or "preview" where only the picture is missing.
         model, digest: name or folder of the model, and its `records.model_digest`.
         structures, force: as in `pipeline.segment`.
@@ -35,7 +35,8 @@ class Job:
     is_series: bool
     notes: tuple[str, ...]
     segmentation: str
-    preview: str | None
+    preview: str
+    with_preview: bool
     record: str
     work: Literal["segment", "preview"]
     model: str

@@ -75,7 +75,7 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
                 batch=staging.name, key=scan.key, fingerprint=mark, content=content, written=written,
                 name=scan.name, source=str(scan.source), files=tuple(map(str, scan.files)), is_series=scan.is_series,
                 notes=scan.notes, segmentation=str(place.segmentation),
-                preview=str(place.preview) if options.preview else None, record=str(place.record), work=work,
+                preview=str(place.preview), with_preview=options.preview, record=str(place.record), work=work,
                 model=options.model, digest=options.digest, structures=options.structures, force=options.force,
                 staging=str(staging),
             ))  # fmt: skip

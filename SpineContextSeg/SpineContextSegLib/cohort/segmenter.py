@@ -98,7 +98,7 @@ class Segmenter:
         with after.stage("write"):
             write_segmentation(result.labels, staged)
         files = {staged: target}
-        if job.preview:
+        if job.with_preview:
             files[staging / Path(job.preview).name] = Path(job.preview)
             with after.stage("preview"):
                 write_preview(volume, result.labels, staging / Path(job.preview).name, title=job.name)
@@ -118,6 +118,8 @@ class Segmenter:
         written = list(dict.fromkeys([*written, digest]))
         placing = make_record(*about, PLACING, written=written, **facts_of(job))
         write_record(placing, Path(job.record), staging)
+        if not job.with_preview:  # that of an earlier result would pass for one of this
+            Path(job.preview).unlink(missing_ok=True)
         for partial, whole in files.items():
             os.replace(partial, whole)
         facts = {**facts_of(job), "bytes": target.stat().st_size, **account.report()}
