@@ -313,3 +313,24 @@ def test_compressed_slices_are_read(tmp_path):
     read, notes = read_volume(tmp_path)
     assert notes == []
     assert_same_voxels_in_space(read, volume)
+
+
+@pytest.fixture
+def linked(tmp_path):
+    """A folder whose series lies elsewhere, behind a link, with another link that leads back up."""
+    SeriesWriter(tmp_path / "pool" / "ct").write(scan())
+    (tmp_path / "patient").mkdir()
+    try:
+        os.symlink(tmp_path / "pool" / "ct", tmp_path / "patient" / "ct", target_is_directory=True)
+        os.symlink(tmp_path / "pool" / "ct", tmp_path / "patient" / "again", target_is_directory=True)
+        os.symlink(tmp_path / "patient", tmp_path / "pool" / "ct" / "up", target_is_directory=True)
+    except OSError:
+        pytest.skip("links need a permission here")
+    return tmp_path / "patient"
+
+
+def test_links_to_folders_are_followed_once(linked):
+    SeriesWriter(linked / "scout").write(scan(size=(24, 20, 4)))
+    read, notes = read_volume(linked)
+    assert_same_voxels_in_space(read, scan())
+    assert notes == ['The folder holds 2 series; the largest CT series "Thorax" with 30 slices was taken.']

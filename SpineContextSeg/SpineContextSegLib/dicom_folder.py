@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from .errors import InputRefused
@@ -11,7 +11,7 @@ from .errors import InputRefused
 
 def dicom_files(scan: Path) -> list[Path]:
     """All DICOM files below a folder, sorted, and what may be or hold some: see `slices_among`, and folders that can't
-    be read. A file is itself the only one.
+    be read. Links to folders are followed, each folder is searched once. A file is itself the only one.
 
     Raises:
         InputRefused: the folder can't be read.
@@ -21,7 +21,7 @@ def dicom_files(scan: Path) -> list[Path]:
     errors: list[OSError] = []
     found = [
         path
-        for parent, _, names in os.walk(scan, onerror=errors.append)
+        for parent, names in _folders(scan, errors.append)
         for path in slices_among([Path(parent, name) for name in names])
     ]
     for error in errors:
@@ -30,6 +30,19 @@ def dicom_files(scan: Path) -> list[Path]:
                 f"The folder '{scan}' can't be read ({error.strerror}): check its permissions and its disk."
             ) from error
     return sorted([*found, *(Path(error.filename) for error in errors)])
+
+
+def _folders(root: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
+    """Every folder once, with the names of its files."""
+    seen = set()
+    for parent, folders, names in os.walk(root, onerror=on_error, followlinks=True):
+        facts = os.stat(parent)
+        # Without this a link to a folder above would be followed for ever.
+        if (facts.st_dev, facts.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((facts.st_dev, facts.st_ino))
+        yield parent, names
 
 
 def slices_among(files: list[Path]) -> list[Path]:
