@@ -1,5 +1,6 @@
 """Writes DICOM CT series slice by slice, as a scanner would, for tests of reading."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,3 +103,11 @@ def multi_frame(volume: Volume, path: Path) -> None:
     ds.PixelData = (volume.array + 1024).astype(np.int16).tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     ds.save_as(path)
+
+
+def edit(path: Path, change: Callable[[pydicom.Dataset], None]) -> None:
+    """Changes the header of a file, or of all those in a folder."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        ds = pydicom.dcmread(file)
+        change(ds)
+        ds.save_as(file)

@@ -4,63 +4,30 @@ Positions: DICOM PS3.3 C.7.6.2, Image Position and Image Orientation (Patient). 
 don't run along the slice normal; the affine keeps that shear.
 """
 
-import mmap
-import re
-import struct
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from .checks import MINIMUM_SLICES, check_geometry
 from .dicom_folder import counted, dicom_files, left_out
+from .dicom_frames import images_in
+from .dicom_pixels import onto_even_slices, read_pixels
+from .dicom_slice import Slice, read_slice
 from .errors import InputRefused
-from .volume import Grid, Volume, array_of, lps_affine
+from .stated_geometry import UNSTATED_ORIENTATION
+from .volume import Grid, Volume, lps_affine
 
 SAME_POSITION_MM = 0.01
 # A slice may lie this share of the slice distance off an even lattice before the series is resampled.
 UNEVEN_SHARE = 0.1
 SIDEWAYS_LIMIT_MM = 2.0
-POSITION_TAG = b"\x20\x00\x32\x00"
 # Of direction cosines, and of the distance of pixels in mm.
 SAME_FRAME = 1e-3
-PIXELS_TAG = b"\xe0\x7f\x10\x00"
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What one DICOM file says about itself; positions in LPS, mm."""
-
-    path: Path
-    series_uid: str
-    description: str
-    modality: str
-    localizer: bool
-    frames: int
-    size: tuple[int, int]
-    spacing: tuple[float, float]
-    position: np.ndarray
-    row: np.ndarray
-    column: np.ndarray
-    order: tuple[int, int]
-    frame_step: np.ndarray
-
-    @property
-    def normal(self) -> np.ndarray:
-        return np.cross(self.row, self.column)
-
-    @property
-    def stack_key(self) -> tuple:
-        """Slices that can lie in one volume share this, and nearly the `frame`."""
-        alone = str(self.path) if self.frames > 1 else ""
-        return (self.series_uid, self.modality, self.size, alone)
-
-    @property
-    def frame(self) -> np.ndarray:
-        """(8,) both directions, and the distance of pixels in mm."""
-        return np.concatenate([self.row, self.column, self.spacing])
+# What `Slice.origin` holds.
+_ORIGINS = ("patient", "study", "frame of reference")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,18 +66,22 @@ def read_dicom_folder(folder: Path, modality: str = "CT") -> tuple[Volume, list[
 
 
 def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
-    """The slices of every series among DICOM files, by series UID; files without an image in space are left out."""
+    """The files of every series among DICOM files, by series UID, each as one slice that says how many frames it holds;
+    files without an image in space are left out."""
     series = defaultdict(list)
-    for item in filter(None, map(_read_slice, paths)):
-        series[item.series_uid].append(item)
+    for item in filter(None, map(read_slice, paths)):
+        # The frames of a file with many of them are looked for once the series is read.
+        for image in [item] if item.frames > 1 else images_in(item):
+            series[image.series_uid].append(image)
     return dict(series)
 
 
 def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") -> tuple[Volume, list[str]]:
     """Reads the largest series of a modality among the files (of another one where none of it is there).
 
-    Localizers and duplicates are dropped. Where slices are missing or unevenly spaced, the series is interpolated onto
-    even slices of the usual distance, between the same first and last slice.
+    Files that hold many frames each are joined. Localizers and duplicates are dropped, and so is what shares only the
+    series UID: of another patient, study, frame of reference, size or orientation. Where slices are missing or unevenly
+    spaced, the series is interpolated onto even slices of the usual distance, between the same first and last slice.
 
     Args:
         paths: DICOM files in any order, also enhanced multi-frame ones.
@@ -124,9 +95,9 @@ def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") 
         InputRefused: as `find_stack`, or unreadable pixels.
     """
     stack = find_stack(paths, source, modality)
-    array, notes = _read_pixels(stack.slices), stack.notes
+    array, notes = read_pixels(stack.slices), stack.notes
     if not stack.is_even:
-        array = _onto_even_slices(array, stack.along, stack.even)
+        array = onto_even_slices(array, stack.along, stack.even)
         notes.append(
             f"Slices are missing or unevenly spaced ({len(stack.slices)} slices, gaps up to "
             f"{np.diff(stack.along).max():.3g} mm): the series was interpolated to {len(stack.even)} slices every "
@@ -139,9 +110,10 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
     """The slices that `read_dicom_files` takes, without their pixels; arguments as there.
 
     Raises:
-        InputRefused: no images, fewer than 3 slices, or slices that do not form a straight stack.
+        InputRefused: no images, none that states its place and the size of its voxels, fewer than 3 slices, or slices
+            that do not form a straight stack.
     """
-    slices = [s for s in map(_read_slice, paths) if s is not None]
+    slices = _of_shared_origin([image for item in filter(None, map(read_slice, paths)) for image in images_in(item)])
     lost = left_out(set(paths) - {s.path for s in slices})
     if not slices:
         refusal = (
@@ -151,14 +123,19 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
         raise InputRefused(" ".join([refusal, *lost]))
     stack, notes = _choose_stack(slices, modality)
     notes += lost
-    if stack[0].frames > 1:
-        stack = _frames(stack[0], notes)
+    unstated = [UNSTATED_ORIENTATION] * any(s.axes is None for s in stack)
+    if any(s.assumed for s in stack):
+        notes.append(
+            "The file does not say where each of its images lies: they were taken as they come, evenly spaced and "
+            "without tilt, so look at the result with care."
+        )
     stack = _sorted_without_duplicates(stack, notes)
     if len(stack) < MINIMUM_SLICES:
-        raise InputRefused(
+        refusal = (
             f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "
             f"holds the whole {modality} series."
         )
+        raise InputRefused(" ".join([refusal, *unstated]))
     first, positions = stack[0], np.array([s.position for s in stack])
     along = (positions - positions[0]) @ first.normal
     step = float(np.median(np.diff(along)))
@@ -166,79 +143,71 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
     line = (positions[-1] - positions[0]) / along[-1]
     sideways = np.linalg.norm(positions - positions[0] - along[:, None] * line, axis=1).max()
     if sideways > SIDEWAYS_LIMIT_MM:
-        raise InputRefused(
+        refusal = (
             f"The slices are shifted against each other by up to {sideways:.0f} mm and form no straight stack: give "
             f"one {modality} series, as the scanner stored it."
         )
+        raise InputRefused(" ".join([refusal, *unstated]))
     even = np.linspace(0.0, along[-1], count)
     affine = lps_affine(
         positions[0], (*first.spacing, even[1]), np.column_stack([first.row, first.column, line])
     )
     grid = Grid((count, *first.size), affine)
     check_geometry(grid)
-    return Stack(stack, along, even, grid, notes)
+    if len({s.path for s in stack}) > 1:
+        stack = [replace(s, frames=1) for s in stack]
+    return Stack(stack, along, even, grid, notes + unstated)
 
 
-def _read_slice(path: Path) -> Slice | None:
-    """What the header of one file says, or None where it holds no image or one without a place in space."""
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return None
-
-    def text(tag: str) -> str:
-        # Free text may come in the bytes of its own character set, which Python passes on as surrogates.
-        value = reader.GetMetaData(tag) if reader.HasMetaDataKey(tag) else ""
-        return value.encode("utf-8", "replace").decode("utf-8").replace("\x00", "").strip()
-
-    def number(tag: str) -> int:
-        value = text(tag)
-        return int(value) if value.lstrip("+-").isdigit() else 0
-
-    size, spacing = reader.GetSize(), reader.GetSpacing()
-    if len(size) != 3 or (size[2] == 1 and not text("0020|0032")):
-        return None
-    direction = np.reshape(reader.GetDirection(), (3, 3))
-    return Slice(
-        path=path,
-        series_uid=text("0020|000e"),
-        description=text("0008|103e"),
-        modality=text("0008|0060"),
-        localizer="LOCALIZER" in text("0008|0008").upper(),
-        frames=size[2],
-        size=(size[1], size[0]),
-        spacing=(spacing[0], spacing[1]),
-        position=np.array(reader.GetOrigin()),
-        row=direction[:, 0],
-        column=direction[:, 1],
-        order=(number("0020|0012"), number("0020|0013")),
-        frame_step=direction[:, 2] * spacing[2],
-    )
+def _of_shared_origin(slices: list[Slice]) -> list[Slice]:
+    """Without the patient, study or frame of reference that every image of a series has for itself, as after an
+    anonymization file by file: it keeps nothing together."""
+    series = defaultdict(list)
+    for item in slices:
+        series[item.series_uid].append(item.origin)
+    own = {uid: [len(set(values)) == len(values) for values in zip(*origins)] for uid, origins in series.items()}
+    return [
+        replace(item, origin=tuple("" if alone else value for value, alone in zip(item.origin, own[item.series_uid])))
+        for item in slices
+    ]
 
 
 def _choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[str]]:
-    """The largest stack of a modality, if there is one, and notes on what was left out."""
+    """The largest stack of a modality, if there is one, and notes on what was left out.
+
+    Raises:
+        InputRefused: no image of it says all that is needed.
+    """
     notes = []
     wanted = [s for s in slices if not s.localizer] or slices
     if len(wanted) < len(slices):
         notes.append(f"{counted(len(slices) - len(wanted), 'localizer image')} left out.")
     of_modality = [s for s in wanted if s.modality == modality]
-    stack = max(_stacks(of_modality or wanted), key=lambda s: sum(i.frames * i.size[0] * i.size[1] for i in s))
+    placed = [s for s in of_modality or wanted if not s.refusal]
+    if not placed:
+        raise InputRefused((of_modality or wanted)[0].refusal)
+    stack = max(_stacks(placed), key=lambda s: len(s) * s[0].size[0] * s[0].size[1])
     if stack[0].modality not in ("CT", "MR"):
         notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, neither CT nor MR.")
     series = len({s.series_uid for s in wanted})
     name = f" \"{stack[0].description}\"" if stack[0].description else ""
     if series > 1:
         kind = f"{modality} series" if of_modality else "series"
-        count = sum(s.frames for s in stack)
-        notes.append(f"The folder holds {series} series; the largest {kind}{name} with {count} slices was taken.")
-    odd = sum(1 for s in wanted if s.series_uid == stack[0].series_uid) - len(stack)
-    if odd:
-        notes.append(f"{counted(odd, 'image')} left out, of another size or orientation than the series{name}.")
+        notes.append(f"The folder holds {series} series; the largest {kind}{name} with {len(stack)} slices was taken.")
+    unplaced = len(of_modality or wanted) - len(placed)
+    if unplaced:
+        notes.append(f"{counted(unplaced, 'image')} left out, whose place, voxel size or scale can't be read.")
+    taken = {id(s) for s in stack}
+    odd = [s for s in wanted if s.series_uid == stack[0].series_uid and not s.refusal and id(s) not in taken]
+    for difference, count in Counter(_difference(item, stack[0]) for item in odd).items():
+        notes.append(f"{counted(count, 'image')} left out, of another {difference} than the series{name}.")
     return stack, notes
+
+
+def _difference(odd: Slice, item: Slice) -> str:
+    """Why one image of a series doesn't lie in one volume with another."""
+    names = (name for name, value, other in zip(_ORIGINS, odd.origin, item.origin) if value != other)
+    return next(names, "size or orientation")
 
 
 def _stacks(slices: list[Slice]) -> list[list[Slice]]:
@@ -258,91 +227,42 @@ def _stacks(slices: list[Slice]) -> list[list[Slice]]:
 def _sorted_without_duplicates(stack: list[Slice], notes: list[str]) -> list[Slice]:
     """One slice per position, in order along the slice normal; of several, the earliest acquired."""
     normal = stack[0].normal
-    ordered = sorted(stack, key=lambda s: (float(s.position @ normal), s.order))
+    ordered = sorted(stack, key=lambda s: (float(s.position @ normal), _time(s)))
     groups: list[list[Slice]] = []
     for item in ordered:
         if groups and abs(float((item.position - groups[-1][0].position) @ normal)) < SAME_POSITION_MM:
             groups[-1].append(item)
         else:
             groups.append([item])
-    kept = [min(group, key=lambda s: s.order) for group in groups]
+    kept = [min(group, key=_time) for group in groups]
     if len(kept) < len(stack):
         times = Counter(map(len, groups)).most_common(1)[0][0]
         if times > 1:
             notes.append(f"The series holds {times} images per position (phases or copies); the earliest were taken.")
         else:
             notes.append(f"{counted(len(stack) - len(kept), 'duplicate slice')} left out.")
+        if _may_be_mixed(groups, kept):
+            notes.append("Nothing says which images are of one phase, so phases may be mixed: give one phase alone.")
     return kept
 
 
-def _onto_even_slices(array: np.ndarray, along: np.ndarray, even: np.ndarray) -> np.ndarray:
-    """Linear interpolation of slices at `along` (mm, increasing) to those at `even`; keeps the type."""
-    above = np.clip(np.searchsorted(along, even), 1, len(along) - 1)
-    weight = (even - along[above - 1]) / (along[above] - along[above - 1])
-    out = np.empty((len(even), *array.shape[1:]), dtype=array.dtype)
-    for k, (upper, w) in enumerate(zip(above, weight)):
-        blend = (1.0 - w) * array[upper - 1] + w * array[upper]
-        out[k] = np.rint(blend) if np.issubdtype(array.dtype, np.integer) else blend
-    return out
+def _time(item: Slice) -> tuple:
+    """Sorts images at one position, so that the same phase comes first everywhere."""
+    return (item.phase, item.order[0], _file(item), item.order[1])
 
 
-def _frames(item: Slice, notes: list[str]) -> list[Slice]:
-    """One slice per frame of a multi-frame file.
-
-    GDCM tells one position and one distance only, which loses tilt and order, so the positions are read from the file.
-    """
-    positions = _frame_positions(item.path)
-    if len(positions) != item.frames:
-        notes.append("The positions of single frames could not be read: even slices without tilt were assumed.")
-        positions = [item.position + n * item.frame_step for n in range(item.frames)]
-    return [replace(item, position=p, order=(0, n)) for n, p in enumerate(positions)]
+def _file(item: Slice) -> str:
+    """Which file an image is in, if it isn't the only one there: the images in one file go together."""
+    return str(item.path) if item.frames > 1 else ""
 
 
-def _frame_positions(path: Path) -> list[np.ndarray]:
-    """Every Image Position (Patient) before the pixels, in order, of a little-endian file."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        header = data[: max(0, data.find(PIXELS_TAG))]
-    positions = []
-    for match in re.finditer(re.escape(POSITION_TAG), header):
-        start = match.end()
-        if header[start : start + 2] == b"DS":
-            length = struct.unpack_from("<H", header, start + 2)[0]
-        else:
-            length = struct.unpack_from("<I", header, start)[0] if start + 4 <= len(header) else 0
-        text = header[start + 4 : start + 4 + min(length, 64)].decode("ascii", "replace").strip("\x00 ")
-        try:
-            position = np.array([float(part) for part in text.split("\\")])
-        except ValueError:
-            continue
-        if position.shape == (3,):
-            positions.append(position)
-    return positions
-
-
-def _read_pixels(stack: list[Slice]) -> np.ndarray:
-    """Rescaled voxels (k, j, i) in the order of the stack; int16 where they fit, else float32 or int32."""
-    if stack[0].frames > 1:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(stack[0].path))
-    else:
-        reader = sitk.ImageSeriesReader()
-        reader.ForceOrthogonalDirectionOff()
-        reader.SetFileNames([str(item.path) for item in stack])
-    reader.SetImageIO("GDCMImageIO")
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise InputRefused(
-            f"The pixels of '{stack[0].path.parent.name}' can't be decoded: export the series again, uncompressed."
-        ) from error
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputRefused("The series is in color: give the original CT series.")
-    array = array_of(image)
-    if stack[0].frames > 1:
-        array = array[[item.order[1] for item in stack]]
-    if np.issubdtype(array.dtype, np.floating):
-        return array.astype(np.float32, copy=False)
-    limits = np.iinfo(np.int16)
-    if limits.min <= array.min() and array.max() <= limits.max:
-        return array.astype(np.int16, copy=False)
-    return array
+def _may_be_mixed(groups: Iterable[list[Slice]], kept: Iterable[Slice]) -> bool:
+    """Whether among images at one position only a number tells which is earlier, and it isn't one that counts on
+    through all phases. Copies of an image aren't counted."""
+    rivals = {
+        (item.sop_uid or item.path, item.order[1]): _time(item)
+        for group, best in zip(groups, kept)
+        for item in group
+        if len(group) > 1 and item.phase == best.phase
+    }
+    return len(set(rivals.values())) < len(rivals)

@@ -1,0 +1,206 @@
+"""Series that hold more than one volume, or don't say all that a volume needs."""
+
+import random
+
+import numpy as np
+import pytest
+from pydicom.uid import generate_uid
+
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.reading import read_volume
+from SpineContextSegLib.stated_geometry import UNSTATED_ORIENTATION
+from SpineContextSegLib.volume import Volume
+from Testing.dicom_series import SeriesWriter, edit
+from Testing.test_dicom import assert_same_voxels_in_space, scan
+
+SIZE = (9.0, 8.0, 12.0)
+PHASES = "The series holds 2 images per position (phases or copies); the earliest were taken."
+MIXED = "Nothing says which images are of one phase, so phases may be mixed: give one phase alone."
+
+
+def other(volume: Volume) -> Volume:
+    """Recognizably another one at the same place."""
+    return Volume(volume.array + np.int16(5000), volume.affine)
+
+
+def rename_at_random(folder) -> None:
+    rng = random.Random(0)
+    for path in sorted(folder.iterdir()):
+        path.rename(path.with_name(f"{rng.getrandbits(128):032x}"))
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [("PatientID", "patient"), ("StudyInstanceUID", "study"), ("FrameOfReferenceUID", "frame of reference")],
+)
+def test_what_shares_only_the_uid_of_its_series_stays_apart(tag, name, tmp_path):
+    """As broken anonymization leaves it: slices that would fall between each other."""
+    volume, uid = scan(size=SIZE), generate_uid()
+    affine = volume.affine.copy()
+    affine[2, 3] += 2.5
+    SeriesWriter(tmp_path / "a", series_uid=uid).write(volume)
+    SeriesWriter(tmp_path / "b", series_uid=uid).write(other(Volume(volume.array, affine)), only=range(11))
+    edit(tmp_path / "b", lambda ds: setattr(ds, tag, "1.2.3"))
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [f'11 images were left out, of another {name} than the series "Thorax".']
+
+
+@pytest.mark.parametrize("value", ["", None])
+def test_tags_that_all_slices_lack_keep_none_apart(value, tmp_path):
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+
+    def change(ds):
+        for tag in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            delattr(ds, tag) if value is None else setattr(ds, tag, value)
+
+    edit(tmp_path, change)
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
+
+
+def test_a_slice_that_lacks_the_tag_of_the_others_is_left_out_and_said(tmp_path):
+    """Whose it is can't be known."""
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+    edit(min(tmp_path.iterdir()), lambda ds: delattr(ds, "PatientID"))
+    read, notes = read_volume(tmp_path)
+    assert len(read.array) == len(volume.array) - 1
+    assert notes == ['1 image was left out, of another patient than the series "Thorax".']
+
+
+def test_uids_that_every_slice_has_for_itself_keep_none_apart(tmp_path):
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+    edit(tmp_path, lambda ds: ds.update({"StudyInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid()}))
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
+
+
+def write_phases(folder, volume: Volume, marks: tuple[dict, dict], folders=("", "")) -> None:
+    """Two phases, both numbered from 1 on, the second from the other end, with names that say nothing."""
+    uid = generate_uid()
+    for n, (phase, mark) in enumerate(zip((volume, other(volume)), marks)):
+        order = range(len(volume.array))[:: 1 if n == 0 else -1]
+        SeriesWriter(folder / "new", series_uid=uid).write(phase, only=order)
+        edit(folder / "new", lambda ds: ds.update(mark))
+        rename_at_random(folder / "new")
+        (folder / folders[n]).mkdir(exist_ok=True)
+        for path in sorted((folder / "new").iterdir()):
+            path.rename(folder / folders[n] / f"{path.name}{n}")
+        (folder / "new").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}),
+        ({"TemporalPositionIdentifier": 1}, {"TemporalPositionIdentifier": 2}),
+        ({"AcquisitionTime": "093000.00"}, {"AcquisitionTime": "093012.50"}),
+        ({"AcquisitionDate": "20250101", "AcquisitionTime": "235959"},
+         {"AcquisitionDate": "20250102", "AcquisitionTime": "000001"}),
+        ({"AcquisitionDateTime": "20250101093000"}, {"AcquisitionDateTime": "20250101093001"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_earlier_phase_is_kept_as_a_whole(earlier, later, first, tmp_path):
+    volume = scan(size=SIZE)
+    write_phases(tmp_path, volume, (earlier, later) if first == 0 else (later, earlier))
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume if first == 0 else other(volume))
+    assert notes == [PHASES]
+
+
+def test_phases_in_folders_of_their_own_are_not_mixed(tmp_path):
+    volume = scan(size=SIZE)
+    write_phases(tmp_path, volume, ({}, {}), folders=("b", "a"))
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, other(volume))
+    assert notes == [PHASES]
+
+
+def test_phases_that_nothing_tells_apart_are_said_to_be_mixed(tmp_path):
+    write_phases(tmp_path, scan(size=SIZE), ({}, {}))
+    assert read_volume(tmp_path)[1] == [PHASES, MIXED]
+
+
+def test_copies_are_no_phases(tmp_path):
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+    for path in sorted(tmp_path.iterdir()):
+        path.with_name(f"{path.name} (copy)").write_bytes(path.read_bytes())
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [PHASES]
+
+
+def without_spacing(ds) -> None:
+    del ds.PixelSpacing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        without_spacing,
+        lambda ds: setattr(ds, "PixelSpacing", ""),
+        lambda ds: setattr(ds, "PixelSpacing", [0, 0]),
+        # Of the detector, not in the patient.
+        lambda ds: ds.update({"PixelSpacing": None, "ImagerPixelSpacing": [0.5, 0.5]}),
+    ],
+)
+def test_slices_without_a_voxel_size_are_refused(change, tmp_path):
+    SeriesWriter(tmp_path).write(scan(size=SIZE))
+    edit(tmp_path, change)
+    with pytest.raises(InputRefused, match="'IM09987' does not state how large its voxels are: export the scan again."):
+        read_volume(tmp_path)
+
+
+def test_one_slice_without_a_voxel_size_is_left_out_and_said(tmp_path):
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+    edit(min(tmp_path.iterdir()), without_spacing)
+    read, notes = read_volume(tmp_path)
+    assert len(read.array) == len(volume.array) - 1
+    assert notes == ["1 image was left out, whose place, voxel size or scale can't be read."]
+
+
+@pytest.mark.parametrize("stated", [None, "", [0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0]])
+def test_an_orientation_that_is_not_stated_is_said(stated, tmp_path):
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+
+    def change(ds):
+        del ds.ImageOrientationPatient
+        if stated is not None:
+            ds.ImageOrientationPatient = stated
+
+    edit(tmp_path, change)
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [UNSTATED_ORIENTATION]
+
+
+def test_an_orientation_that_is_not_stated_is_said_where_it_leaves_no_stack(tmp_path):
+    SeriesWriter(tmp_path).write(scan("coronal", size=SIZE))
+    edit(tmp_path, lambda ds: delattr(ds, "ImageOrientationPatient"))
+    with pytest.raises(InputRefused, match=f"Only 1 slice .*{UNSTATED_ORIENTATION}"):
+        read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("first", [0.0, -1024.0])
+def test_slices_that_are_stored_in_different_ways_are_one_volume(first, tmp_path):
+    """Unsigned values as some exports have them, of which GDCM takes the type from slice to slice."""
+    volume = scan(size=SIZE)
+    volume.array[:2] = np.abs(volume.array[:2])
+    writer = SeriesWriter(tmp_path)
+    for intercept, only in ((first, range(2)), (-1024.0, range(2, len(volume.array)))):
+        writer.intercept = intercept
+        writer.write(volume, only=only)
+    edit(tmp_path, lambda ds: setattr(ds, "PixelRepresentation", 0))
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert read.array.dtype == np.int16
+    assert_same_voxels_in_space(read, volume)
