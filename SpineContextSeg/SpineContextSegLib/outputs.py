@@ -42,6 +42,29 @@ def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
         ) from error
 
 
+def check_replaceable(path: Path) -> None:
+    """Tells before any work whether a file, if there is one at `path`, lets itself be replaced.
+
+    Not for a database that is in use: here it is opened and closed, which gives up all locks that this process has on
+    it.
+
+    Raises:
+        InputRefused: it is protected, or on Windows another program has it open.
+    """
+    # Of a link, only the link is replaced.
+    if path.is_symlink() or not path.is_file():
+        return
+    try:
+        with open(path, "r+b"):
+            pass
+    except OSError as error:
+        raise InputRefused(_not_replaceable(path, error)) from error
+
+
+def _not_replaceable(path: Path, error: OSError) -> str:
+    return f"'{path}' can't be replaced ({error.strerror}): is it open in another program, or protected?"
+
+
 def check_distinct(paths: dict[str, Path]) -> None:
     """Tells whether all paths (what it is -> where) are different files, links looked through.
 
@@ -87,10 +110,18 @@ class Outputs:
             if kind is None:
                 with self._interruption.held():
                     for target, partial in self._staged.items():
-                        os.replace(partial, target)
+                        _put_in_place(partial, target)
         finally:
             for partial in self._staged.values():
                 partial.unlink(missing_ok=True)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    try:
+        os.replace(partial, target)
+    except PermissionError as error:
+        # As it is, it names the hidden file.
+        raise PermissionError(_not_replaceable(target, error)) from error
 
 
 def print_if_possible(text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import InputRefused
 from ..interruption import Interruption
-from ..outputs import Outputs
+from ..outputs import Outputs, check_replaceable
 from . import PAGE, TABLE
 from .page import TITLE, write_page
 from .places import Place
@@ -27,12 +27,13 @@ def check_reports(folder: Path) -> None:
     """Tells before any work whether the reports can be written to a folder, if it is there.
 
     Raises:
-        InputRefused: a file with the name of one lies there that is none.
+        InputRefused: a file with the name of one lies there that is none, or that can't be replaced.
     """
     for name, words in ((TABLE, ",".join(COLUMNS[:3])), (PAGE, f"<title>{TITLE}")):
         path = folder / name
         if not os.path.lexists(path):
             continue
+        check_replaceable(path)
         try:
             with open(path, "rb") as file:
                 beginning = file.read(_BEGINNING_BYTES)
@@ -84,22 +85,25 @@ class Summary:
         return ", ".join(f"{states[state]} {word}" for state, word in words.items() if states[state])
 
     def write(self, output: Path, folder: Path) -> None:
-        """Writes both reports, whole or not at all, also during an interruption.
+        """Writes both reports, each whole or not at all, and one where the other can't be; also during an interruption.
 
         Args:
             output: where the results lie.
             folder: for the reports.
 
         Raises:
-            OSError: disk full or not writable.
+            OSError: disk full or not writable, as where another program has a report open.
         """
         rows = self.rows()
         seconds = time.perf_counter() - self._clock
         facts = self._facts | {"When": f"{self._started:%Y-%m-%d %H:%M}, took {_duration(seconds)}"}
         # Not the interruption of the command, which has been asked for, perhaps, and would leave no report.
-        with Outputs(Interruption()) as outputs:
-            write_table(rows, output, outputs.stage(folder / TABLE))
-            write_page(rows, facts, self._cohort.notes, outputs.stage(folder / PAGE), folder)
+        try:
+            with Outputs(Interruption()) as outputs:
+                write_table(rows, output, outputs.stage(folder / TABLE))
+        finally:
+            with Outputs(Interruption()) as outputs:
+                write_page(rows, facts, self._cohort.notes, outputs.stage(folder / PAGE), folder)
 
 
 def _duration(seconds: float) -> str:

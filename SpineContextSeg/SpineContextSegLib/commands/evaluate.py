@@ -6,7 +6,7 @@ import argparse
 
 from ..errors import InputRefused
 from ..interruption import Interruption
-from ..outputs import Outputs, check_distinct, check_target, print_if_possible
+from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from .arguments import named_path
 from .progress import Bar
 
@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     for path, ending in ((arguments.csv, ".csv"), (arguments.json, ".json")):
         if path is not None:
             check_target(path, (ending,))
+            check_replaceable(path)
     with Bar("scans") as bar:
 
         def count(done: int, total: int) -> None:

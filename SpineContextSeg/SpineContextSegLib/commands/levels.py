@@ -24,7 +24,7 @@ from ..labels import (
     level_name,
     levels_known,
 )
-from ..outputs import Outputs, check_target, print_if_possible
+from ..outputs import Outputs, check_replaceable, check_target, print_if_possible
 from .arguments import named_path
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
         if not operation:
             raise InputRefused("Nothing to write: say what to put right, see 'spinecontextseg levels --help'.")
         check_target(arguments.output, WRITABLE_ENDINGS)
+        check_replaceable(arguments.output)
     counts_given = arguments.thoracic is not None or arguments.lumbar is not None
     if counts_given and operation not in ("shift", "this", "split"):
         raise InputRefused("--thoracic and --lumbar only go with --shift, --this or --split: give one of these too.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputRefused
 from ..interruption import Interruption
-from ..outputs import Outputs, check_distinct, check_target, print_if_possible
+from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from .arguments import named_path
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def check_outputs(arguments: argparse.Namespace) -> dict[str, Path]:
     for name, ending in (("table", ".csv"), ("centroids", ".json")):
         if name in paths:
             check_target(paths[name], (ending,))
+            check_replaceable(paths[name])
     return paths
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputRefused, UnlikelyValues
 from ..interruption import Interruption
-from ..outputs import Outputs, check_distinct, check_target, print_if_possible
+from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from ..threads import limit_threads
 from .arguments import named_path, positive_number
 from .measure import add_outputs, check_outputs, write_measurements
@@ -162,6 +162,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     for name, endings in (("output", (*WRITABLE_ENDINGS, ENDING)), ("report", (".json",)), ("preview", (".png",))):
         if name in paths:
             check_target(paths[name], endings)
+            check_replaceable(paths[name])
     check_distinct(paths)
 
 

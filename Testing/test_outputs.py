@@ -1,0 +1,103 @@
+"""Files that another program has open, which on Windows can't be replaced then."""
+
+import os
+
+import numpy as np
+import pytest
+from cli_use import contents, refused
+
+from SpineContextSegLib.cli import main
+from SpineContextSegLib.cohort.plan import Plan
+from SpineContextSegLib.cohort.scans import Cohort
+from SpineContextSegLib.cohort.summary import Summary, check_reports
+from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.faults import describe
+from SpineContextSegLib.interruption import Interruption
+from SpineContextSegLib.outputs import Outputs, check_replaceable
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
+
+
+@pytest.fixture
+def open_elsewhere(monkeypatch):
+    """Takes names of files that another program has open from now on."""
+    names, opened, replace = set(), open, os.replace
+
+    def refuse(path):
+        if os.path.basename(path) in names:
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+
+    def open_file(path, mode="r", *arguments, **options):
+        if isinstance(path, (str, os.PathLike)) and set(mode) & set("+aw"):
+            refuse(path)
+        return opened(path, mode, *arguments, **options)
+
+    def replace_file(source, target):
+        refuse(target)
+        replace(source, target)
+
+    monkeypatch.setattr("builtins.open", open_file)
+    monkeypatch.setattr(os, "replace", replace_file)
+    return names.add
+
+
+@pytest.fixture
+def labels(tmp_path):
+    path = tmp_path / "labels.nrrd"
+    array = np.zeros((30, 8, 8), np.uint8)
+    array[2:12, 2:6, 2:6], array[16:26, 2:6, 2:6] = 21, 20
+    write_volume(Volume(array, np.diag([-2.0, -2.0, 2.0, 1.0])), path)
+    return path
+
+
+def test_a_table_that_is_open_elsewhere_is_told_before_any_work(labels, tmp_path, capsys, open_elsewhere, monkeypatch):
+    table, other = tmp_path / "scores.csv", tmp_path / "other.nrrd"
+    table.write_text("old")
+    other.write_bytes(labels.read_bytes())
+    open_elsewhere(table.name)
+    monkeypatch.setattr("SpineContextSegLib.evaluate.evaluate", lambda *_, **__: pytest.fail("work was done"))
+    line = refused(capsys, main(["evaluate", str(labels), str(other), "--csv", str(table)]))
+    assert "scores.csv' can't be replaced (Permission denied): is it open in another program" in line
+    assert table.read_text() == "old" and contents(tmp_path) == ["labels.nrrd", "other.nrrd", "scores.csv"]
+
+
+@pytest.mark.parametrize("command", ["segment", "measure", "levels"])
+def test_every_command_looks_at_the_files_that_it_would_replace(command, labels, tmp_path, capsys, open_elsewhere):
+    target = tmp_path / ("old.csv" if command == "measure" else "old.nrrd")
+    target.write_text("old")
+    open_elsewhere(target.name)
+    more = {"segment": ["-o", target], "measure": [labels, "--table", target], "levels": ["--shift", 1, "-o", target]}
+    assert "can't be replaced" in refused(capsys, main([command, str(labels), *map(str, more[command])]))
+    assert target.read_text() == "old"
+
+
+def test_a_link_to_a_protected_file_is_replaced(tmp_path, open_elsewhere):
+    (tmp_path / "stored").write_text("kept")
+    (tmp_path / "spine.nrrd").symlink_to(tmp_path / "stored")
+    open_elsewhere("spine.nrrd")
+    check_replaceable(tmp_path / "spine.nrrd")
+    check_replaceable(tmp_path / "new.nrrd")
+
+
+def test_a_file_opened_meanwhile_is_told_by_its_own_name(tmp_path, open_elsewhere):
+    open_elsewhere("spine.nrrd")
+    with pytest.raises(PermissionError) as caught, Outputs(Interruption()) as outputs:
+        outputs.stage(tmp_path / "spine.nrrd").write_text("new")
+    said = describe(caught.value)
+    assert said.startswith(f"'{tmp_path / 'spine.nrrd'}' can't be replaced (Permission denied): ") and said[-1] == "?"
+    assert contents(tmp_path) == []
+
+
+@pytest.mark.parametrize(("taken", "other"), [("report.csv", "report.html"), ("report.html", "report.csv")])
+def test_one_report_is_written_where_the_other_is_open_elsewhere(taken, other, tmp_path, open_elsewhere):
+    summary = Summary(Cohort(), [], Plan(), {})
+    summary.write(tmp_path, tmp_path)
+    for name in (taken, other):
+        os.utime(tmp_path / name, (1, 1))
+    open_elsewhere(taken)
+    with pytest.raises(InputRefused, match=f"{taken}' can't be replaced"):
+        check_reports(tmp_path)
+    with pytest.raises(PermissionError, match=f"{taken}' can't be replaced"):
+        summary.write(tmp_path, tmp_path)
+    assert (tmp_path / taken).stat().st_mtime == 1 < (tmp_path / other).stat().st_mtime
+    assert contents(tmp_path) == ["report.csv", "report.html"]
