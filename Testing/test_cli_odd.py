@@ -119,6 +119,26 @@ def test_finished_work_counts_though_nobody_listens(sample_scan, tiny_model, tmp
     assert output.exists() and "Traceback" not in done.stderr and "rror" not in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a stderr that takes nothing")
+def test_a_full_or_broken_stderr_changes_no_exit_code(sample_scan, tiny_model, tmp_path):
+    """Each of these has something to say there: a warning, or why it is refused."""
+    labels, output = tmp_path / "labels.nrrd", tmp_path / "out.nrrd"
+    array = np.zeros(sample_scan.volume.array.shape, np.uint8)
+    array[2:14, 25:40, 25:40], array[30:42, 25:40, 25:40] = 22, 20
+    write_volume(Volume(array, sample_scan.volume.affine), labels)
+    program = f"'{sys.executable}' -m SpineContextSegLib.cli"
+    segment = f"{program} segment '{sample_scan.path}' -o '{output}' --model '{tiny_model}' --threads 1"
+    calls = {f"{program} levels '{labels}' --this T1=L1 -o '{output}'": 2,
+             f"{program} levels '{labels}' --shift 1 -o '{output}'": 0,
+             f"{program} measure '{sample_scan.path}' '{labels}' --table '{tmp_path}/table.csv'": 0,
+             segment: 0}  # fmt: skip
+    for call, code in calls.items():
+        assert run(call).stderr, call
+        assert run(f"{call} 2>/dev/full").returncode == code, call
+        run(f"({call} 2>&1 >/dev/null; echo $? >'{tmp_path}/code') | true")
+        assert (tmp_path / "code").read_text().strip() == str(code), call
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a stdout that takes nothing")
 def test_a_full_or_broken_stdout_costs_only_the_words(sample_scan, tmp_path):
     program, pair = f"'{sys.executable}' -m SpineContextSegLib.cli", (tmp_path / "a.nrrd", tmp_path / "b.nrrd")

@@ -17,6 +17,7 @@ from .commands import batch, evaluate, finetune, levels, measure, models, phanto
 from .errors import Cancelled, Incomplete, InputRefused
 from .faults import describe, write_log
 from .interruption import Interruption
+from .outputs import print_if_possible
 
 PROGRAM = "spinecontextseg"
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: object) -> None:
-    print(f"{PROGRAM}: {' '.join(str(message).split())}", file=sys.stderr)
+    print_if_possible(f"{PROGRAM}: {' '.join(str(message).split())}", sys.stderr)
 
 
 if __name__ == "__main__":

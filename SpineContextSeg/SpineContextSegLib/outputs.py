@@ -7,6 +7,7 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import TextIO
 
 from .errors import InputRefused
 from .interruption import Interruption
@@ -124,10 +125,12 @@ def _put_in_place(partial: Path, target: Path) -> None:
         raise PermissionError(_not_replaceable(target, error)) from error
 
 
-def print_if_possible(text: str) -> None:
-    """Print what is only said about finished work: a closed pipe or a full disk behind stdout doesn't undo it."""
+def print_if_possible(text: str, stream: TextIO | None = None) -> None:
+    """Print what is only said about finished work, to stdout or another stream: a closed pipe or a full disk behind it
+    doesn't undo the work."""
+    stream = stream or sys.stdout
     try:
-        print(text, flush=True)
+        print(text, file=stream, flush=True)
     except OSError:
         # Else Python tries again at its end, and complains.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
     for sentence in remarks_on_levels(order, _sequence(arguments, set(order))):
-        print(f"Warning: {sentence}", file=sys.stderr)
+        print_if_possible(f"Warning: {sentence}", sys.stderr)
     voxel_ml = result.grid.voxel_volume_mm3 / 1000
     volumes_ml = {value: voxels * voxel_ml for value, voxels in count_labels(result.array).items()}
     lines = _table(order, volumes_ml, changes)

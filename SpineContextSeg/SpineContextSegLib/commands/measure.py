@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         write_measurements(rows, labels.grid, arguments, outputs)
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
     for sentence in [*notes, *remarks_on_levels(order, sequence_of(counts))]:
-        print(f"Warning: {sentence}", file=sys.stderr)
+        print_if_possible(f"Warning: {sentence}", sys.stderr)
     written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
     print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))
 

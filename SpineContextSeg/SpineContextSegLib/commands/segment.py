@@ -141,9 +141,9 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             text = json.dumps(account.report(), indent=2, ensure_ascii=False)
             outputs.stage(arguments.report).write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
     for sentence in notes + result.warnings:
-        print(f"Warning: {sentence}", file=sys.stderr)
+        print_if_possible(f"Warning: {sentence}", sys.stderr)
     if result.column and not result.column.levels.certain:
-        print("What puts wrong levels right: spinecontextseg levels --help", file=sys.stderr)
+        print_if_possible("What puts wrong levels right: spinecontextseg levels --help", sys.stderr)
     print_if_possible(account.summary())
 
 
