@@ -199,6 +199,10 @@ def test_empty_prediction_in_a_folder_counts_as_missed(tmp_path):
     assert result.values("T12", "dice") == result.values("Spine (binary)", "dice") == [1.0, 0.0]
     assert result.count_low("T12") == 1
     assert result.statistics("T12", "hausdorff95_mm").count == 1
+    table = result.table()
+    assert "or no distance can be measured. Spine (binary), Vertebrae, T12, L1: 1 of 2 cases.\n" in table
+    save(column([19, 20], shift=1), tmp_path / "mine" / "b.nii.gz")
+    assert "no distance" not in evaluate(tmp_path / "mine", tmp_path / "truth").table()
 
 
 def test_csv_and_json(tmp_path):

@@ -27,6 +27,7 @@ LEVEL_ROWS = {
 
 LOW_DICE = 0.8
 METRICS = tuple(field.name for field in fields(Agreement))
+_DISTANCES = "average_surface_distance_mm", "hausdorff95_mm"
 
 _COLUMNS = (
     ("Dice", "dice", ".4f"),
@@ -119,7 +120,7 @@ class Evaluation:
             binary = {case.name: case.structures[BINARY] for case in self.cases}
             blocks = [
                 f"{BINARY}, {len(self.cases)} cases\n{_aligned(_figures('Case', binary))}",
-                f"Dice over the cases\n{_aligned(self._summary_rows())}",
+                "\n".join(["Dice over the cases", _aligned(self._summary_rows()), *self._without_distances()]),
             ]
         if levels := self.levels():
             errors = [f"{name}: {found.errors()}." for name, found in levels if found.errors()]
@@ -143,7 +144,7 @@ class Evaluation:
             for statistic in columns[0]:
                 writer.writerow((statistic, "", name, *(_blank_nan(column[statistic]) for column in columns), ""))
             writer.writerow((f"dice below {LOW_DICE}", "", name, self.count_low(name), *[""] * (len(METRICS) + 1)))
-        _write_whole(Path(path), text.getvalue())
+        write_whole(Path(path), text.getvalue())
 
     def write_json(self, path: Path) -> None:
         """The same as an object with `cases` and `summary`; what couldn't be measured is null."""
@@ -172,19 +173,31 @@ class Evaluation:
             "summary": summary,
             "levels": _level_summary([found for _, found in self.levels()]),
         }
-        _write_whole(Path(path), json_text(content))
+        write_whole(Path(path), json_text(content))
 
     def _summary_rows(self) -> list[list[str]]:
         rows = [["Structure", "n", "mean", "SD", "median", "min", "5th %", f"< {LOW_DICE}", "ASD mm", "HD95 mm"]]
         for name in self.structures():
             dice = self.statistics(name, "dice")
             figures = (dice.mean, dice.sd, dice.median, dice.minimum, dice.percentile5)
-            distances = (self.statistics(name, m).mean for m in ("average_surface_distance_mm", "hausdorff95_mm"))
+            distances = (self.statistics(name, metric).mean for metric in _DISTANCES)
             rows.append(
                 [name, str(dice.count), *(_number(value, ".4f") for value in figures), str(self.count_low(name))]
                 + [_number(value, ".2f") for value in distances]
             )
         return rows
+
+    def _without_distances(self) -> list[str]:
+        """A sentence on the structures whose distances are means of fewer cases than their Dice: those that were missed
+        altogether don't make them worse."""
+        fewer: dict[tuple[int, int], list[str]] = {}
+        for name in self.structures():
+            dice, *distances = (self.statistics(name, metric).count for metric in ("dice", *_DISTANCES))
+            if min(distances) < dice:
+                fewer.setdefault((min(distances), dice), []).append(name)
+        parts = [f"{', '.join(names)}: {count} of {of} cases" for (count, of), names in fewer.items()]
+        why = "ASD and HD95 leave out cases in which nothing was found or no distance can be measured."
+        return [f"{why} {'; '.join(parts)}."] if parts else []
 
 
 def json_text(content: dict) -> str:
@@ -257,8 +270,8 @@ def _aligned(rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    # Renamed when complete: an interrupted run leaves an earlier file as it was.
+def write_whole(path: Path, text: str) -> None:
+    """Renamed when complete: an interrupted run leaves an earlier file as it was."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_bytes(text.encode("utf-8"))
