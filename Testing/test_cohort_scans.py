@@ -67,6 +67,22 @@ def test_of_a_dataset_only_the_scans_are_taken(marks, tree, some_file):
     assert any("derivatives" in note for note in cohort.notes)
 
 
+def test_what_may_be_a_scan_of_another_kind_is_counted(tree, some_file, ct):
+    fill(tree, some_file, "a.nii.gz", "b.hdr", "b.img", "c/d.MGZ", "c/e.nii.bz2", "c/f.tar.gz", "f.zip", "g.zip",
+         "h.nhdr", "h.img", "letter.pdf", "bvals.gz")  # fmt: skip
+    SeriesWriter(tree / "se").write(ct)
+    for path in (tree / "se").iterdir():
+        path.rename(path.with_suffix(".img"))
+    cohort = find_scans(tree)
+    assert keys(cohort)[:2] == ["a.nii.gz", "h.nhdr"] and len(keys(cohort)) == 3
+    assert cohort.notes == [
+        "Left out, files that may be scans of a kind that isn't read (unpack or convert them): "
+        "1 .bz2, 1 .hdr, 1 .img, 1 .mgz, 1 .tar.gz, 2 .zip."
+    ]
+    with pytest.raises(InputRefused, match="unpack or convert them.*: 1 .zip"):
+        find_scans(tree / "f.zip")
+
+
 def test_one_file_is_a_cohort_of_one(tree, some_file):
     fill(tree, some_file, "a.nii.gz", "b.nii.gz")
     assert keys(find_scans(tree / "a.nii.gz")) == ["a.nii.gz"]

@@ -24,6 +24,12 @@ BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code"})
 # VerSe's own releases have derivatives without the description.
 BIDS_RAW, BIDS_RESULTS = "rawdata", "derivatives"
 LONGEST_NAME = 80
+# What may be a scan, too, or hold some, but isn't read; the longest first.
+_FOREIGN_ENDINGS = (
+    ".gipl.gz", ".nrrd.gz", ".mha.gz", ".hdr.gz", ".img.gz", ".dcm.gz", ".tar.gz",
+    ".hdr", ".img", ".mgh", ".mgz", ".gipl", ".mnc", ".vtk", ".vti", ".mrb",
+    ".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,11 +78,11 @@ class Cohort:
 def find_scans(source: Path, left_out: Path | None = None, modalities: Collection[str] = ("CT",)) -> Cohort:
     """All scans in a file or below a folder.
 
-    Hidden files, files named as segmentations, results of a batch, what a BIDS dataset keeps beside its scans, and
-    DICOM series of other modalities or with fewer than 3 slices are left out, and the notes say so. Links to folders
-    are followed, each folder is searched once. One scan is one series in one folder: copies of a series elsewhere are
-    scans of their own, and what lies scattered over folders isn't put together, since broken anonymization gives two
-    patients the same UID.
+    Hidden files, files named as segmentations, results of a batch, what a BIDS dataset keeps beside its scans,
+    DICOM series of other modalities or with fewer than 3 slices, and files of other kinds that may be scans are left
+    out, and the notes say so. Links to folders are followed, each folder is searched once. One scan is one series in
+    one folder: copies of a series elsewhere are scans of their own, and what lies scattered over folders isn't put
+    together, since broken anonymization gives two patients the same UID.
 
     Args:
         source: exists.
@@ -86,18 +92,18 @@ def find_scans(source: Path, left_out: Path | None = None, modalities: Collectio
     Raises:
         InputRefused: there is nothing to segment.
     """
-    cohort, others = Cohort(), Counter()
+    cohort, others, foreign = Cohort(), Counter(), Counter()
     if source.is_file():
-        _add(cohort, others, Path(), [source], modalities)
+        _add(cohort, others, foreign, Path(), [source], modalities)
     else:
         for folder, files, labels in _folders(source, left_out, cohort):
             results = {path for path in files if _is_image(path) and _is_result(path)}
             files = [path for path in files if path not in results]
             others["segmentation"] += len(labels)
             others["result"] += len(results)
-            _add(cohort, others, folder.relative_to(source), files, modalities)
+            _add(cohort, others, foreign, folder.relative_to(source), files, modalities)
     cohort.scans.sort(key=lambda scan: (scan.folder.parts, scan.stem, scan.key))
-    cohort.notes += _notes(others)
+    cohort.notes += _notes(others, foreign)
     if not cohort.scans and not cohort.unreadable:
         raise InputRefused(
             " ".join([f"'{source}' holds no scan: give scans as NIfTI, NRRD, MetaImage or DICOM.", *cohort.notes])
@@ -170,16 +176,22 @@ def _is_result(image: Path) -> bool:
     return record is not None and not is_of(record, image, [image])
 
 
-def _add(cohort: Cohort, others: Counter, folder: Path, files: list[Path], modalities: Collection[str]) -> None:
-    """Adds the scans among the files of one folder; counts the series that are left out, by reason."""
+def _add(
+    cohort: Cohort, others: Counter, foreign: Counter, folder: Path, files: list[Path], modalities: Collection[str]
+) -> None:
+    """Adds the scans among the files of one folder; counts what is left out: series by reason, and files by ending."""
     images = [path for path in files if _is_image(path)]
+    parts = set(images)
     for path in images:
         key = (folder / path.name).as_posix()
         if not path.is_file():
             cohort.unreadable[key] = "The link leads nowhere, or it is no file: check it."
             continue
-        cohort.scans.append(Scan(key, key, folder, stem(path), (path, *_beside(path, files))))
+        scan = Scan(key, key, folder, stem(path), (path, *_beside(path, files)))
+        cohort.scans.append(scan)
+        parts.update(scan.files)
     rest = slices_among([path for path in files if path not in set(images)])
+    foreign.update(filter(None, map(_foreign_ending, set(files) - parts - set(rest))))
     with quiet_itk():
         series = list_series(rest)
     # Of which series they were, nothing says.
@@ -196,6 +208,10 @@ def _add(cohort: Cohort, others: Counter, folder: Path, files: list[Path], modal
         cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, True, notes))
         lost = set()
     others["lost"] += len(lost)
+
+
+def _foreign_ending(path: Path) -> str | None:
+    return next((ending for ending in _FOREIGN_ENDINGS if path.name.lower().endswith(ending)), None)
 
 
 def _beside(image: Path, files: list[Path]) -> list[Path]:
@@ -220,7 +236,7 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)[:LONGEST_NAME].strip("._ ")
 
 
-def _notes(others: Counter) -> Iterable[str]:
+def _notes(others: Counter, foreign: Counter) -> Iterable[str]:
     if others["segmentation"]:
         yield f"Left out, named as segmentations: {others['segmentation']}."
     if others["result"]:
@@ -234,3 +250,6 @@ def _notes(others: Counter) -> Iterable[str]:
         yield f"Left out, DICOM series of other modalities: {named}."
     if others["short"]:
         yield f"Left out, DICOM series of fewer than {MINIMUM_SLICES} slices or of localizers: {others['short']}."
+    if foreign:
+        named = ", ".join(f"{count} {ending}" for ending, count in sorted(foreign.items()))
+        yield f"Left out, files that may be scans of a kind that isn't read (unpack or convert them): {named}."
