@@ -9,6 +9,7 @@ from SpineContextSegLib.faults import lacks_memory
 from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.dicom_series import SeriesWriter
 
 SCAN = Volume(np.arange(6 * 7 * 8, dtype=np.int16).reshape(6, 7, 8), np.diag([-1.0, -1.0, 2.0, 1.0]))
 
@@ -42,6 +43,14 @@ def test_what_the_nifti_library_cant_load_although_it_is_whole_lacks_memory(tmp_
     path.write_bytes(content)
     with pytest.raises(InputRefused, match="damaged"):
         read_volume(path)
+
+
+def test_a_lack_of_memory_is_no_fault_of_a_series(tmp_path, monkeypatch):
+    SeriesWriter(tmp_path).write(SCAN)
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", run_out_of_memory)
+    with pytest.raises(RuntimeError) as caught:
+        read_volume(tmp_path)
+    assert lacks_memory(caught.value)
 
 
 @pytest.mark.parametrize("name", ["A.NII", "A.NII.GZ", "A.NRRD", "A.MHA", "A.Mha"])

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from .dicom_slice import Slice
 from .errors import InputRefused
+from .faults import lacks_memory
 from .volume import array_of
 
 
@@ -56,6 +57,8 @@ def _planes(path: Path) -> np.ndarray:
     try:
         image = reader.Execute()
     except RuntimeError as error:
+        if lacks_memory(error):
+            raise
         raise InputRefused(
             f"The pixels of '{path.parent.name}' can't be decoded: export the series again, uncompressed."
         ) from error
