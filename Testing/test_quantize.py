@@ -14,6 +14,7 @@ from conftest import model_card
 from model_cards import ROI_SIZE, card_content, random_network
 
 from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import load_model, write_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_volume
@@ -24,7 +25,7 @@ from Testing.no_network import BLOCK
 from Training import quantize as quantization
 from Training.calibration import draw_windows
 from Training.export import export
-from Training.quantize import Comparison, in_8_bits, main, quantize, table, with_int8
+from Training.quantize import Comparison, calibration_windows, in_8_bits, main, quantize, table, with_int8
 
 
 def labels_of(scan) -> Volume:
@@ -135,6 +136,31 @@ def test_a_network_that_names_is_quantized_without_a_comparison(namer, sample_sc
     exact = choose_runtime(quantized, "openvino", "cpu", 1, "fp32")
     both = [runtime(windows) for runtime in (exact, in_8_bits(quantized, 1))]
     assert both[0].shape == both[1].shape == (2, 26) and np.allclose(both[1].sum(1), 1, atol=1e-3)
+
+
+def test_labels_in_another_numbering_are_refused_before_any_work(model, sample_scan, tmp_path, monkeypatch):
+    scan = tmp_path / "scan.nii.gz"
+    write_volume(sample_scan.volume, scan)
+    write_volume(Volume(labels_of(sample_scan).array * 2, sample_scan.volume.affine), tmp_path / "scan_labels.nii.gz")
+    monkeypatch.setattr(quantization, "quantize", lambda *_: pytest.fail("work has begun"))
+    for kind in ("--test", "--real"):
+        with pytest.raises(InputRefused, match="scan_labels.nii.gz' holds 40, which VerSe's numbering"):
+            main(["--model", str(model.folder), "--output", str(tmp_path / "out"), kind, str(scan)])
+    assert not (tmp_path / "out").exists()
+
+
+def test_windows_lie_on_the_spine_in_either_numbering(sample_scan, tmp_path):
+    """32 is T12 in TotalSegmentator's."""
+    names = {}
+    for numbering, value in (("verse", 19), ("totalsegmentator", 32)):
+        scan = names[numbering] = tmp_path / f"{numbering}.nii.gz"
+        write_volume(sample_scan.volume, scan)
+        values = np.where(sample_scan.bone, value, 0).astype(np.uint8)
+        write_volume(Volume(values, sample_scan.volume.affine), tmp_path / f"{numbering}_labels.nii.gz")
+    windows = [
+        np.concatenate(list(calibration_windows(card(), [scan], 0, {"totalsegmentator"}))) for scan in names.values()
+    ]
+    assert np.array_equal(*windows)
 
 
 def test_helpers_come_along(model, tmp_path):

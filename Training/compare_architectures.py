@@ -4,7 +4,8 @@
         --card Training/cards/ct_locator.json
     python -m Training.compare_architectures --output runs/architectures --anatomies runs/anatomies4 --steps 300
 
-Same card, same patches in the same order, same losses and steps for all. Stops and resumes anywhere.
+Same card, same patches in the same order, same losses and steps for all. Training stops and resumes anywhere; the
+table is made at the end, from networks that are all judged anew.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import read_card
+from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.scores import BINARY, CANAL, DISCS, SACRUM, VERTEBRAE
 
 from .anatomy.generate import generate
@@ -73,12 +75,17 @@ def dice(network: nn.Module, scan: Scan, card: ModelCard, bfloat16: bool = False
 
 
 def compare(arguments: argparse.Namespace) -> dict[str, dict]:
-    """Train and judge each architecture; what is done already is not done again. Name -> what is known of it."""
+    """Train each architecture, from where it was, and judge it. Name -> what is known of it.
+
+    Raises InputRefused, before any work, where labels of a test scan hold values that their numbering doesn't have.
+    """
     card, results = read_card(CARD), {}
-    scans = generated_bodies(arguments.bodies, card)
+    real: dict[str, Scan] = {}
     for path in arguments.test:
-        real = load_real_scan(path, card.spacing_mm[0])
-        scans[real.name] = real.hu, real.label
+        numbering = "totalsegmentator" if stem(path) in arguments.totalsegmentator else "verse"
+        scan = load_real_scan(path, card.spacing_mm[0], numbering=numbering)
+        real[scan.name] = scan.hu, scan.label
+    scans = generated_bodies(arguments.bodies, card) | real
     for name in arguments.only or ARCHITECTURES:
         folder = arguments.output / name.replace(" ", "_")
         torch.manual_seed(arguments.seed)
@@ -98,7 +105,6 @@ def compare(arguments: argparse.Namespace) -> dict[str, dict]:
             "training_s": _seconds_of(folder / LOG_FILE),
             "dice": {scan: dice(network, pair, card, arguments.bfloat16) for scan, pair in scans.items()},
         }
-        (folder / "results.json").write_text(json.dumps(results[name], indent=2) + "\n", encoding="utf-8")
     return results
 
 
@@ -132,6 +138,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--anatomies", type=Path, required=True, help="stored bodies at the spacing of ct_locator.json")
     parser.add_argument("--test", type=Path, nargs="*", default=[], help="labelled scans to judge by, too")
+    parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of --test scans with that numbering")
     parser.add_argument("--only", nargs="*", choices=list(ARCHITECTURES))
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--bodies", type=int, default=40, help="generated ones to judge by")

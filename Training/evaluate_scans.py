@@ -3,7 +3,8 @@
     python -m Training.evaluate_scans --model spinecontext-ct --output runs/evaluation SCAN.nii.gz ...
 
 The labels lie beside each scan as *_labels.nii.gz, in VerSe's numbering or, for scans named by --totalsegmentator, in
-that of TotalSegmentator; for scans named by --subregions as *_subregions.nii.gz, in that of TPTBox.
+that of TotalSegmentator; for scans named by --subregions as *_subregions.nii.gz, in that of TPTBox. All labels are
+checked before the first scan is segmented; scores.json holds every scan as soon as it is done.
 """
 
 from __future__ import annotations
@@ -20,46 +21,59 @@ from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.preview import write_preview
-from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
-from SpineContextSegLib.scores import Case, Evaluation
+from SpineContextSegLib.scores import Case, Evaluation, write_whole
 from SpineContextSegLib.writing import write_segmentation
 
-from .labelled_scans import labels_of
-from .subregions import from_subregions
+from .labelled_scans import Numbering, labels_of, read_labelled, read_reference
 
 
 def evaluate_scans(
     model_name: str, scans: list[Path], output: Path, totalsegmentator: frozenset[str] = frozenset(),
     threads: int | None = None, everywhere: bool = False, subregions: frozenset[str] = frozenset(),
-) -> tuple[Evaluation, dict[str, dict]]:  # fmt: skip
-    """Segment `scans`, write labels and pictures to `output`; returns the scores and each scan's report.
+) -> Evaluation:  # fmt: skip
+    """Segment `scans`, write labels, pictures and scores.json, each scan's report, to `output`.
 
     totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
     everywhere: look closely at the whole body and not only where the spine was located.
     subregions: names of the scans whose labels are parts of vertebrae without levels.
+
+    Raises:
+        InputRefused: labels can't be read, hold values that their numbering doesn't have or lie on another grid than
+            their scan; before anything is segmented.
     """
+    references = [_reference(image, totalsegmentator, subregions) for image in scans]
+    for image, (file, numbering) in zip(scans, references):
+        read_labelled(image, file, numbering)
     output.mkdir(parents=True, exist_ok=True)
     model = load_model(model_name)
     runtime = choose_runtime(model, threads=threads)
     helpers = choose_helpers(model, threads=threads)
     cases, notes, reports = [], [], {}
-    for image in tqdm(scans, unit="scan", disable=None):
+    for image, (file, numbering) in zip(tqdm(scans, unit="scan", disable=None), references):
         name = stem(image)
         volume, _ = read_volume(image)
         result = segment(volume, model, runtime, **helpers, everywhere=everywhere, structures="all")
         written = output / f"{name}_segmentation.nii.gz"
         write_segmentation(result.labels, written)
         write_preview(volume, result.labels, output / f"{name}.png", title=name)
-        numbering = "totalsegmentator" if name in totalsegmentator else "verse"
-        reference = image.with_name(f"{name}_subregions.nii.gz") if name in subregions else labels_of(image)
-        truth = from_subregions(read_labels(reference)) if name in subregions else read_labels(reference)
-        scores, case_notes = compare(result.labels, truth, reference_numbering=numbering)
-        levels = identify_levels(result.labels, truth, reference_numbering=numbering) if result.levels_known else None
-        cases.append(Case(name, written, reference, scores, levels))
-        notes += [f"{name}: {note}" for note in case_notes]
+        truth, left_out = read_reference(file, numbering)
+        scores, case_notes = compare(result.labels, truth)
+        levels = identify_levels(result.labels, truth) if result.levels_known else None
+        cases.append(Case(name, written, file, scores, levels))
+        notes += [f"{name}: {note}" for note in left_out + case_notes]
         reports[name] = {**result.report(), "scores": {row: asdict(score) for row, score in scores.items()}}
-    return Evaluation(cases, notes, "verse"), reports
+        write_whole(output / "scores.json", json.dumps(reports, indent=2) + "\n")
+    return Evaluation(cases, notes, "verse")
+
+
+def _reference(image: Path, totalsegmentator: frozenset[str], subregions: frozenset[str]) -> tuple[Path, Numbering]:
+    """Where the labels of a scan lie, and their numbering."""
+    name = stem(image)
+    if name in subregions:
+        return image.with_name(f"{name}_subregions.nii.gz"), "subregions"
+    return labels_of(image), "totalsegmentator" if name in totalsegmentator else "verse"
 
 
 def main() -> None:
@@ -72,11 +86,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--everywhere", action="store_true", help="don't locate the spine first")
     arguments = parser.parse_args()
-    evaluation, reports = evaluate_scans(
+    evaluation = evaluate_scans(
         arguments.model, arguments.scans, arguments.output, frozenset(arguments.totalsegmentator), arguments.threads,
         arguments.everywhere, frozenset(arguments.subregions),
     )
-    (arguments.output / "scores.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
     print(evaluation.table())
 
 

@@ -1,11 +1,19 @@
-"""Labelled scans in folders: which there are, and where the labels of each lie."""
+"""Labelled scans in folders: which there are, where the labels of each lie, and what these say in VerSe's values."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.evaluate import _in_verse, on_grid_of
 from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS, is_named_as_labels, stem
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.volume import Volume
+
+from .subregions import from_subregions
+
+Numbering = Literal["verse", "totalsegmentator", "subregions"]
 
 _RAW, _DERIVED = "rawdata", "derivatives"
 # The richer one first: with discs and canal, where the workbench exported them.
@@ -28,6 +36,33 @@ def labels_of(image: Path) -> Path:
     ]
     usual = image.with_name(f"{stem(image)}_labels.nii.gz")
     return next((path for path in [usual, *named] if path.is_file()), usual)
+
+
+def read_reference(file: Path, numbering: Numbering = "verse") -> tuple[Volume, list[str]]:
+    """Labels (k, j, i) in VerSe's values, 255 = not sure, and notes on what had to be left out.
+
+    Args:
+        numbering: what the file holds; "subregions" are parts of vertebrae, see `subregions.py`.
+
+    Raises:
+        InputRefused: it can't be read, or holds values that its numbering doesn't have.
+    """
+    labels = read_labels(file)
+    if numbering == "subregions":
+        return from_subregions(labels), []
+    array, notes = _in_verse(labels.array, numbering, f"'{file}'")
+    return Volume(array, labels.affine), notes
+
+
+def read_labelled(image: Path, file: Path, numbering: Numbering = "verse") -> tuple[Volume, Volume]:
+    """A scan and its labels in `file`, all of both: what is damaged or can't be right is told before any work.
+
+    Raises:
+        InputRefused: as `read_reference`; or the labels don't lie on the scan's grid.
+    """
+    volume, (truth, _) = read_volume(image)[0], read_reference(file, numbering)
+    on_grid_of(truth, volume.grid, (f"'{file}'", f"'{image}'"))
+    return volume, truth
 
 
 def find_labelled(dataset: Path) -> list[Path]:

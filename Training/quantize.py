@@ -5,7 +5,7 @@
 The ranges of the activations are measured on generated scans and on --real, scans that the network was trained on; both
 precisions are then compared on --real and on --test. The table ends up in the card. The same scans give the same
 weights. A model's helpers are models of their own: quantize them first (a namer segments nothing on its own, so it is
-compared as part of its model, by `evaluate_levels`).
+compared as part of its model, by `evaluate_levels`). All labels are checked before any work.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,6 @@ from SpineContextSegLib.metrics import agreement, binary_spine
 from SpineContextSegLib.model import CARD_FILE, Model, load_model, write_model
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
-from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import Runtime, choose_helpers, choose_runtime
 from SpineContextSegLib.runtime.eight_bit import has_dot_products
 from SpineContextSegLib.runtime.openvino_runtime import SETTINGS, OpenVINORuntime, import_openvino
@@ -38,7 +37,7 @@ from SpineContextSegLib.scores import BINARY
 from .calibration import draw_windows
 from .export import fold_constants, shared_with
 from .generated_scans import generated_scan
-from .labelled_scans import labels_of
+from .labelled_scans import Numbering, labels_of, read_labelled
 
 # Training draws its bodies from seeds far below, evaluation (evaluate_levels.FIRST_SEED) from above.
 FIRST_SEED = 8_000_000
@@ -60,12 +59,17 @@ class Comparison:
     seconds_int8: float | None
 
 
-def calibration_windows(card: ModelCard, real: Iterable[Path], generated: int) -> Iterator[np.ndarray]:
-    """Windows (1, 1, *roi_size) of labelled scans and of `generated` generated ones; the same ones every time."""
+def calibration_windows(
+    card: ModelCard, real: Iterable[Path], generated: int, totalsegmentator: Collection[str] = ()
+) -> Iterator[np.ndarray]:
+    """Windows (1, 1, *roi_size) of labelled scans and of `generated` generated ones; the same ones every time.
+
+    totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
+    """
     for number, image in enumerate(real):
-        volume, _ = read_volume(image)
+        volume, labels = read_labelled(image, labels_of(image), _numbering(image, totalsegmentator))
         rng = np.random.default_rng([FIRST_SEED, number])
-        yield from draw_windows(volume, read_labels(labels_of(image)), card, _WINDOWS_OF_REAL, rng)
+        yield from draw_windows(volume, labels, card, _WINDOWS_OF_REAL, rng)
     for seed in range(FIRST_SEED, FIRST_SEED + generated):
         scan = generated_scan(seed, card.modality[0])
         rng = np.random.default_rng(seed)
@@ -131,20 +135,21 @@ def with_int8(model: Model, xml: bytes, binary: bytes, destination: Path) -> Mod
     return written
 
 
-def compare_precisions(model: Model, image: Path, numbering: str = "verse", threads: int | None = None) -> Comparison:
+def compare_precisions(
+    model: Model, image: Path, numbering: Numbering = "verse", threads: int | None = None
+) -> Comparison:  # fmt: skip
     """Segment a labelled scan in both precisions, as users do: with the model's helpers.
 
     On a processor without 8-bit dot products the same rounding is emulated in float32.
-    numbering: of the labels, see `evaluate.compare`.
+    numbering: of the labels.
     """
-    volume, _ = read_volume(image)
-    reference = read_labels(labels_of(image))
+    volume, reference = read_labelled(image, labels_of(image), numbering)
     helpers = choose_helpers(model, "openvino", "cpu", threads)
     runtimes = {"fp32": choose_runtime(model, "openvino", "cpu", threads, "fp32"), "int8": in_8_bits(model, threads)}
     results, dice = {}, {}
     for precision, runtime in runtimes.items():
         results[precision] = segment(volume, model, runtime, **helpers)
-        scores, _ = compare(results[precision].labels, reference, reference_numbering=numbering)
+        scores, _ = compare(results[precision].labels, reference)
         dice[precision] = scores[BINARY].dice
     masks = (binary_spine(results[precision].labels.array) for precision in ("int8", "fp32"))
     return Comparison(
@@ -171,6 +176,10 @@ def table(comparisons: dict[str, Comparison]) -> str:
     return "\n".join(lines)
 
 
+def _numbering(image: Path, totalsegmentator: Collection[str]) -> Numbering:
+    return "totalsegmentator" if stem(image) in totalsegmentator else "verse"
+
+
 def _record(comparisons: dict[str, Comparison], card: Path) -> None:
     """Put the figures into the card of a model."""
     content = json.loads(card.read_text(encoding="utf-8"))
@@ -194,14 +203,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int)
     options = parser.parse_args(arguments)
     model = load_model(options.model)
-    xml, binary = quantize(model, calibration_windows(model.card, options.real, options.generated))
+    for image in (*options.real, *options.test):
+        read_labelled(image, labels_of(image), _numbering(image, options.totalsegmentator))
+    windows = calibration_windows(model.card, options.real, options.generated, options.totalsegmentator)
+    xml, binary = quantize(model, windows)
     quantized = with_int8(model, xml, binary, options.output)
     comparisons: dict[str, Comparison] = {}
     segments = model.card.architecture == SEGMENTING
     for image in tqdm([*options.real, *options.test] if segments else [], unit="scan", disable=None):
-        name = stem(image)
-        numbering = "totalsegmentator" if name in options.totalsegmentator else "verse"
-        comparisons[name] = compare_precisions(quantized, image, numbering, options.threads)
+        numbering = _numbering(image, options.totalsegmentator)
+        comparisons[stem(image)] = compare_precisions(quantized, image, numbering, options.threads)
         _record(comparisons, options.output / CARD_FILE)
     if comparisons:
         print(table(comparisons))

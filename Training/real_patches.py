@@ -14,14 +14,14 @@ from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, VERTEBRAE, lev
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.mr import in_units_of
 from SpineContextSegLib.pairing import stem
-from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume, to_sitk
 
 from .centers import offsets, real_centers
 from .classes import BACKGROUND, BODY, DISC, IGNORED, SACRUM
 from .classes import CANAL as CANAL_CLASS
-from .labelled_scans import labels_of
+from .labelled_scans import Numbering, labels_of, read_reference
 from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample
 from .smoothing import blur, noise
 
@@ -58,17 +58,21 @@ def target_classes(labels: np.ndarray) -> np.ndarray:
 
 
 def load_real_scan(
-    image: Path, spacing_mm: float, around_mm: float | None = None, modality: str = "CT"
-) -> RealScan:  # fmt: skip
-    """Read a scan and its VerSe labels (see `labels_of`), both on a RAS-aligned grid, the scan as inference does it.
+    image: Path, spacing_mm: float, around_mm: float | None = None, modality: str = "CT", numbering: Numbering = "verse"
+) -> RealScan:
+    """Read a scan and its labels (see `labels_of`), both on a RAS-aligned grid, the scan as inference does it.
 
     A voxel of the coarser grid takes the label that weighs most around it, so thin arches survive.
 
     Args:
         around_mm: keep only what lies this near to the box around the labels, so that many scans fit into memory.
+        numbering: of the labels.
+
+    Raises:
+        InputRefused: the labels hold values that their numbering doesn't have.
     """
     volume, _ = read_volume(image)
-    reference = read_labels(labels_of(image))
+    reference, _ = read_reference(labels_of(image), numbering)
     grid = ras_grid(volume.grid, spacing_mm)
     if around_mm is not None:
         grid = _around(reference, grid, around_mm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.volume import Volume
 
@@ -20,11 +21,12 @@ def from_subregions(labels: Volume) -> Volume:
     """uint8 (k, j, i), values of TPTBox's subregions -> 1 vertebra, 61 canal, 200 disc.
 
     Raises:
-        ValueError: a value that isn't one of them.
+        InputRefused: a value that isn't one of them.
     """
     found = set(np.unique(labels.array).tolist()) - {0}
     if not found <= set(_VALUES):
-        raise ValueError(f"{sorted(found - set(_VALUES))} are no subregions of TPTBox")
+        other = min(found - set(_VALUES))
+        raise InputRefused(f"The labels hold {other}, which is no subregion of TPTBox: give parts of vertebrae.")
     table = np.zeros(256, np.uint8)
     table[list(_VALUES)] = list(_VALUES.values())
     return Volume(table[labels.array], labels.affine)
