@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from safetensors.torch import load, save_file
 
@@ -120,9 +121,27 @@ def test_who_interrupts_is_told_that_it_goes_on(dataset, base, capfd, monkeypatc
 def test_a_run_goes_on_only_with_the_scans_it_began_with(dataset, base, tmp_path):
     model, scans = load_model(base), find_labelled(dataset)
     for _ in range(2):
-        finetune._remember(tmp_path / "work", model, scans[:1], scans[1:])
-    with pytest.raises(InputRefused, match="other scans"):
-        finetune._remember(tmp_path / "work", model, scans[:1], scans[1:2])
+        finetune._remember(tmp_path / "work", model, scans[:1], scans[1:], 5)
+    for taught, steps in ((scans[1:2], 5), (scans[1:], 6)):
+        with pytest.raises(InputRefused, match="other scans, labels, --steps"):
+            finetune._remember(tmp_path / "work", model, scans[:1], taught, steps)
+
+
+def test_a_run_does_not_go_on_with_labels_that_were_corrected(dataset, base, tmp_path):
+    """Nor with another scan of the same name; voxels beside a header count, too."""
+    copy, model = shutil.copytree(dataset, tmp_path / "corrected"), load_model(base)
+    scans = find_labelled(copy)
+    detached = copy / "rawdata" / "sub-0003" / "sub-0003_ct.mhd"
+    write_volume(read_volume(scans[2])[0], scans[2].with_name("scan.mha"))
+    sitk.WriteImage(sitk.ReadImage(str(scans[2].with_name("scan.mha"))), str(detached))
+    raw = detached.with_suffix(".raw")
+    for number, file in enumerate((labels_of(scans[0]), labels_of(scans[1]), scans[1], raw)):
+        work = tmp_path / f"work{number}"
+        finetune._remember(work, model, scans[:1], [scans[1], detached], 5)
+        content = file.read_bytes()
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        with pytest.raises(InputRefused, match="labels"):
+            finetune._remember(work, model, scans[:1], [scans[1], detached], 5)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +169,8 @@ def test_what_cannot_be_is_refused_before_any_work(dataset, base, tmp_path, capf
     ("spoil", "sentence"),
     [
         (lambda labels: Volume(labels.array, np.eye(4)), "don't lie on the same grid"),
-        (lambda labels: Volume(np.where(labels.array, labels.array + 900.0, 0), labels.affine), "holds the value 9"),
-        (lambda labels: Volume(labels.array - 1.0, labels.affine), "holds the value -1"),
+        (lambda labels: Volume(np.where(labels.array, labels.array + 900.0, 0), labels.affine), "holds 9"),
+        (lambda labels: Volume(labels.array - 1.0, labels.affine), "holds -1"),
         (lambda labels: Volume(labels.array * 0, labels.affine), "holds no vertebra"),
         (lambda labels: Volume(labels.array * (labels.array > 60), labels.affine), "holds no vertebra"),
     ],
