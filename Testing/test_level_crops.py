@@ -12,6 +12,8 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.labels import LEVEL_ORDER
 from SpineContextSegLib.levels import LOOKS_LIKE
 from SpineContextSegLib.network import SpineContextResUNet
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
 from Training.anatomy.generate import generate
 from Training.centers import sacral_centers
 from Training.classes import OTHER_BONE, RIB
@@ -19,7 +21,7 @@ from Training.classes import SACRUM as SACRUM_CLASS
 from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
 from Training.level_crops import CLASSES, COUNTS_AS, LEVELS, NONE, LevelCrops, draw_batch
 from Training.loop import WEIGHTS_FILE
-from Training.real_patches import RealPatches, RealScan
+from Training.real_patches import RealPatches, RealScan, load_real_scan
 from Training.sampling import AIR_HU, Deformation
 from Training.train_levels import CARD, _parser, train
 
@@ -63,6 +65,34 @@ def test_supernumerary_vertebrae_count_as_their_neighbors(anatomy):
     rng = np.random.default_rng(0)
     names = {CLASSES[LevelCrops(source).draw(rng)[1]] for _ in range(40)} - {NONE}
     assert names == {"T12", "L5", "sacrum"}
+
+
+def test_bodies_that_have_left_the_source_are_not_drawn(anatomy, crops):
+    first = crops.source.bodies()[0]
+    crops.source.add("other", StoredAnatomy.of(anatomy))
+    before = {kind: len(places) for kind, places in crops._places.items()}
+    crops.take_up()
+    assert {kind: len(places) for kind, places in crops._places.items()} == {k: 2 * n for k, n in before.items()}
+    del crops.source._pool["body"]
+    crops.take_up()
+    assert {kind: len(places) for kind, places in crops._places.items()} == before
+    assert not any(place.where is first for places in crops._places.values() for place in places)
+
+
+def test_vertebrae_of_unknown_level_are_no_c1(tmp_path):
+    """Three of them, each 1 as in the program's own files, a canal behind, and the sacrum below."""
+    labels = np.zeros((48, 32, 24), np.uint8)
+    for start in (16, 26, 36):
+        labels[start : start + 8, 14:26, 6:18] = 1
+    labels[24:26, 14:26, 6:18] = 200
+    labels[:, 8:12, 10:14] = 61
+    hu = np.where(labels == 1, 600, 40).astype(np.int16)
+    scan = tmp_path / "scan.nii.gz"
+    for values, low in ((labels, False), (np.where(np.arange(48)[:, None, None] < 12, 26, labels), True)):
+        write_volume(Volume(hu, np.diag([2.0, 2, 2, 1])), scan)
+        write_volume(Volume(values.astype(np.uint8), np.diag([2.0, 2, 2, 1])), tmp_path / "scan_labels.nii.gz")
+        crops = LevelCrops(RealPatches([load_real_scan(scan, SPACING_MM)], SPACING_MM, SIZE))
+        assert crops.levels() == ([CLASSES.index("sacrum")] if low else [])
 
 
 def test_vertebra_lies_in_the_middle_of_its_crop():

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import C1, CANAL, VERTEBRAE
+from SpineContextSegLib.labels import C1, CANAL, VERTEBRAE, levels_known
 
 from .anatomy.generate import Anatomy
 from .classes import BODY, POSTERIOR, VERTEBRA
@@ -35,11 +35,12 @@ def generated_centers(anatomy: Anatomy) -> Tensor:
 def real_centers(values: np.ndarray) -> Tensor:
     """Centers of a labelled scan, VerSe values (k, j, i) on an upright grid: what lies in front of the canal is body.
 
-    A plane without canal takes the front of the nearest plane with it; a scan without canal has no centers.
+    A plane without canal takes the front of the nearest plane with it; a scan without canal has no centers. Nor has one
+    whose vertebrae weren't told apart: their common value is that of C1.
     """
     canal = values == CANAL
     planes = np.flatnonzero(canal.any((1, 2)))
-    if not len(planes):
+    if not len(planes) or not levels_known(VERTEBRAE.intersection(np.unique(values))):
         return torch.full((256, 3), float("nan"))
     rows = np.arange(values.shape[1])
     last_rows = np.where(canal.any(2), rows, -1).max(1)

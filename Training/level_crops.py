@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -14,8 +16,8 @@ from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM, structure
 from .centers import sacral_centers
 from .classes import BACKGROUND, OTHER_BONE, RIB
 from .classes import SACRUM as SACRUM_CLASS
-from .generated_patches import GeneratedPatches
-from .real_patches import RealPatches
+from .generated_patches import GeneratedPatches, StoredAnatomy
+from .real_patches import RealPatches, RealScan
 from .sampling import AIR_HU
 from .train import network_input
 
@@ -52,7 +54,7 @@ _CUT_AT_MM = 8.0, 90.0
 class _Place:
     """Middle of a vertebra: voxel index (k, j, i) in a body of `GeneratedPatches` or a scan of `RealPatches`."""
 
-    where: object
+    where: StoredAnatomy | RealScan
     center: np.ndarray
 
 
@@ -61,31 +63,37 @@ class LevelCrops:
 
     def __init__(self, source: GeneratedPatches | RealPatches):
         self.source = source
-        self._known: set[int] = set()
+        self._of_body: dict[int, list[tuple[int, _Place]]] = {}
         self._places: dict[int, list[_Place]] = {}
         self.take_up()
 
     def take_up(self) -> None:
-        """The vertebrae of bodies that have come into the source since the last call."""
-        is_real = isinstance(self.source, RealPatches)
-        for body in self.source.scans if is_real else self.source.bodies():
-            if id(body) in self._known:
-                continue
-            self._known.add(id(body))
-            label, level = (body.label, body.level) if is_real else (body.arrays["label"], body.arrays["level"])
-            last = torch.tensor(level.shape, device=level.device) - 1
-            for value in set(LEVEL_ORDER) - {SACRUM}:
-                center = body.body_centers[value]
-                if torch.isfinite(center).all() and (center >= 0).all() and (center <= last).all():
-                    self._add(value, _Place(body, center.cpu().numpy()))
-            for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
-                self._add(SACRUM, _Place(body, center.cpu().numpy()))
-            others = (label == BACKGROUND) & (body.hu > _BONE_HU) if is_real else (label == RIB) | (label == OTHER_BONE)
-            for center in self._far_from_spine(others, level > 0):
-                self._places.setdefault(CLASSES.index(NONE), []).append(_Place(body, center))
+        """The vertebrae of the bodies that the source has by now; those of bodies that have left it are let go."""
+        bodies = self.source.scans if isinstance(self.source, RealPatches) else self.source.bodies()
+        # A body with places is kept alive by them: no other one can have its id.
+        self._of_body = {id(body): self._of_body.get(id(body)) or list(self._places_in(body)) for body in bodies}
+        self._places = {}
+        for kind, place in chain.from_iterable(self._of_body.values()):
+            self._places.setdefault(kind, []).append(place)
 
-    def _add(self, value: int, place: _Place) -> None:
-        self._places.setdefault(LEVELS.index(COUNTS_AS.get(value, value)), []).append(place)
+    def levels(self) -> list[int]:
+        """Numbers of the classes of which there is a vertebra, or the sacrum."""
+        return sorted(self._places.keys() - {CLASSES.index(NONE)})
+
+    def _places_in(self, body: StoredAnatomy | RealScan) -> Iterator[tuple[int, _Place]]:
+        """Numbers of classes, and places."""
+        is_real = isinstance(body, RealScan)
+        label, level = (body.label, body.level) if is_real else (body.arrays["label"], body.arrays["level"])
+        last = torch.tensor(level.shape, device=level.device) - 1
+        for value in set(LEVEL_ORDER) - {SACRUM}:
+            center = body.body_centers[value]
+            if torch.isfinite(center).all() and (center >= 0).all() and (center <= last).all():
+                yield LEVELS.index(COUNTS_AS.get(value, value)), _Place(body, center.cpu().numpy())
+        for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
+            yield LEVELS.index(SACRUM), _Place(body, center.cpu().numpy())
+        others = (label == BACKGROUND) & (body.hu > _BONE_HU) if is_real else (label == RIB) | (label == OTHER_BONE)
+        for center in self._far_from_spine(others, level > 0):
+            yield CLASSES.index(NONE), _Place(body, center)
 
     def _far_from_spine(self, mask: Tensor, spine: Tensor) -> np.ndarray:
         """(n, 3) a few voxel indices of the mask."""
@@ -99,9 +107,8 @@ class LevelCrops:
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, int]:
         """HU (k, j, i) and the number of the class."""
         none = CLASSES.index(NONE)
-        levels = sorted(self._places.keys() - {none})
         is_none = none in self._places and rng.random() < _NONE_SHARE
-        level = none if is_none else int(rng.choice(levels))
+        level = none if is_none else int(rng.choice(self.levels()))
         place = self._places[level][rng.integers(len(self._places[level]))]
         is_upside_down = rng.random() < _UPSIDE_DOWN_SHARE
         sigma = _FAR_JITTER_MM if rng.random() < _FAR_SHARE else _JITTER_MM

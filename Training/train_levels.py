@@ -35,11 +35,12 @@ def train(arguments: argparse.Namespace) -> None:
     spacing, size = card.spacing_mm[0], card.roi_size[::-1]
 
     generated = GeneratedPatches(spacing, size, arguments.device)
-    fill_pool(generated, arguments, 0)
     crops, shares = [LevelCrops(generated)], [1.0]
     if arguments.real:
         scans = [load_real_scan(path, spacing) for path in arguments.real]
         crops.append(LevelCrops(RealPatches(scans, spacing, size, arguments.device)))
+        if not crops[-1].levels():
+            raise SystemExit("--real shows no vertebra that is told apart: give labels of each level and of the canal.")
         shares = [1 - arguments.real_share, arguments.real_share]
 
     network = network_for(card)
@@ -47,7 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
         loop.start_from(network, load_file(arguments.start_from))
 
     def draw(step: int) -> Batch:
-        if step % loop.LOG_EVERY == 0:
+        if step % loop.LOG_EVERY == 0 or not len(generated):
             fill_pool(generated, arguments, step)
             crops[0].take_up()
         return draw_batch(crops, shares, card, arguments.batch, (arguments.seed, step))
