@@ -1,4 +1,4 @@
-"""What a training run needs to go on where it stopped, in at most 16 MiB."""
+"""What a training run needs to go on where it stopped: about eight bytes for each parameter of the network."""
 
 from __future__ import annotations
 

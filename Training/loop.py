@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,10 +102,17 @@ def run(
                 log.flush()
                 history.clear()
             if time.monotonic() - saved > _SAVE_EVERY_SECONDS or step == last:
+                # The weights first: a run whose checkpoint says that it is done writes none any more.
+                _save_weights(network, arguments.output / WEIGHTS_FILE)
                 checkpoint.save(arguments.output, network, optimizer, step, time.monotonic() - started)
-                weights = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-                save_file(weights, arguments.output / WEIGHTS_FILE)
                 saved = time.monotonic()
+
+
+def _save_weights(network: nn.Module, file: Path) -> None:
+    """An interrupted write leaves the file before."""
+    part = file.with_name(f"{file.name}.part")
+    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, part)
+    os.replace(part, file)
 
 
 def start_from(network: nn.Module, state: dict[str, Tensor]) -> None:
