@@ -52,7 +52,7 @@ class StoredAnatomy:
         spine = (label >= min(SPINE)) & (label <= max(SPINE))
         level = torch.where(spine, arrays["level"], 0)
         self.centers = {
-            "spine": points_by_level(level if level.any() else spine),
+            "spine": points_by_level(level),
             "other_bone": some_points((label == RIB) | (label == OTHER_BONE)),
             "anywhere": some_points(label == BACKGROUND),
         }
@@ -77,10 +77,11 @@ def anatomy_file(folder: Path, seed: int) -> Path:
 
 
 def store(folder: Path, seed: int, spacing_mm: float, device: str = "cpu") -> Path:
-    """Generate body `seed` and write it to `folder`; an interrupted write leaves no file under the final name."""
+    """Generate body `seed` and write it to `folder`; an interrupted write leaves no file under the final name, and
+    several processes may write the same body."""
     target = anatomy_file(folder, seed)
     anatomy = generate(seed, spacing_mm=spacing_mm, device=device)
-    part = target.with_suffix(".part.npz")
+    part = target.with_suffix(f".{os.getpid()}.part.npz")
     arrays = {name: getattr(anatomy, name).cpu().numpy() for name in _ARRAYS}
     np.savez(part, spacing_mm=spacing_mm, body_centers=generated_centers(anatomy).cpu().numpy(), **arrays)
     os.replace(part, target)
@@ -114,6 +115,16 @@ class GeneratedPatches:
         """Make body `seed` on the device and add it to the pool."""
         self.add(f"seed {seed}", StoredAnatomy.of(generate(seed, self.spacing_mm, self.device)))
 
+    def hold(self, seeds: range) -> None:
+        """Make the pool the bodies of these seeds, and no others, in this order; those it has already stay."""
+        names = {f"seed {seed}": seed for seed in seeds}
+        for name in self._pool.keys() - names.keys():
+            del self._pool[name]
+        for name in names.keys() - self._pool.keys():
+            self.generate(names[name])
+        self._pool = {name: self._pool[name] for name in names}
+        self._shares = even_over_levels([body.levels for body in self.bodies()])
+
     def add(self, name: str, anatomy: StoredAnatomy) -> None:
         """Put a body, its arrays on this source's device, into the pool."""
         self._pool[name] = anatomy
@@ -121,7 +132,8 @@ class GeneratedPatches:
 
     def take_up(self, folder: Path) -> int:
         """Load the bodies that have been stored in `folder` since the last call; returns how many were new."""
-        new = [path for path in sorted(folder.glob("anatomy_?????.npz")) if path.name not in self._pool]
+        # Ends in a digit: what a process is just writing ends in .part.npz.
+        new = [path for path in sorted(folder.glob("anatomy_*[0-9].npz")) if path.name not in self._pool]
         for path in new:
             with np.load(path) as file:
                 if float(file["spacing_mm"]) != self.spacing_mm:

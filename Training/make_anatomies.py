@@ -2,7 +2,8 @@
 
     python -m Training.make_anatomies --output runs/anatomies --count 100
 
-A body that is stored already is left alone, so the command can be stopped, run again and run side by side.
+A body that is stored already is left alone, so the command can be stopped and run again, and run side by side with
+another --first-seed.
 """
 
 from __future__ import annotations
