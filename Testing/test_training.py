@@ -1,6 +1,8 @@
 """Training in miniature, for real: generated bodies, a real run that stops and resumes, losses that merge classes."""
 
+import argparse
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,22 +10,22 @@ import torch
 from safetensors.torch import load_file
 
 from SpineContextSegLib.card import OFFSETS
+from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import BINARY_SPINE, DISCS, VERTEBRAE
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training import checkpoint
-from Training.anatomy.tissues import Tissue
-from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, SACRUM, merge_matrix
-from Training.generated_patches import GeneratedPatches, even_over_levels, store
-from Training.label_maps import load_atlas
+from Training.anatomy.generate import generate
+from Training.classes import BODY, CANAL, CLASSES, POSTERIOR, RIB, merge_matrix
+from Training.generated_patches import GeneratedPatches, anatomy_file, even_over_levels, store
 from Training.loop import WEIGHTS_FILE, learning_rate
 from Training.losses import segmentation_loss
 from Training.make_phantom import make_phantom
 from Training.real_patches import RealPatches, load_real_scan, target_classes
 from Training.sampling import Deformation, outside, patch_coordinates, points_by_level, sample
-from Training.train import CARD, build_parser, train
+from Training.train import CARD, build_parser, fill_pool, train
 
 STILL = Deformation(rotation_deg=(0, 0, 0), log_scale=0, log_anisotropy=0, elastic_voxels=0, mirror=False)
 
@@ -133,6 +135,38 @@ def test_real_scan_keeps_labels_over_the_right_voxels(tmp_path):
     assert set(patch.level[patch.label == BODY].unique().tolist()) == {19}
 
 
+def block_scan(folder, *values):
+    """A bright bar along the body whose pieces have these values, from the top down, behind it the canal."""
+    labels = np.zeros((10 * len(values) + 8, 32, 24), np.uint8)
+    for piece, value in enumerate(values[::-1]):
+        labels[4 + 10 * piece : 14 + 10 * piece, 14:26, 6:18] = value
+    labels[:, 8:12, 10:14] = 61
+    hu = np.where((labels > 0) & (labels != 61), 600, 40).astype(np.int16)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    write_volume(Volume(hu, affine), folder / "scan.nii.gz")
+    write_volume(Volume(labels, affine), folder / "scan_labels.nii.gz")
+    return folder / "scan.nii.gz"
+
+
+def test_labels_in_another_numbering_are_refused_or_converted(tmp_path):
+    """31, 32 and 33 are L1, T12 and T11 in TotalSegmentator's; only without its canal, which 61 isn't there."""
+    image = block_scan(tmp_path, 33, 32, 31)
+    with pytest.raises(InputRefused, match="scan_labels.nii.gz' holds 31, 32, 33, which VerSe's numbering"):
+        load_real_scan(image, 2.0)
+    scan = load_real_scan(image, 2.0, numbering="totalsegmentator")
+    assert set(scan.level.unique().tolist()) == {0, 18, 19, 20} and not (scan.label == CANAL).any()
+
+
+def test_vertebrae_of_unknown_level_have_no_middle(tmp_path):
+    """1 stands for each of them, and the middle of all would be that of C1."""
+    known = load_real_scan(block_scan(tmp_path, 20, 21, 22), 2.0)
+    assert torch.isfinite(known.body_centers[[20, 21, 22]]).all()
+    unknown = load_real_scan(block_scan(tmp_path, 1, 200, 1, 26), 2.0)
+    assert unknown.body_centers.isnan().all() and (unknown.label == BODY).any()
+    patch = RealPatches([unknown], 2.0, (16, 16, 16)).draw(np.random.default_rng(0))
+    assert patch.offsets.isnan().all()
+
+
 def test_verse_values_become_classes():
     assert target_classes(np.array([0, 1, 24, 28, 26, 61, 101, 125, 200, 255])).tolist() == [
         0, BODY, BODY, BODY, 3, CANAL, 4, 4, 4, 255,
@@ -173,6 +207,66 @@ def test_training_resumes_where_it_stopped(tmp_path):
     assert half.dtype == torch.float32 and 0 < (half - first["final.weight"]).abs().mean() < 0.3 * moved
 
 
+def test_weights_are_whole_before_the_checkpoint_says_that_the_run_is_done(tmp_path, monkeypatch):
+    """Killed between the two, a run must still write its weights."""
+    (tmp_path / "bodies").mkdir()
+    store(tmp_path / "bodies", 1, 4.0)
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps(json.loads(CARD.read_text()) | {"spacing_mm": [4.0] * 3}))
+    arguments = build_parser().parse_args([
+        "--output", str(tmp_path / "run"), "--card", str(card), "--anatomies", str(tmp_path / "bodies"),
+        "--steps", "1", "--batch", "1", "--patch", "16", "--device", "cpu",
+    ])  # fmt: skip
+    save, replaced = checkpoint.save, []
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(arguments)
+    assert load_file(tmp_path / "run" / WEIGHTS_FILE)
+    monkeypatch.setattr(checkpoint, "save", save)
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (replaced.append((a.name, b.name)), replace(a, b)))
+    train(arguments)
+    assert replaced == [(f"{name}.part", name) for name in (WEIGHTS_FILE, checkpoint.CHECKPOINT_FILE)]
+
+
+def test_bodies_on_the_device_follow_from_the_step_alone(generated, monkeypatch):
+    """In one go and resumed, never more than memory has room for."""
+    (body,) = generated.bodies()
+    arguments = argparse.Namespace(anatomies=None, seed=3)
+
+    def pool(*steps):
+        source = GeneratedPatches(4.0, (16, 16, 16))
+        monkeypatch.setattr(source, "generate", lambda seed: source.add(f"seed {seed}", body))
+        for step in steps:
+            fill_pool(source, arguments, step)
+        assert len(source._shares) == len(source) <= 32
+        return list(source._pool)
+
+    assert pool(0) == [f"seed {seed}" for seed in range(100_003, 100_007)]
+    assert pool(*range(0, 200, 25)) == pool(190) and len(pool(190)) == 11
+    assert pool(*range(0, 2000, 25)) == pool(1975)
+    assert pool(1975) == [f"seed {seed}" for seed in range(100_054, 100_086)]
+
+
+def test_stored_bodies_of_any_seed_are_taken_up_once_they_are_whole(tmp_path, monkeypatch):
+    body, written = generate(1, 8.0), {}
+    monkeypatch.setattr("Training.generated_patches.generate", lambda *_, **__: body)
+    store(tmp_path, 1, 8.0)
+    monkeypatch.setattr(os, "replace", lambda part, target: written.update({part: target}))
+    for process in (11, 12):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        store(tmp_path, 100_000, 8.0)
+    assert len(written) == 2 and set(written.values()) == {anatomy_file(tmp_path, 100_000)}
+    source = GeneratedPatches(8.0, (16, 16, 16))
+    assert source.take_up(tmp_path) == 1
+    next(iter(written)).rename(anatomy_file(tmp_path, 100_000))
+    assert source.take_up(tmp_path) == 1 and len(source) == 2
+
+
 def test_a_training_that_diverges_ends(tmp_path, monkeypatch):
     (tmp_path / "bodies").mkdir()
     store(tmp_path / "bodies", 1, 4.0)
@@ -183,30 +277,6 @@ def test_a_training_that_diverges_ends(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="smaller --learning-rate"):
         train(build_parser().parse_args([*arguments, "--card", str(card), "--anatomies", str(tmp_path / "bodies")]))
     assert not (tmp_path / "run" / WEIGHTS_FILE).exists()
-
-
-def test_label_map_becomes_a_body_that_can_be_scanned(tmp_path):
-    """A block of L3 on a block of sacrum, beside a block of liver; the header's spacing is half the true one."""
-    drawn = np.zeros((60, 60, 60), np.int16)
-    drawn[30:45, 20:40, 20:40] = 503
-    drawn[10:30, 20:40, 20:40] = 600
-    drawn[20:40, 20:40, 42:55] = 3
-    path = tmp_path / "atlas.nii.gz"
-    write_volume(Volume(drawn, np.diag([1.0, 1.0, 1.0, 1.0])), path)
-    body = load_atlas(path, (2.0, 2.0, 2.0), 2.0)
-    label = body.arrays["label"].numpy()
-    assert label.shape == drawn.shape
-    tissue = body.arrays["tissue"].numpy()
-    # The interpolation of labels rounds off the corners of a block.
-    for found, truth in ((label == BODY, 503), (label == SACRUM, 600), (tissue == Tissue.LIVER, 3)):
-        assert np.count_nonzero(found != (drawn == truth)) < 0.01 * np.count_nonzero(found)
-    source = GeneratedPatches(2.0, (24, 24, 24))
-    source.add("atlas", body)
-    rng = np.random.default_rng(0)
-    patches = [source.draw(rng) for _ in range(6)]
-    hu, target = (torch.stack([getattr(patch, name) for patch in patches]) for name in ("hu", "label"))
-    assert not any(torch.isfinite(patch.offsets).any() for patch in patches)  # body and arch aren't drawn apart
-    assert torch.isfinite(hu).all() and hu[target == BODY].median() > hu[target == 0].median() + 50
 
 
 def test_phantom_knows_every_level_and_lies_where_its_bone_is():

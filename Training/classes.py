@@ -23,8 +23,6 @@ SOURCES = {
     "generated": tuple(range(len(CLASSES))),
     # Bodies and arches are one vertebra; ribs, skull and pelvis are background.
     "vertebrae": (BACKGROUND, BODY, BODY, SACRUM, DISC, CANAL, BACKGROUND, BACKGROUND),
-    # A label map of a whole body: ribs and other bones are drawn, the canal isn't.
-    "label_map": (BACKGROUND, BODY, BODY, SACRUM, DISC, BACKGROUND, RIB, OTHER_BONE),
 }
 
 

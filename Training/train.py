@@ -24,13 +24,15 @@ from SpineContextSegLib.network import SpineContextResUNet
 from . import loop
 from .classes import CLASSES, merge_matrix
 from .generated_patches import GeneratedPatches
-from .label_maps import load_atlas
 from .losses import offset_loss, segmentation_loss
 from .real_patches import RealPatches, load_real_scan
 
 CARD = Path(__file__).parent / "cards" / "ct.json"
 # Offsets are learnt last: with a weight of 1 they still erred by several mm in the neck when all else was learnt.
 _OFFSET_WEIGHT = 2.0
+# Generated bodies on the device: so many at the start, one more at every log line, later only the newest ones, as a
+# body at 1.5 mm takes about 0.2 GB.
+_FIRST_BODIES, _MOST_BODIES = 4, 32
 
 
 @dataclass
@@ -83,12 +85,7 @@ def open_sources(arguments: argparse.Namespace, card: ModelCard, size: tuple[int
         scans = [load_real_scan(path, spacing_mm, arguments.around_mm, modality) for path in arguments.real]
         sources["vertebrae"] = RealPatches(scans, spacing_mm, size, arguments.device)
         shares["vertebrae"] = arguments.real_share
-    if arguments.label_map:
-        sources["label_map"] = GeneratedPatches(spacing_mm, size, arguments.device)
-        atlas = load_atlas(arguments.label_map, arguments.label_map_spacing, spacing_mm, arguments.device)
-        sources["label_map"].add("atlas", atlas)
-        shares["label_map"] = arguments.label_map_share
-    shares["generated"] = 2.0 - sum(shares.values())
+        shares["generated"] = 1.0 - arguments.real_share
     return sources, shares
 
 
@@ -122,14 +119,16 @@ def train(arguments: argparse.Namespace, network: nn.Module | None = None) -> No
 
 
 def fill_pool(source: GeneratedPatches, arguments: argparse.Namespace, step: int) -> None:
-    """Stored bodies when there is a folder of them; else new ones, a few at the start and one at every log line."""
+    """Stored bodies when there is a folder of them; else generated ones, which follow from the step alone: a run that
+    resumes has those that it would have had."""
     if arguments.anatomies:
         source.take_up(arguments.anatomies)
         if not len(source):
             raise SystemExit(f"{arguments.anatomies} holds no bodies; Training.make_anatomies makes some.")
         return
-    for _ in range(4 if not len(source) else 1):
-        source.generate(arguments.seed + 100_000 + step + len(source))
+    first = arguments.seed + 100_000
+    count = _FIRST_BODIES + step // loop.LOG_EVERY
+    source.hold(range(first + max(0, count - _MOST_BODIES), first + count))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -138,9 +137,6 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     loop.add_arguments(parser, CARD, real_share=0.35, batch=2)
     add("--around-mm", type=float, help="of --real, keep only what lies this near to the labels: saves memory")
-    add("--label-map", type=Path, help="SPL abdominal atlas (.nii.gz) to render as one more body")
-    add("--label-map-spacing", type=float, nargs=3, default=(1.4, 1.4, 3.0), help="its true voxel size, mm")
-    add("--label-map-share", type=float, default=0.1)
     add("--patch", type=int, nargs="+", default=[64], help="edge, or size along R, A and S, in voxels, multiples of 8")
     return parser
 
