@@ -30,8 +30,8 @@ from .real_patches import RealPatches, load_real_scan
 CARD = Path(__file__).parent / "cards" / "ct.json"
 # Offsets are learnt last: with a weight of 1 they still erred by several mm in the neck when all else was learnt.
 _OFFSET_WEIGHT = 2.0
-# Generated bodies on the device: so many at the start, one more at every log line, later only the newest ones, as a
-# body at 1.5 mm takes about 0.2 GB.
+# Generated bodies on the device: so many at the start, one more at every log line, later only the newest ones. One
+# takes up to about 0.1 GB at 1.5 mm.
 _FIRST_BODIES, _MOST_BODIES = 4, 32
 
 
