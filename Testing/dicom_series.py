@@ -111,3 +111,19 @@ def edit(path: Path, change: Callable[[pydicom.Dataset], None]) -> None:
         ds = pydicom.dcmread(file)
         change(ds)
         ds.save_as(file)
+
+
+def part(volume: Volume, first: int, last: int) -> Volume:
+    affine = volume.affine.copy()
+    affine[:3, 3] += first * affine[:3, 2]
+    return Volume(volume.array[first:last], affine)
+
+
+def parts(volume: Volume, folder: Path, bounds: list[int]) -> None:
+    """One series in several files, as a scanner splits one that is too large."""
+    uids = generate_uid(), generate_uid(), generate_uid()
+    for first, last in zip(bounds, bounds[1:]):
+        path = folder / f"{first}.dcm"
+        multi_frame(part(volume, first, last), path)
+        edit(path, lambda ds: ds.update({"StudyInstanceUID": uids[0], "SeriesInstanceUID": uids[1],
+                                         "FrameOfReferenceUID": uids[2]}))  # fmt: skip

@@ -13,33 +13,16 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     RLELossless,
-    generate_uid,
 )
 
 from SpineContextSegLib.cohort.scans import find_scans
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, edit, multi_frame
+from Testing.dicom_series import SeriesWriter, edit, multi_frame, part, parts
 from Testing.test_dicom import assert_same_voxels_in_space, scan
 
 SIZE = (9.0, 8.0, 12.0)
-
-
-def part(volume: Volume, first: int, last: int) -> Volume:
-    affine = volume.affine.copy()
-    affine[:3, 3] += first * affine[:3, 2]
-    return Volume(volume.array[first:last], affine)
-
-
-def parts(volume: Volume, folder: Path, bounds: list[int]) -> None:
-    """One series in several files, as a scanner splits one that is too large."""
-    uids = generate_uid(), generate_uid(), generate_uid()
-    for first, last in zip(bounds, bounds[1:]):
-        path = folder / f"{first}.dcm"
-        multi_frame(part(volume, first, last), path)
-        edit(path, lambda ds: ds.update({"StudyInstanceUID": uids[0], "SeriesInstanceUID": uids[1],
-                                         "FrameOfReferenceUID": uids[2]}))  # fmt: skip
 
 
 def shuffle(volume: Volume, path: Path) -> None:

@@ -13,7 +13,7 @@ from SpineContextSegLib.labels import STRUCTURES, structures_of
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import LPS_FROM_RAS, Volume
 from SpineContextSegLib.writing import write_volume
-from Testing.dicom_series import SeriesWriter, multi_frame
+from Testing.dicom_series import SeriesWriter, multi_frame, parts
 from Testing.geometry import GRIDS, LPS, SHEARED, centered_grid, rotation
 
 highdicom = pytest.importorskip("highdicom")
@@ -252,3 +252,11 @@ def test_the_command_line_refuses_it_before_the_work(tiny_model, sample_scan, tm
     said = capsys.readouterr()
     assert said.out == "" and "'scan.nii.gz' is none" in said.err and len(said.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_series_in_several_multi_frame_files_is_refused(tmp_path):
+    """Frames are counted within a file, and highdicom takes one such file at most."""
+    volume = scan(GRIDS["lps"])
+    parts(volume, tmp_path / "series", [0, len(volume.array) // 2, len(volume.array)])
+    assert "write .seg.nrrd" in refusal(lambda: written(volume, tmp_path, writer="done"))
+    assert not (tmp_path / "spine.dcm").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import _in_verse, on_grid_of
+from SpineContextSegLib.evaluate import in_verse, on_grid_of
 from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS, is_named_as_labels, stem
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
@@ -50,7 +50,7 @@ def read_reference(file: Path, numbering: Numbering = "verse") -> tuple[Volume, 
     labels = read_labels(file)
     if numbering == "subregions":
         return from_subregions(labels), []
-    array, notes = _in_verse(labels.array, numbering, f"'{file}'")
+    array, notes = in_verse(labels.array, numbering, f"'{file}'")
     return Volume(array, labels.affine), notes
 
 

@@ -86,7 +86,7 @@ def find_images(scan: Path, grid: Grid, modality: str = "CT") -> Stack:
 
     Raises:
         InputRefused: highdicom is missing, the scan is no DICOM, slices are missing or unevenly spaced, the gantry was
-            tilted, or it is another scan by now.
+            tilted, frames are spread over several files, or it is another scan by now.
     """
     _highdicom()
     if not is_dicom(scan):
@@ -105,6 +105,11 @@ def find_images(scan: Path, grid: Grid, modality: str = "CT") -> Stack:
         raise InputRefused(
             "The series was taken with a tilted gantry, which viewers of DICOM SEG don't expect: write .seg.nrrd "
             "instead."
+        )
+    if len({item.path for item in stack.slices}) > 1 and "ImageOrientationPatient" not in _header(stack.slices[0].path):
+        raise InputRefused(
+            "The series is spread over several multi-frame files, or doesn't state how the patient lies, so that DICOM "
+            "SEG can't refer to its images: write .seg.nrrd instead."
         )
     if not stack.grid.same_as(grid, _SAME_GRID_MM):
         raise InputRefused(f"'{scan.name}' is not the series that the labels were made on: open or segment it again.")

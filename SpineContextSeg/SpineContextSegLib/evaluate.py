@@ -125,7 +125,7 @@ def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, nam
     predicted = on_grid_of(prediction, reference.grid, names)
     values = _values(predicted)
     _refuse(values - _VERSE_VALUES, names[0], "VerSe's numbering")
-    referenced, notes = _in_verse(reference.array, numbering, names[1])
+    referenced, notes = in_verse(reference.array, numbering, names[1])
     predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
     return _Comparable(predicted, referenced, reference.grid, values, notes)
 
@@ -227,7 +227,7 @@ def _unanswered(predicted: set[int]) -> set[str]:
     return rows
 
 
-def _in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.ndarray, list[str]]:
+def in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.ndarray, list[str]]:
     """A reference as uint8 VerSe values (255 = not scored), and notes."""
     values = _values(array)
     if numbering == "verse":
