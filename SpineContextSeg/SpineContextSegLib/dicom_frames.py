@@ -6,20 +6,33 @@ they are read from the functional groups: DICOM PS3.3 C.7.6.16.
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .dicom_elements import Elements, read_elements
 from .dicom_slice import Slice, axes_of, numbers_in, position_of, spacing_of
 
-_SHARED, _PER_FRAME = 0x52009229, 0x52009230
-_POSITIONS, _ORIENTATIONS, _MEASURES, _SCALES = 0x00209113, 0x00209116, 0x00289110, 0x00289145
-_CONTENT, _PHASE = 0x00209111, 0x00209128
-_POSITION, _ORIENTATION, _SPACING = 0x00200032, 0x00200037, 0x00280030
-_INTERCEPT, _SLOPE, _SLICE_DISTANCE = 0x00281052, 0x00281053, 0x00180088
-_SEQUENCES = (_SHARED, _PER_FRAME, _POSITIONS, _ORIENTATIONS, _MEASURES, _SCALES, _CONTENT)
-_VALUES = (_POSITION, _ORIENTATION, _SPACING, _INTERCEPT, _SLOPE, _SLICE_DISTANCE, _PHASE)
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# Where each is in a frame: its sequence, then the value in that.
+_POSITION = "PlanePositionSequence", "ImagePositionPatient"
+_ORIENTATION = "PlaneOrientationSequence", "ImageOrientationPatient"
+_SPACING = "PixelMeasuresSequence", "PixelSpacing"
+_SLOPE = "PixelValueTransformationSequence", "RescaleSlope"
+_INTERCEPT = "PixelValueTransformationSequence", "RescaleIntercept"
+_PHASE = "FrameContentSequence", "TemporalPositionIndex"
+_SHARED, _PER_FRAME, _DISTANCE = (
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SpacingBetweenSlices"
+)  # fmt: skip
+_READ = (_SHARED, _PER_FRAME, _DISTANCE, _SLOPE[1], _INTERCEPT[1])
 # Enhanced and legacy converted CT and MR: GDCM scales all frames of theirs as the first one says.
 _SCALED_AS_FIRST = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "4.1", "4.4"))
+# What pydicom raises over a header, or a value in it, that isn't as the standard wants it.
+_DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, struct.error, zlib.error)
 
 
 def images_in(item: Slice) -> list[Slice]:
@@ -31,16 +44,9 @@ def images_in(item: Slice) -> list[Slice]:
     if item.frames == 1 and item.position is not None and item.spacing is not None and item.axes is not None:
         return [item]
     try:
-        header = read_elements(item.path, _VALUES, _SEQUENCES)
-    except (OSError, ValueError):
-        header = {}
-    groups = header.get(_PER_FRAME, [])
-    if groups:
-        images = _grouped(item, header, groups)
-    elif item.frames > 1:
-        images = _evenly_spaced(item, header)
-    else:
-        images = [item]
+        images = _images(item, _header(item.path))
+    except _DAMAGED:
+        images = _unplaced(item)
     if item.frames == 1 and images[0].position is None:
         return []
     # What part of a file can't be told makes the rest of it doubtful.
@@ -48,14 +54,27 @@ def images_in(item: Slice) -> list[Slice]:
     return [replace(image, refusal=refusal) for image in images]
 
 
-def _grouped(item: Slice, header: Elements, groups: list[Elements]) -> list[Slice]:
-    shared = next(iter(header.get(_SHARED, [])), {})
+def _header(path: Path) -> Dataset:
+    from pydicom import dcmread
+
+    return dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(_READ))
+
+
+def _images(item: Slice, header: Dataset) -> list[Slice]:
+    if header.get(_PER_FRAME):
+        return _grouped(item, header)
+    return _evenly_spaced(item, header) if item.frames > 1 else [item]
+
+
+def _grouped(item: Slice, header: Dataset) -> list[Slice]:
+    groups = header.get(_PER_FRAME)
+    shared = next(iter(header.get(_SHARED) or []), {})
     scales = [_scale(group, shared, header) for group in groups]
     images = []
     for n, (group, scale) in enumerate(zip(groups, scales)):
-        position = position_of(_text(group, shared, _POSITIONS, _POSITION))
-        spacing = spacing_of(_text(group, shared, _MEASURES, _SPACING))
-        axes = axes_of(_text(group, shared, _ORIENTATIONS, _ORIENTATION))
+        position = position_of(_text(group, shared, *_POSITION))
+        spacing = spacing_of(_text(group, shared, *_SPACING))
+        axes = axes_of(_text(group, shared, *_ORIENTATION))
         slope = scale[0] / scales[0][0]
         image = replace(
             item,
@@ -63,7 +82,7 @@ def _grouped(item: Slice, header: Elements, groups: list[Elements]) -> list[Slic
             position=item.position if position is None and item.frames == 1 else position,
             spacing=item.spacing if spacing is None else spacing,
             axes=item.axes if axes is None else axes,
-            phase=(item.phase[0], _phase(group) or item.phase[1], *item.phase[2:]),
+            phase=(item.phase[0], int(_text(group, {}, *_PHASE) or item.phase[1]), *item.phase[2:]),
             order=(item.order[0], n),
             rescale=(slope, scale[1] - slope * scales[0][1]),
         )
@@ -73,9 +92,9 @@ def _grouped(item: Slice, header: Elements, groups: list[Elements]) -> list[Slic
     return images
 
 
-def _evenly_spaced(item: Slice, header: Elements) -> list[Slice]:
+def _evenly_spaced(item: Slice, header: Dataset) -> list[Slice]:
     """Frames of a file without functional groups, where it states at least their distance."""
-    distance = numbers_in(_decoded(header.get(_SLICE_DISTANCE, b"")), 1)
+    distance = numbers_in(_written(header, _DISTANCE), 1)
     if not distance or distance[0] <= 0 or item.position is None:
         return _unplaced(item)
     step = distance[0] * item.normal
@@ -100,27 +119,26 @@ def _refusal(image: Slice) -> str:
     return ""
 
 
-def _text(group: Elements, shared: Elements, sequence: int, tag: int) -> str:
+def _text(group: Mapping, shared: Mapping, sequence: str, keyword: str) -> str:
     """A value of a frame, be it its own or that of all frames."""
     for place in (group, shared):
-        for element in place.get(sequence, [])[:1]:
-            if tag in element:
-                return _decoded(element[tag])
+        for content in (place.get(sequence) or [])[:1]:
+            if keyword in content:
+                return _written(content, keyword)
     return ""
 
 
-def _scale(group: Elements, shared: Elements, header: Elements) -> tuple[float, float]:
+def _written(place: Mapping, keyword: str) -> str:
+    """A value as DICOM writes it, several numbers parted by backslashes; "" where there is none."""
+    value = place.get(keyword)
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, (str, int, float)) else "\\".join(map(str, value))
+
+
+def _scale(group: Mapping, shared: Mapping, header: Mapping) -> tuple[float, float]:
     """Slope and intercept of a frame."""
-    slope = numbers_in(_text(group, shared, _SCALES, _SLOPE) or _decoded(header.get(_SLOPE, b"")), 1) or [1.0]
-    intercept = numbers_in(_text(group, shared, _SCALES, _INTERCEPT) or _decoded(header.get(_INTERCEPT, b"")), 1)
-    return slope[0] or 1.0, (intercept or [0.0])[0]
-
-
-def _phase(group: Elements) -> int:
-    """Temporal Position Index, 0 where there is none. The byte order doesn't matter to sort a few of them."""
-    content = next(iter(group.get(_CONTENT, [])), {})
-    return int.from_bytes(content.get(_PHASE, b""), "little")
-
-
-def _decoded(value: bytes) -> str:
-    return value.decode("ascii", "replace").strip("\x00 ")
+    slope, intercept = (
+        numbers_in(_text(group, shared, *place) or _written(header, place[1]), 1) for place in (_SLOPE, _INTERCEPT)
+    )
+    return (slope or [1.0])[0] or 1.0, (intercept or [0.0])[0]
