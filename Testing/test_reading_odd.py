@@ -45,12 +45,20 @@ def test_what_the_nifti_library_cant_load_although_it_is_whole_lacks_memory(tmp_
         read_volume(path)
 
 
-def test_a_lack_of_memory_is_no_fault_of_a_series(tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["ReadImageInformation", "Execute"])
+def test_a_lack_of_memory_is_no_fault_of_a_series(step, tmp_path, monkeypatch):
     SeriesWriter(tmp_path).write(SCAN)
-    monkeypatch.setattr(sitk.ImageFileReader, "Execute", run_out_of_memory)
+    monkeypatch.setattr(sitk.ImageFileReader, step, run_out_of_memory)
     with pytest.raises(RuntimeError) as caught:
         read_volume(tmp_path)
     assert lacks_memory(caught.value)
+
+
+def test_a_lack_of_memory_is_no_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(sitk, "WriteImage", lambda *_, **__: run_out_of_memory())
+    with pytest.raises(RuntimeError) as caught:
+        write_volume(SCAN, tmp_path / "scan.nrrd")
+    assert lacks_memory(caught.value) and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["A.NII", "A.NII.GZ", "A.NRRD", "A.MHA", "A.Mha"])

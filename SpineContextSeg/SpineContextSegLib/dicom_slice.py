@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from .faults import lacks_memory
+
 # Cosine between the rows and columns of an image; headers round.
 _RIGHT_ANGLE = 0.01
 
@@ -82,7 +84,9 @@ def read_slice(path: Path) -> Slice | None:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-    except RuntimeError:
+    except RuntimeError as error:
+        if lacks_memory(error):
+            raise
         return None
 
     def text(tag: str) -> str:

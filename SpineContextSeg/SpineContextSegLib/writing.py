@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputRefused
+from .faults import lacks_memory
 from .integrity import check_size, check_voxels
 from .labels import STRUCTURES, Segment, levels_known, structure
 from .volume import Grid, Volume, count_labels, to_sitk
@@ -52,6 +53,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     Raises:
         InputRefused: as `check_output`.
         OSError: disk full or not writable; nothing is left behind.
+        RuntimeError: memory ran out, see `faults.lacks_memory`.
     """
     path = Path(path)
     check_output(path, volume.grid)
@@ -75,6 +77,7 @@ def write_segmentation(
         InputRefused: as `check_output`.
         KeyError: a value that no structure has and that isn't described.
         OSError: disk full or not writable; nothing is left behind.
+        RuntimeError: memory ran out, see `faults.lacks_memory`.
     """
     path = Path(path)
     check_output(path, labels.grid)
@@ -136,6 +139,8 @@ def _write_sitk(volume: Volume, path: Path, header: Mapping[str, str] = MappingP
         check_size(path, volume.array.nbytes, offset)
         check_voxels(path, volume.array, volume.array.nbytes, offset)
     except (RuntimeError, InputRefused) as error:
+        if lacks_memory(error):
+            raise
         raise OSError(f"'{path.parent}' took no more data: is the disk full or protected?") from error
 
 
