@@ -31,7 +31,8 @@ _SHARED, _PER_FRAME, _DISTANCE = (
 _READ = (_SHARED, _PER_FRAME, _DISTANCE, _SLOPE[1], _INTERCEPT[1])
 # Enhanced and legacy converted CT and MR: GDCM scales all frames of theirs as the first one says.
 _SCALED_AS_FIRST = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "4.1", "4.4"))
-# What pydicom raises over a header, or a value in it, that isn't as the standard wants it.
+# What pydicom raises over a header, or a value in it, that isn't as the standard wants it (over an unknown kind of
+# value: NotImplementedError).
 _DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, struct.error, zlib.error)
 
 
