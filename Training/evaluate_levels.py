@@ -22,13 +22,12 @@ from tqdm import tqdm
 
 from SpineContextSegLib.column import UNNAMED
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import identify_levels
+from SpineContextSegLib.evaluate import identify_levels, on_grid_of
 from SpineContextSegLib.identification import Identification
 from SpineContextSegLib.labels import VERTEBRAE, levels_known
 from SpineContextSegLib.model import CARD_FILE, load_model
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import Result, segment
-from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
@@ -37,7 +36,7 @@ from .card_figures import note_generated
 from .confusion_picture import draw_confusion
 from .dice_tables import dice_table, structure_dice
 from .generated_scans import generated_scan
-from .labelled_scans import labels_of
+from .labelled_scans import labels_of, read_labelled
 from .level_scans import level_scan
 from .level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
 
@@ -47,15 +46,14 @@ _GENERATED, _REAL = "generated", "real"
 
 
 def score(
-    name: str, groups: dict[str, list[str]], segmented: Callable[[], Result], truth: Volume, numbering: str = "verse"
+    name: str, groups: dict[str, list[str]], segmented: Callable[[], Result], truth: Volume
 ) -> ScoredScan:
     """Segment a scan and hold its levels against the truth.
 
     Args:
         groups: what the scan belongs to, by kind.
         segmented: does the work; where the scan is refused, all its vertebrae are missed.
-        truth: labels (k, j, i) on the grid of the result.
-        numbering: of the truth, see `evaluate.Numbering`.
+        truth: labels (k, j, i) on the grid of the result, VerSe values.
 
     Raises:
         InputRefused: the truth doesn't tell vertebrae apart.
@@ -64,23 +62,23 @@ def score(
         result = segmented()
     except InputRefused as refusal:
         nothing = Volume(np.zeros_like(truth.array), truth.affine)
-        missed, dice = _identified(nothing, truth, numbering, name), structure_dice(nothing.array, truth.array)
+        missed, dice = _identified(nothing, truth, name), structure_dice(nothing.array, truth.array)
         return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {}, dice)
     verdict = result.report()["levels"]
     if verdict is None:
         verdict = {"certain": False, "confidence": 0.0, "reason": UNNAMED}
-    levels = _identified(result.labels, truth, numbering, name)
+    levels = _identified(result.labels, truth, name)
     return ScoredScan(
         name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds,
         structure_dice(result.labels.array, truth.array),
     )  # fmt: skip
 
 
-def _identified(labels: Volume, truth: Volume, numbering: str, name: str) -> Identification:
+def _identified(labels: Volume, truth: Volume, name: str) -> Identification:
     if not levels_known(VERTEBRAE.intersection(count_labels(labels.array))):
         # A lone C1 reads like labels that don't tell vertebrae apart: it counts as nothing found.
         labels = Volume(np.zeros_like(labels.array), labels.affine)
-    levels = identify_levels(labels, truth, reference_numbering=numbering, names=("the result", f"the truth of {name}"))
+    levels = identify_levels(labels, truth, names=("the result", f"the truth of {name}"))
     if levels is None:
         raise InputRefused(f"The labels of {name} don't tell vertebrae apart.")
     return levels
@@ -144,8 +142,9 @@ def main() -> None:
     def score_real(image: Path) -> ScoredScan:
         name = stem(image)
         numbering = "totalsegmentator" if name in arguments.totalsegmentator else "verse"
-        ct, truth = read_volume(image)[0], read_labels(labels_of(image))
-        return score(name, {"scan": [name]}, lambda: segmented(ct), truth, numbering)
+        ct, truth = read_labelled(image, labels_of(image), numbering)
+        on_the_same = Volume(on_grid_of(truth, ct.grid, (f"the truth of {name}", name)), ct.affine)
+        return score(name, {"scan": [name]}, lambda: segmented(ct), on_the_same)
 
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
     jobs = {f"seed {seed}": lambda seed=seed: score_generated(seed) for seed in seeds}

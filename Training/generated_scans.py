@@ -49,7 +49,7 @@ def generated_scan(seed: int, modality: str = "CT") -> GeneratedScan:
     recipe, step = _recipe(seed)
     ct, labels = make_phantom(seed, plan.region, IN_PLANE_MM, recipe)
     ct, labels = stored_image(ct, 0, step), stored_labels(labels, 0, step)
-    slices = _thickness(step * IN_PLANE_MM)
+    slices = _thickness(max(step * IN_PLANE_MM, recipe.slice_thickness_mm))
     blur, traits = _blur(max(recipe.blur_mm)), _traits(plan, recipe, labels)
     return GeneratedScan(seed, plan.region, slices, blur, traits, ct, labels)
 

@@ -45,6 +45,7 @@ class ModelCard:
         activation: "softmax" over the classes, the first of which is "background" where they segment, or "sigmoid" for
             each of them.
         classes: names in the order of the first output channels.
+        spine_from: the probability from which on a voxel belongs to the spine, chosen so that volumes come out right.
         offset_unit_mm: when set, three more outputs say for each voxel of a vertebra how far it is to the middle of
             that vertebra's body, along the network's axes, in this unit; None for a network that doesn't.
         structures: label value in files -> the classes whose union it is, such as {1: ("vertebral_body", ...)}.
@@ -82,6 +83,7 @@ class ModelCard:
     pad_value: float
     roi_size: tuple[int, int, int]
     overlap: float
+    spine_from: float = 0.5
     offset_unit_mm: float | None = None
     locator: str | None = None
     namer: str | None = None
@@ -117,6 +119,7 @@ class ModelCard:
             f"must be three multiples of {SIZE_MULTIPLE}",
         )
         _expect(0 <= self.overlap < 1, "overlap", "must be at least 0 and below 1")
+        _expect(0 < self.spine_from < 1, "spine_from", "must lie between 0 and 1")
         if self.offset_unit_mm is not None:
             _expect(0 < self.offset_unit_mm < float("inf"), "offset_unit_mm", "must be a positive number or null")
             rule = f"must be null where the structures have no {VERTEBRA_LEVEL_UNKNOWN}, the vertebrae to tell apart"
@@ -167,6 +170,7 @@ class ModelCard:
                 pad_value=float(content["pad_value"]),
                 roi_size=tuple(map(int, content["roi_size"])),
                 overlap=float(content["overlap"]),
+                spine_from=float(content.get("spine_from", cls.spine_from)),
                 offset_unit_mm=None if offset_unit_mm is None else float(offset_unit_mm),
                 locator=None if content.get("locator") is None else str(content["locator"]),
                 namer=None if content.get("namer") is None else str(content["namer"]),
@@ -208,6 +212,7 @@ class ModelCard:
             "pad_value": self.pad_value,
             "roi_size": list(self.roi_size),
             "overlap": self.overlap,
+            "spine_from": self.spine_from,
             "offset_unit_mm": self.offset_unit_mm,
             "locator": self.locator,
             "namer": self.namer,
@@ -220,6 +225,11 @@ class ModelCard:
     def out_channels(self) -> int:
         """Of the network: the classes, then the offsets."""
         return len(self.classes) + (OFFSETS if self.offset_unit_mm is not None else 0)
+
+    @property
+    def inside(self) -> int:
+        """`spine_from` of probabilities that are stored as 0..255."""
+        return round(255 * self.spine_from)
 
     @property
     def has_openvino(self) -> bool:

@@ -10,7 +10,6 @@ import numpy as np
 from .instances import Look, Vertebrae, numbers_at, single_vertebrae
 from .labels import C1, DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
-from .pieces import HALF
 from .refine import Spine
 from .sacral_pieces import give_to_sacrum
 from .volume import Grid, Volume
@@ -188,7 +187,7 @@ def _crumb_of_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, above: np.ndarray
 
 def _voxels_of(vertebrae: Vertebrae, spine: Spine) -> np.ndarray:
     """(n,) how many voxels of the close look each vertebra has."""
-    bone = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
+    bone = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= spine.inside
     return np.bincount(vertebrae.numbers[bone], minlength=len(vertebrae.centers) + 1)[1:]
 
 
@@ -230,7 +229,7 @@ def _sacrum_points(spine: Spine) -> np.ndarray:
     """(n, 3) mm along R, A, S of its voxels."""
     if SACRUM not in spine.probabilities:
         return np.zeros((0, 3))
-    return spine.grid.world(np.argwhere(spine.probabilities[SACRUM] >= HALF)[:, ::-1])
+    return spine.grid.world(np.argwhere(spine.probabilities[SACRUM] >= spine.inside)[:, ::-1])
 
 
 def _labelled(labels: Volume):

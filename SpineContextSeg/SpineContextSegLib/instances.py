@@ -18,7 +18,7 @@ from .crowds import Crowds, along_column
 from .ghosts import ghosts
 from .label_boxes import Box, label_boxes
 from .labels import C1, C2, VERTEBRA_LEVEL_UNKNOWN
-from .pieces import HALF, MOST_PIECES, components_of, dilated
+from .pieces import MOST_PIECES, components_of, dilated
 from .refine import OFFSET_STEP_MM, Spine
 from .seen_vertebrae import CUT_PER_MM
 from .volume import Grid
@@ -74,7 +74,7 @@ def single_vertebrae(spine: Spine, look: Look | None = None) -> Vertebrae:
     Args:
         look: tells what they look like, where that can be known: the dens lies where C1 has its middle.
     """
-    inside = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= HALF
+    inside = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] >= spine.inside
     indices = np.argwhere(inside)
     ways = spine.offsets[:, inside].T * OFFSET_STEP_MM
     places, far = spine.grid.world(indices[:, ::-1]), np.linalg.norm(ways, axis=1)

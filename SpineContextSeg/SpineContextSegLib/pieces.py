@@ -54,6 +54,7 @@ def keep_column(
     spine_values: frozenset[int],
     spacing_mm: tuple[float, float, float],
     at_border: AtBorder | None = None,
+    inside: int = HALF,
 ) -> int:
     """Set probabilities to zero, in place, in pieces that are specks, stand aside from the column or don't touch it.
 
@@ -66,18 +67,19 @@ def keep_column(
         spacing_mm: along (i, j, k).
         at_border: (n, 3) indices (k, j, i) of voxels -> (n,) bool, whether they lie at the border of the scan; None
             where all faces of the arrays do.
+        inside: what belongs to a structure has this probability or more.
 
     Returns:
         How many pieces of the binary spine were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    components, column = _column_among(spine >= HALF, spacing_mm, at_border)
+    components, column = _column_among(spine >= inside, spacing_mm, at_border)
     kept = np.isin(components, column)
-    _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept)
+    _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept, inside)
     around = dilated(kept, TOUCH_VOXELS)
     for value in probabilities.keys() - spine_values:
-        others = components_of(probabilities[value] >= HALF)
-        _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])))
+        others = components_of(probabilities[value] >= inside)
+        _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])), inside)
     return int(components.max()) - len(column)
 
 
@@ -127,12 +129,12 @@ def dilated(mask: np.ndarray, voxels: int) -> np.ndarray:
     return mask
 
 
-def _clear(arrays: list[np.ndarray], lost: np.ndarray) -> None:
+def _clear(arrays: list[np.ndarray], lost: np.ndarray, inside: int) -> None:
     """Zero where `lost` and one voxel around, or the rim of lower probabilities would leave a shell."""
     if lost.any():
         rim = dilated(lost, 1)
         for array in arrays:
-            array[rim & (lost | (array < HALF))] = 0
+            array[rim & (lost | (array < inside))] = 0
 
 
 def _largest_pieces(

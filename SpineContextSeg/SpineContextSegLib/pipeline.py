@@ -117,10 +117,11 @@ def segment(
     if seen is None or seen.volume_ml < LEAST_PIECE_ML:
         seen = look.everywhere(body.grid)
     with clock.stage("pieces"):
-        keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.at_border)
+        keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.at_border, seen.inside)
     with clock.stage("map back"):
         written = BINARY_SPINE if structures == "spine" else None
-        labels = Volume(labels_on_grid(seen.probabilities, seen.grid, volume.grid, written), volume.affine)
+        array = labels_on_grid(seen.probabilities, seen.grid, volume.grid, written, seen.inside)
+        labels = Volume(array, volume.affine)
     column, single = None, naming or (card.offset_unit_mm and not card.namer)
     if single:
         with clock.stage("levels"):

@@ -48,18 +48,20 @@ class Spine:
             of that vertebra's body; None where the network doesn't tell.
         grid: the part of the upright grid that was looked at.
         scan: the scan's own grid, which says where its border is.
+        inside: what belongs to a structure has this probability or more.
     """
 
     probabilities: dict[int, np.ndarray]
     offsets: np.ndarray | None
     grid: Grid
     scan: Grid
+    inside: int = HALF
 
     @property
     def volume_ml(self) -> float:
         """Of the binary spine in it."""
         bone = sum(array.astype(np.uint16) for value, array in self.probabilities.items() if value in BINARY_SPINE)
-        return np.count_nonzero(bone >= HALF) * self.grid.voxel_volume_mm3 / 1000
+        return np.count_nonzero(bone >= self.inside) * self.grid.voxel_volume_mm3 / 1000
 
     def at_border(self, indices_kji: np.ndarray) -> np.ndarray:
         """(n,) bool, which of the voxels (n, 3) lie at the border of the scan."""
@@ -135,6 +137,7 @@ class CloseLook:
             self.card.to_volume_axes(seen.offsets) if len(seen.offsets) else None,
             self.grid.crop(region),
             self.volume.grid,
+            self.card.inside,
         )
 
     def _look(self, corners: Sequence[Corner], size: Sequence[int]) -> _Seen:
@@ -171,7 +174,7 @@ class CloseLook:
         """Bool lattice of the cells with spine in them that no window covered; what looks like spine in a hip, aside
         from the column, is none."""
         rows = [n for n, value in enumerate(self.values) if value in BINARY_SPINE]
-        bone = seen.probabilities[rows].sum(0, dtype=np.uint16) >= HALF
+        bone = seen.probabilities[rows].sum(0, dtype=np.uint16) >= self.card.inside
         wanted = self._cells_with(bone, seen.region) & ~covered
         if wanted.any():
             column = column_of(self.card.to_volume_axes(bone), tuple(self.grid.spacing_mm))

@@ -16,8 +16,8 @@ from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 
 # Over the length of a whole spine this angle (in radians) moves nothing by a tenth of a voxel.
 PARALLEL_TOLERANCE = 1e-4
-# Half of 255, less what float32 may lose, so that a tie counts as structure.
-HALF = 127.5 - 1e-3
+# What float32 may lose of a probability; a tie counts as structure.
+_ROUNDING = 1e-3
 SLAB_VOXELS = 8_000_000
 # Thin, so that a box around a bent spine stays narrow; thick enough that the work outweighs its preparation.
 LABEL_SLAB_VOXELS = 1_000_000
@@ -74,12 +74,16 @@ def resample_intensity(volume: Volume, grid: Grid, fill: float = -1000.0, antial
 
 
 def labels_on_grid(
-    probabilities: dict[int, np.ndarray], source_grid: Grid, target_grid: Grid, written: Collection[int] | None = None
+    probabilities: dict[int, np.ndarray],
+    source_grid: Grid,
+    target_grid: Grid,
+    written: Collection[int] | None = None,
+    inside: float = 127.5,
 ) -> np.ndarray:
     """Labels from structure probabilities, on another grid: linear interpolation of probabilities, then the decision.
 
-    A voxel is labeled where the structures together reach 50 %; its label is the most probable structure's. Works in
-    slabs, each inside the box where that can happen, so that time and memory grow with the structures and not with
+    A voxel is labeled where the structures together reach `inside`; its label is the most probable structure's. Works
+    in slabs, each inside the box where that can happen, so that time and memory grow with the structures and not with
     the target.
 
     Args:
@@ -88,41 +92,44 @@ def labels_on_grid(
         target_grid: where labels are wanted.
         written: the values that may appear, None for all. The others take part in the decision and leave background,
             so that a structure ends at its neighbor whether or not the neighbor is shown.
+        inside: the probability from which on a voxel is labeled, of 0..255.
 
     Returns:
         uint8 of the shape of `target_grid`, 0 = background.
     """
     labels = np.zeros(target_grid.shape, dtype=np.uint8)
     values = np.array([v if written is None or v in written else 0 for v in probabilities], dtype=np.uint8)
-    boxes = _meeting(list(probabilities.values()), source_grid, target_grid)
+    boxes = _meeting(list(probabilities.values()), source_grid, target_grid, inside)
     if boxes is None:
         return labels
     stack = [p[boxes[0]] for p in probabilities.values()]
     source, target, out = source_grid.crop(boxes[0]), target_grid.crop(boxes[1]), labels[boxes[1]]
     for slab in _slabs(target, LABEL_SLAB_VOXELS):
         slab_grid = target.crop(slab)
-        boxes = _meeting(stack, source, slab_grid)
+        boxes = _meeting(stack, source, slab_grid, inside)
         if boxes is not None:
             near = [np.ascontiguousarray(p[boxes[0]]) for p in stack]
             present = [n for n, p in enumerate(near) if p.any()]
             here, there = source.crop(boxes[0]), slab_grid.crop(boxes[1])
-            _decide(values[present], [near[n] for n in present], here, there, out[slab][boxes[1]])
+            _decide(values[present], [near[n] for n in present], here, there, out[slab][boxes[1]], inside)
     return labels
 
 
-def _decide(values: np.ndarray, stack: list[np.ndarray], source: Grid, target: Grid, out: np.ndarray) -> None:
+def _decide(
+    values: np.ndarray, stack: list[np.ndarray], source: Grid, target: Grid, out: np.ndarray, inside: float
+) -> None:
     """Writes into `out` the labels on `target` of the probabilities on `source`, one array for each value."""
     match = _parallel_axes(target, source)
     if match is None:
         images = [to_sitk(Volume(p, source.affine)) for p in stack]
-        out[...] = _most_probable(values, [_interpolated(image, target, 0.0) for image in images])
+        out[...] = _most_probable(values, [_interpolated(image, target, 0.0) for image in images], inside)
         return
     taps = match.taps(target.shape, antialias=False)
     group = [_separable(p, taps, 0.0) for p in stack]
-    _inside(match.in_source_order(out), taps)[...] = _most_probable(values, group).transpose(2, 1, 0)
+    _inside(match.in_source_order(out), taps)[...] = _most_probable(values, group, inside).transpose(2, 1, 0)
 
 
-def _most_probable(values: np.ndarray, group: list[np.ndarray]) -> np.ndarray:
+def _most_probable(values: np.ndarray, group: list[np.ndarray], inside: float) -> np.ndarray:
     """uint8 labels from one float32 array of 0..255 per value."""
     best, total = group[0].copy(), group[0].copy()
     label = np.full(best.shape, values[0], dtype=np.uint8)
@@ -130,14 +137,16 @@ def _most_probable(values: np.ndarray, group: list[np.ndarray]) -> np.ndarray:
         total += probability
         np.putmask(label, probability > best, value)
         np.maximum(best, probability, out=best)
-    label[total < HALF] = 0
+    label[total < inside - _ROUNDING] = 0
     return label
 
 
-def _meeting(probabilities: list[np.ndarray], source: Grid, target: Grid) -> tuple[Box, Box] | None:
+def _meeting(
+    probabilities: list[np.ndarray], source: Grid, target: Grid, inside: float
+) -> tuple[Box, Box] | None:
     """The part of the source that decides a label on the target, and the part of the target where it does; or None."""
     near = _box_around(target, source)
-    decided = near and _decided_box([p[near] for p in probabilities])
+    decided = near and _decided_box([p[near] for p in probabilities], inside)
     if not decided:
         return None
     source_box = tuple(slice(n.start + d.start, n.start + d.stop) for n, d in zip(near, decided))
@@ -145,8 +154,8 @@ def _meeting(probabilities: list[np.ndarray], source: Grid, target: Grid) -> tup
     return target_box and (source_box, target_box)
 
 
-def _decided_box(probabilities: list[np.ndarray]) -> Box | None:
-    """Where the sum reaches one half, and one voxel around: interpolation reaches one half nowhere else."""
+def _decided_box(probabilities: list[np.ndarray], inside: float) -> Box | None:
+    """Where the sum reaches `inside`, and one voxel around: interpolation reaches it nowhere else."""
     if not probabilities:
         return None
     shape = probabilities[0].shape
@@ -155,10 +164,10 @@ def _decided_box(probabilities: list[np.ndarray]) -> Box | None:
         total = probabilities[0][k].astype(np.uint16)
         for probability in probabilities[1:]:
             total += probability[k]
-        inside = total >= np.uint16(np.ceil(HALF))
-        hit[0][k] = inside.any()
-        hit[1] |= inside.any(axis=1)
-        hit[2] |= inside.any(axis=0)
+        decided = total >= np.uint16(np.ceil(inside))
+        hit[0][k] = decided.any()
+        hit[1] |= decided.any(axis=1)
+        hit[2] |= decided.any(axis=0)
     if not hit[0].any():
         return None
     bounds = [np.flatnonzero(h)[[0, -1]] for h in hit]
