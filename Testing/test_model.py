@@ -14,6 +14,7 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import list_models, load_model, read_card, register_model, user_models_folder
 from SpineContextSegLib.network import SCALE, full_precision
+from SpineContextSegLib.pieces import HALF
 from SpineContextSegLib.runtime import choose_runtime
 from Training import export as export_module
 from Training.export import export, main
@@ -59,6 +60,11 @@ def test_card_survives_its_json():
     [
         ("name", "two words", "name"),
         ("name", "../evil", "name"),
+        ("modality", "CT", "modality must be a list"),
+        ("modality", [], "modality must be a list"),
+        ("modality", ["ct"], "modality must be a list"),
+        ("modality", ["CT", "XX"], "modality must be a list"),
+        ("modality", None, "wrong type"),
         ("architecture.name", "UNet", "architecture.name"),
         ("architecture.in_channels", 2, "architecture.in_channels"),
         ("architecture.out_channels", 7, "architecture.out_channels"),
@@ -84,6 +90,11 @@ def test_card_survives_its_json():
         ("pad_value", 0, "pad_value"),
         ("roi_size", [32, 24, 12], "roi_size"),
         ("overlap", 1, "overlap"),
+        ("spine_from", 0, "spine_from must lie between 0 and 1"),
+        ("spine_from", 1, "spine_from must lie between 0 and 1"),
+        ("spine_from", -1, "spine_from must lie between 0 and 1"),
+        ("spine_from", float("nan"), "spine_from must lie between 0 and 1"),
+        ("spine_from", "x", "wrong type"),
         ("locator", "..", "locator"),
         ("locator", "../other", "locator"),
         ("locator", "locator", "roi_size"),  # a side of 16 voxels has no room along the spine
@@ -95,7 +106,16 @@ def test_impossible_cards_are_refused_by_field(path, value, field):
     with pytest.raises(InputRefused) as refused:
         ModelCard.from_dict(changed(path, value))
     assert field in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(refused.value) and str(refused.value).endswith("correct it.")
+
+
+def test_from_which_probability_a_voxel_is_spine_survives_the_json():
+    card = ModelCard.from_dict(card_content(spine_from=0.4))
+    content = json.loads(json.dumps(card.to_dict()))
+    assert (card.spine_from, card.inside, content["spine_from"]) == (0.4, 102, 0.4)
+    assert ModelCard.from_dict(content) == card
+    unsaid = ModelCard.from_dict(card_content())
+    assert (unsaid.spine_from, unsaid.inside) == (0.5, HALF)
 
 
 def test_offsets_without_vertebrae_to_tell_apart_are_refused():

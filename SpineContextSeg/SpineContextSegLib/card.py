@@ -15,6 +15,7 @@ from .windows import CELL, MARGIN_CELLS
 
 SEGMENTING, NAMING = "SpineContextResUNet", "SpineContextLevels"
 """Architectures, see `network.py`."""
+MODALITIES = "CT", "MR"
 SIZE_MULTIPLE = 8  # the network halves its input three times
 LEAST_ALONG_SPINE = (2 * MARGIN_CELLS + 1) * CELL  # of a window, in voxels
 OFFSETS = 3  # outputs that say where the middle of a vertebra's body lies, one along each axis
@@ -39,7 +40,7 @@ class ModelCard:
 
     Attributes:
         name, version, description: identity, for the report and the list.
-        modality: what the network was made for, such as ["CT"].
+        modality: what the network was made for, of MODALITIES; a scan is taken for the first of them.
         architecture: SEGMENTING says of each voxel what it is, NAMING says which vertebra is in the middle of a window.
         base_filters, in_channels: of the architecture; its output channels are the classes.
         activation: "softmax" over the classes, the first of which is "background" where they segment, or "sigmoid" for
@@ -93,6 +94,8 @@ class ModelCard:
 
     def __post_init__(self):
         _expect(re.fullmatch(r"\w[\w.-]*", self.name), "name", "must be one word of letters, digits, '.', '_' or '-'")
+        possible = self.modality and set(self.modality) <= set(MODALITIES)
+        _expect(possible, "modality", f"must be a list of {', '.join(MODALITIES)} or both")
         architectures = SEGMENTING, NAMING
         _expect(self.architecture in architectures, "architecture.name", f"must be {' or '.join(architectures)}")
         _expect(self.in_channels == 1, "architecture.in_channels", "must be 1: one volume is segmented at a time")
