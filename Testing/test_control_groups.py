@@ -64,6 +64,9 @@ def test_a_group_that_cannot_be_seen_from_inside(groups, tmp_path):
 def test_version_1_tells_the_memory_of_the_container(groups):
     files = {"memory/memory.limit_in_bytes": str(4 * GB), "memory/memory.usage_in_bytes": str(GB)}
     assert memory_left_bytes(*groups(**files)) == 3 * GB
+    # Of this group alone, and with those below it, whose memory is used as well.
+    files["memory/memory.stat"] = f"inactive_file 0\ntotal_active_file {GB}\ntotal_inactive_file {GB // 2}"
+    assert memory_left_bytes(*groups(**files)) == 3 * GB + GB // 2
 
 
 @pytest.mark.parametrize(

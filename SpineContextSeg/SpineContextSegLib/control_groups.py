@@ -20,10 +20,9 @@ def memory_left_bytes(mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> int
         mount: where the groups are folders.
         membership: the file that names those of this process.
     """
-    left = [_left_in(folder) for folder in _groups(mount, membership)]
-    version_1 = mount / "memory"
-    limit, used = _number(version_1 / "memory.limit_in_bytes"), _number(version_1 / "memory.usage_in_bytes")
-    left.append(None if limit is None or used is None else limit - used)
+    left = [_left_in(folder, "memory.max", "memory.current", "inactive_file") for folder in _groups(mount, membership)]
+    version_1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+    left.append(_left_in(mount / "memory", *version_1))
     return min((size for size in left if size is not None), default=None)
 
 
@@ -45,12 +44,12 @@ def _groups(mount: Path, membership: Path) -> Iterator[Path]:
         yield mount / group
 
 
-def _left_in(folder: Path) -> int | None:
-    limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
+def _left_in(folder: Path, limit_file: str, used_file: str, cache_name: str) -> int | None:
+    limit, used = _number(folder / limit_file), _number(folder / used_file)
     if limit is None or used is None:
         return None
     # Files that were read stay in memory as long as nobody needs it, and count as used.
-    cache = re.search(r"^inactive_file (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
+    cache = re.search(rf"^{cache_name} (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
     return limit - used + (int(cache[1]) if cache else 0)
 
 
