@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 import SpineContextSegLib
+from SpineContextSegLib.cohort.here import usable_cores
 from SpineContextSegLib.commands.segment import DEFAULT_MODEL
 from SpineContextSegLib.model import load_model
 
@@ -25,7 +26,7 @@ from . import bodies
 from .bench import Bench
 from .journal import Journal, fingerprint
 from .plot import plot
-from .processor import cores, machine
+from .processor import machine
 from .results import Results
 from .scans import real_scan
 from .table import table
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
     parser.add_argument("--short", action="store_true", help="one small scan, one round: does it work?")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder")
-    parser.add_argument("--threads", type=int, default=min(2, cores()), help="default: 2")
+    parser.add_argument("--threads", type=int, default=min(2, usable_cores()), help="default: 2")
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}, with --short {ROUNDS_SHORT}")
     parser.add_argument("--output", type=Path, default=Path("Resources/Benchmarks"), help="folder for the results")
     parser.add_argument("--cache", type=Path, default=Path(".bench"), help="folder for scans, 2 GB")
@@ -78,7 +79,7 @@ def all_runs(arguments: argparse.Namespace) -> Results:
     journal = Journal(cache / "journal.jsonl", f"{fingerprint(programs)} {model.folder}")
     bench = Bench(arguments.model, rounds, cache, journal)
     compared = [bench.compare(scan, arguments.threads) for scan in [*made, *real]]
-    grown = [point for body in grown for point in bench.grow(body, sorted({1, min(2, cores())}))]
+    grown = [point for body in grown for point in bench.grow(body, sorted({1, min(2, usable_cores())}))]
     journal.close()
     name = f"{model.card.name} {model.card.version}"
     # Where the scans lie on this computer is nobody's business.

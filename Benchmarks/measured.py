@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from SpineContextSegLib.memory import free_memory_bytes
 
 OUT_OF_MEMORY = "memory"
 # In the sentence with which the library says it.
@@ -41,8 +42,10 @@ class Measurement:
 
 def measure(command: list[str]) -> Measurement:
     """Run a command without input, its output thrown away. It gets no more memory than is free, so that one that asks
-    for more fails alone, and nothing else on the computer is ended in its place (Linux)."""
-    launcher = subprocess.run([sys.executable, __file__, *command], capture_output=True, text=True)
+    for more fails alone, and nothing else on the computer or in the container is ended in its place (Linux)."""
+    free = free_memory_bytes()
+    limit = "" if free is None else str(free)
+    launcher = subprocess.run([sys.executable, __file__, limit, *command], capture_output=True, text=True)
     try:
         ended = json.loads(launcher.stdout)
     except json.JSONDecodeError:
@@ -63,11 +66,10 @@ def _last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def _launch(command: list[str]) -> dict:
-    """Run the command and say how it ended."""
-    free = _free_bytes()
-    if free is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (free, free))
+def _launch(limit: str, command: list[str]) -> dict:
+    """Run the command with so many bytes of memory ("" for any number), and say how it ended."""
+    if limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
     with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
@@ -80,14 +82,5 @@ def _launch(command: list[str]) -> dict:
     return {"seconds": seconds, "peak_mb": peak_mb, "exit_code": os.waitstatus_to_exitcode(status), "said": said}
 
 
-def _free_bytes() -> int | None:
-    """Memory that can be had without swapping; None where the system doesn't say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
 if __name__ == "__main__":
-    print(json.dumps(_launch(sys.argv[1:])))
+    print(json.dumps(_launch(sys.argv[1], sys.argv[2:])))

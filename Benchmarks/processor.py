@@ -9,14 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from SpineContextSegLib.cohort.here import usable_cores
+
 # What convolutions get faster by, in the words of /proc/cpuinfo.
 _FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve")
 _PACKAGES = ("torch", "monai", "openvino", "numpy", "SimpleITK", "spinecontextseg")
-
-
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict:
@@ -25,7 +22,7 @@ def machine() -> dict:
     return {
         "processor": name,
         "flags": [flag for flag in _FLAGS if flag in flags],
-        "cores": cores(),
+        "cores": usable_cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "load": round(os.getloadavg()[0], 2),

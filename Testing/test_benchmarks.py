@@ -4,6 +4,7 @@ No test asserts a speed: that would say more about the computer.
 """
 
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict, replace
@@ -23,6 +24,8 @@ from Benchmarks.results import GrowthPoint, Results, Runs, ScanResult, targets
 from Benchmarks.scans import Scan, real_scan
 from Benchmarks.table import table
 from Benchmarks.variants import DEFAULT, FULL, PLAIN, VARIANTS, Variant
+from SpineContextSegLib import memory
+from SpineContextSegLib.cohort import here
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import SACRUM
 from SpineContextSegLib.model import load_model
@@ -74,6 +77,19 @@ def test_a_program_that_is_not_there():
 def test_a_child_can_take_no_more_memory_than_is_free():
     code = "import resource, sys; sys.exit(resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY)"
     assert measure(python(code)).fault is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
+def test_a_child_can_take_no_more_memory_than_its_container_leaves(monkeypatch):
+    monkeypatch.setattr(memory, "memory_left_bytes", lambda: 700_000_000)
+    code = "import resource, sys; sys.exit(resource.getrlimit(resource.RLIMIT_DATA)[0] > 700_000_000)"
+    assert measure(python(code)).fault is None
+
+
+def test_cores_are_those_of_the_container(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    monkeypatch.setattr(here, "core_limit", lambda: 3)
+    assert machine()["cores"] == 3
 
 
 def test_the_machine_in_words():
