@@ -16,9 +16,10 @@ from SpineContextSegLib.labels import VERTEBRAE
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.scores import json_text
 from SpineContextSegLib.volume import Volume, count_labels
+from SpineContextSegLib.writing import write_volume
 from Training.card_figures import note_generated
 from Training.confusion_picture import confusion, draw_confusion
-from Training.evaluate_levels import main, report, run_once, score
+from Training.evaluate_levels import main, report, run_once, score, score_real
 from Training.generated_scans import GeneratedScan
 from Training.level_scans import MISLEADING, NOTHING, SEEN, anchor, level_scan, seen_part, variants
 from Training.level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
@@ -213,6 +214,20 @@ def test_without_levels_there_is_nothing_to_evaluate(tiny_model, tmp_path, monke
         main()
     with pytest.raises(InputRefused, match="labels of scan don't"):
         score("scan", {}, lambda: result_of(TRUTH), column([1]))
+
+
+def test_a_real_scans_truth_may_have_another_numbering_and_order_of_axes(tmp_path):
+    """33 to 29 are T11 to L3 in TotalSegmentator's numbering; labels are stored the other way round on each axis."""
+    result = result_of(TRUTH)
+    result.labels = Volume(result.labels.array[:, 4:, 7:], GRID)  # asymmetric
+    found = result.labels.array
+    truth = sum((found == value) * total for value, total in zip(TRUTH, (33, 32, 31, 30, 29))).astype(np.uint8)
+    turn = np.diag([-1.0, -1.0, -1.0, 1.0])
+    turn[:3, 3] = np.array(found.shape[::-1]) - 1
+    write_volume(Volume(np.where(found, 600, 40).astype(np.int16), GRID), tmp_path / "chest.nii.gz")
+    write_volume(Volume(truth[::-1, ::-1, ::-1], GRID @ turn), tmp_path / "chest_labels.nii.gz")
+    scan = score_real(tmp_path / "chest.nii.gz", lambda ct: result, ["chest"])
+    assert scan.dice == {"Spine (binary)": 1.0, "Vertebrae": 1.0} and scan.levels.identified == 5
 
 
 def test_a_lone_c1_is_nothing_found():

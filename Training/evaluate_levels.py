@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +45,7 @@ FIRST_SEED = 9_200_000
 _GENERATED, _REAL = "generated", "real"
 
 
-def score(
-    name: str, groups: dict[str, list[str]], segmented: Callable[[], Result], truth: Volume
-) -> ScoredScan:
+def score(name: str, groups: dict[str, list[str]], segmented: Callable[[], Result], truth: Volume) -> ScoredScan:
     """Segment a scan and hold its levels against the truth.
 
     Args:
@@ -72,6 +70,23 @@ def score(
         name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds,
         structure_dice(result.labels.array, truth.array),
     )  # fmt: skip
+
+
+def score_real(image: Path, segmented: Callable[[Volume], Result], totalsegmentator: Collection[str]) -> ScoredScan:
+    """Segment a scan and hold its levels against the labels beside it.
+
+    Args:
+        segmented: as in `score`, of the scan.
+        totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
+
+    Raises:
+        InputRefused: as `score` and `read_labelled`.
+    """
+    name = stem(image)
+    ct, truth = read_labelled(image, labels_of(image), "totalsegmentator" if name in totalsegmentator else "verse")
+    # Labels may be stored in another order of axes than their scan.
+    on_the_same = Volume(on_grid_of(truth, ct.grid, (f"the truth of {name}", name)), ct.affine)
+    return score(name, {"scan": [name]}, lambda: segmented(ct), on_the_same)
 
 
 def _identified(labels: Volume, truth: Volume, name: str) -> Identification:
@@ -139,16 +154,12 @@ def main() -> None:
         scan = level_scan(generated_scan(seed, model.card.modality[0]))
         return scan and score(f"seed {seed}", scan.groups, lambda: segmented(scan.image), scan.labels)
 
-    def score_real(image: Path) -> ScoredScan:
-        name = stem(image)
-        numbering = "totalsegmentator" if name in arguments.totalsegmentator else "verse"
-        ct, truth = read_labelled(image, labels_of(image), numbering)
-        on_the_same = Volume(on_grid_of(truth, ct.grid, (f"the truth of {name}", name)), ct.affine)
-        return score(name, {"scan": [name]}, lambda: segmented(ct), on_the_same)
-
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.count)
     jobs = {f"seed {seed}": lambda seed=seed: score_generated(seed) for seed in seeds}
-    jobs |= {str(image): lambda image=image: score_real(image) for image in arguments.real}
+    jobs |= {
+        str(image): lambda image=image: score_real(image, segmented, arguments.totalsegmentator)
+        for image in arguments.real
+    }
     done = run_once(jobs, arguments.output / "scans.jsonl")
     generated = [scan for scan in (done[f"seed {seed}"] for seed in seeds) if scan]
     if arguments.note:
