@@ -1,6 +1,8 @@
 """What the process of a scan finds when it is done, perhaps hours after the plan was made."""
 
+import json
 import os
+import shutil
 
 import pytest
 import SimpleITK as sitk
@@ -27,8 +29,9 @@ class Cohort:
         self.segmentation, self.record = self.output / "a.seg.nrrd", self.output / "a.json"
 
     def plan(self, preview=False):
-        scans = find_scans(self.source).scans
-        options = Options(str(self.model), model_digest(load_model(str(self.model))), "spine", False, preview)
+        model = load_model(str(self.model))
+        scans = find_scans(self.source, modalities=model.card.modality).scans
+        options = Options(str(self.model), model_digest(model), "spine", False, preview)
         return make_plan(scans, place_scans(scans, self.output, ".seg.nrrd"), options, self.staging)
 
     def job(self, preview=False):
@@ -123,6 +126,20 @@ def test_a_series_isnt_segmented_without_the_slices_that_have_gone(cohort, sampl
     assert Segmenter(1).run(job)["state"] == "failed"
     (cohort.output / "aside").rename(lost)
     assert cohort.result()["state"] == "done"
+
+
+def test_a_series_is_read_as_one_of_the_modality_that_the_model_was_made_for(cohort, sample_scan, tmp_path):
+    cohort.model = shutil.copytree(cohort.model, tmp_path / "mr model")
+    card = json.loads((cohort.model / "card.json").read_text())
+    (cohort.model / "card.json").write_text(json.dumps(card | {"modality": ["MR"]}))
+    (scan,) = cohort.source.iterdir()
+    scan.unlink()
+    writer = SeriesWriter(cohort.source, modality="MR")
+    writer.write(sample_scan.volume, [0, 1])
+    writer.write(sample_scan.volume, [1])
+    result = cohort.result()
+    assert result["state"] == "refused" and "Only 2 slices" in result["message"]
+    assert "the whole MR series" in result["message"]
 
 
 def test_a_refusal_says_what_force_is_for(tmp_path, sample_scan):

@@ -236,8 +236,10 @@ def test_single_slices_are_refused(tmp_path):
     SeriesWriter(tmp_path).write(scan(), only=[3, 4])
     with pytest.raises(InputRefused, match="Only 2 slices"):
         read_volume(tmp_path)
-    with pytest.raises(InputRefused, match="Only 1 slice "):
+    with pytest.raises(InputRefused, match="Only 1 slice .* the whole CT series"):
         read_volume(next(tmp_path.iterdir()))
+    with pytest.raises(InputRefused, match="the whole MR series"):
+        read_volume(next(tmp_path.iterdir()), "MR")
 
 
 def test_folder_without_images_is_refused(tmp_path):

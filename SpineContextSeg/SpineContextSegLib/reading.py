@@ -37,7 +37,7 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
     """Reads one gray-value volume: NIfTI-1, NRRD, MHA, a DICOM folder (searched to the bottom) or one DICOM file.
 
     Args:
-        modality: "CT" or "MR": what is taken from a DICOM folder that holds both.
+        modality: "CT" or "MR": what is taken from a DICOM folder that holds both, and what refusals ask for.
 
     Returns:
         The volume, array (k, j, i) as stored (rescaled to HU for DICOM), affine IJK -> RAS in mm, shear kept; and
@@ -58,7 +58,7 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
         if path.name.lower().endswith(READABLE_ENDINGS):
             return _read_image_file(path)
         if is_dicom_file(path):
-            return read_dicom_files([path])
+            return read_dicom_files([path], modality=modality)
     raise InputRefused(f"'{path.name}' is of no known kind: give NIfTI (.nii.gz), .nrrd, .mha or a DICOM folder.")
 
 

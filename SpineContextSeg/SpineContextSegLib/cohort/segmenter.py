@@ -89,7 +89,7 @@ class Segmenter:
         before, after, staging = Stopwatch(), Stopwatch(), Path(job.staging)
         target = Path(job.segmentation)
         with before.stage("read"):
-            volume, notes = _read(job)
+            volume, notes = _read(job, self._model.card.modality[0])
         staged = staging / target.name
         check_output(staged, volume.grid)
         result = segment(
@@ -133,7 +133,7 @@ class Segmenter:
         if record is None:
             names = {"record": Path(job.record).name, "segmentation": Path(job.segmentation).name}
             raise RuntimeError(RECORD_GONE.format(**names))
-        volume, _ = _read(job)
+        volume, _ = _read(job, self._model.card.modality[0])
         labels = read_labels(job.segmentation)
         if not labels.grid.same_as(volume.grid):
             raise RuntimeError(f"'{job.segmentation}' doesn't lie on the grid of its scan: no picture was made.")
@@ -143,14 +143,14 @@ class Segmenter:
         return as_it_is(record, Path(job.segmentation))
 
 
-def _read(job: Job) -> tuple[Volume, list[str]]:
+def _read(job: Job, modality: str) -> tuple[Volume, list[str]]:
     """Raises OSError where files have gone or changed since the plan, as on a network drive that fails for a while: the
     scan isn't to blame, and the next run may find things in order."""
     files = [Path(name) for name in job.files]
     try:
         if job.is_series:
             with quiet_itk():
-                read = read_dicom_files(files, job.source)
+                read = read_dicom_files(files, job.source, modality)
         else:
             read = read_volume(files[0])
     except InputRefused as refusal:
