@@ -254,6 +254,16 @@ def test_a_lost_level_is_not_better():
     assert not verdict.better and "11 vertebrae" in verdict.reason
 
 
+def test_a_level_gained_on_one_scan_does_not_make_up_for_one_lost_on_another():
+    verdict = judge({"a": GOOD, "b": GOOD}, {"a": Judged(0.95, 14, 14), "b": Judged(0.95, 11, 12)}, GOOD, GOOD)
+    assert not verdict.better and "on b, 11 vertebrae got their level instead of 12" in verdict.reason
+
+
+def test_a_level_lost_on_a_scan_of_another_kind_is_not_better():
+    verdict = judge({"a": GOOD}, {"a": Judged(0.95, 12, 12)}, GOOD, Judged(0.90, 8, 12))
+    assert not verdict.better and "another kind, 8 vertebrae" in verdict.reason
+
+
 def test_the_same_scans_are_held_out_in_any_order():
     scans = [Path(f"/x/scan{n}.nii.gz") for n in range(10)]
     held, taught = finetune.split(scans, None)

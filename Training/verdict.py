@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # Less than this is what another choice of scans or 8 bits do by themselves.
 _LEAST_GAIN = 0.002
 _MOST_LOSS = 0.01  # of Dice, on any single scan
+_GUARD = "the sample, a scan of another kind"
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,25 @@ class Verdict:
 def judge(before: dict[str, Judged], after: dict[str, Judged], guard_before: Judged, guard_after: Judged) -> Verdict:
     """Compare two models on the same scans.
 
-    Better is a higher mean Dice on the scans of the data set that were held out, no scan that gets clearly worse, no
-    vertebra fewer with its right level, and the same quality as before on a scan of another kind, the `guard`: a
-    network that learns a new scanner forgets others.
+    Better is a higher mean Dice on the scans of the data set that were held out, while none of them, nor a scan of
+    another kind, the `guard`, gets clearly worse or has a vertebra fewer at its right level: a network that learns a
+    new scanner forgets others.
     """
     names = list(before)
     gain = sum(after[name].dice - before[name].dice for name in names) / len(names)
     losses = {name: before[name].dice - after[name].dice for name in names}
     worst = max(names, key=losses.get)
-    levels = [sum(judged.identified for judged in side.values()) for side in (before, after)]
+    # Scan by scan: a vertebra gained on one doesn't make up for one lost on another.
+    levels = {name: (before[name].identified, after[name].identified) for name in names}
+    levels[_GUARD] = guard_before.identified, guard_after.identified
     if losses[worst] > _MOST_LOSS:
         return Verdict(False, f"Not better: {worst} lost {losses[worst]:.3f} of Dice.")
-    if levels[1] < levels[0]:
-        return Verdict(False, f"Not better: {levels[1]} vertebrae got their level instead of {levels[0]}.")
+    for name, (had, has) in levels.items():
+        if has < had:
+            return Verdict(False, f"Not better: on {name}, {has} vertebrae got their level instead of {had}.")
     if guard_before.dice - guard_after.dice > _MOST_LOSS:
         return Verdict(
-            False,
-            f"Not better: on the sample, a scan of another kind, Dice fell from {guard_before.dice:.3f} to "
-            f"{guard_after.dice:.3f}.",
+            False, f"Not better: on {_GUARD}, Dice fell from {guard_before.dice:.3f} to {guard_after.dice:.3f}."
         )
     if gain < _LEAST_GAIN:
         return Verdict(False, f"Not better: the mean Dice changed by {gain:+.4f}, which chance does, too.")
