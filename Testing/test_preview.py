@@ -139,6 +139,20 @@ def test_a_scan_without_a_spine_has_a_picture_too(tmp_path):
     assert path.stat().st_size > 5000
 
 
+def test_values_of_a_persons_own_are_left_out(tmp_path):
+    """Of any size: one color for each number up to the largest would take all memory."""
+    grid = GRIDS["thick"]
+    volume, labels = Volume(np.full(grid.shape, 40, np.int16), grid.affine), column(grid)
+    theirs = labels.array.astype(np.int32)
+    middle = tuple(n // 2 for n in grid.shape)
+    theirs[middle[0] - 1 : middle[0] + 2, middle[1], middle[2]] = -1, 300, 2_000_000_000
+    ours = Volume(np.where(theirs == 1, 1, 0).astype(np.uint8), grid.affine)
+    assert ours.array.sum() == labels.array.sum() - 3
+    for name, shown in (("ours", ours), ("theirs", Volume(theirs, grid.affine))):
+        write_preview(volume, shown, tmp_path / f"{name}.png")
+    assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
+
+
 @pytest.mark.parametrize("size_mm", [SIZE_MM, (400.0, 300.0, 30.0), (60.0, 60.0, 1200.0)])
 def test_the_page_keeps_its_shape_for_any_scan(size_mm, tmp_path):
     grid = centered_grid((3.0, 3.0, 3.0), size_mm, center=CENTER)

@@ -100,3 +100,12 @@ def test_labels_are_counted():
     full = np.random.default_rng(0).integers(1, 400, (4, 30, 30)).astype(np.uint16)
     values, counts = np.unique(full, return_counts=True)
     assert count_labels(full) == dict(zip(values.tolist(), counts.tolist()))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64, np.uint64])
+def test_labels_of_every_number_type_are_counted(dtype):
+    least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    labels = np.zeros((3, 4, 5), dtype)
+    labels[0, :2], labels[1, 0, 0], labels[2, 0, :3] = 26, least, most
+    expected = {least: 1, 26: 10, most: 3}
+    assert count_labels(labels) == expected | {0: 60 - 13 - (least != 0)}

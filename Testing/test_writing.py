@@ -90,6 +90,15 @@ def test_value_without_a_structure_is_an_error_and_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("value", [-1, 65536, 2_000_000_000])
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nii.gz"])
+def test_value_that_files_of_labels_can_not_hold_is_an_error_and_leaves_no_file(value, ending, tmp_path):
+    labels = Volume(np.full((4, 4, 4), value, np.int32), np.eye(4))
+    with pytest.raises(ValueError, match=str(value)):
+        write_segmentation(labels, tmp_path / f"spine{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint8, bool])
 def test_volume_keeps_its_numbers(dtype, tmp_path):
     array = np.random.default_rng(0).integers(0, 2, (5, 6, 7)).astype(dtype)

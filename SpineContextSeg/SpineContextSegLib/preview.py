@@ -36,7 +36,7 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
 
     Args:
         volume: HU of a CT or signal of an MR (k, j, i) on any grid.
-        labels: values of `labels.py` (k, j, i) on the same grid.
+        labels: whole numbers (k, j, i) on the same grid; only values of `labels.py` are shown.
         path: ends with .png; an earlier file is overwritten.
         title: stands at the top, such as the name of the scan.
 
@@ -47,6 +47,9 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     if box is not None:
         labels = Volume(labels.array[box], labels.grid.crop(box).affine)
     present = set(count_labels(labels.array))
+    # A person's own may be of any size, and have no color.
+    if foreign := present - STRUCTURES.keys() - {0}:
+        labels = Volume(np.where(np.isin(labels.array, list(foreign)), 0, labels.array), labels.affine)
     known = levels_known(present)
     found = [structure(value, levels_known=known) for value in STRUCTURES if value in present]
     sagittal, coronal, axial = spine_views(volume, labels)

@@ -107,13 +107,23 @@ class Volume:
 
 
 def count_labels(array: np.ndarray) -> dict[int, int]:
-    """Label value -> number of voxels, of whole numbers from 0 on (k, j, i), in rising order."""
+    """Label value -> number of voxels, of whole numbers of any size (k, j, i), in rising order."""
     counts = Counter()
     # Plane by plane and without the background, as `np.bincount` turns its input into eight bytes per voxel.
     for plane in array:
-        counts.update(dict(enumerate(np.bincount(plane[plane != 0]))))
+        counts.update(_count(plane[plane != 0]))
     counts[0] = array.size - counts.total()
-    return {value: int(counts[value]) for value in sorted(counts) if counts[value]}
+    return {value: counts[value] for value in sorted(counts) if counts[value]}
+
+
+def _count(values: np.ndarray) -> dict[int, int]:
+    # Many times faster than sorting, but knows nothing below 0 and needs memory up to the largest value.
+    if not values.size or (values.min() >= 0 and values.max() <= np.iinfo(np.uint16).max):
+        counts = np.bincount(values.astype(np.intp))
+        present = np.flatnonzero(counts)
+        return dict(zip(present.tolist(), counts[present].tolist()))
+    present, counts = np.unique(values, return_counts=True)
+    return dict(zip(present.tolist(), counts.tolist()))
 
 
 def set_geometry(image: sitk.Image, grid: Grid) -> None:

@@ -76,12 +76,15 @@ def write_segmentation(
     Raises:
         InputRefused: as `check_output`.
         KeyError: a value that no structure has and that isn't described.
+        ValueError: a value below 0 or above 65535.
         OSError: disk full or not writable; nothing is left behind.
         RuntimeError: memory ran out, see `faults.lacks_memory`.
     """
     path = Path(path)
     check_output(path, labels.grid)
     present = count_labels(labels.array)
+    if min(present) < 0 or max(present) > np.iinfo(np.uint16).max:
+        raise ValueError(f"labels from {min(present)} to {max(present)} can't be written")
     number_type = np.uint8 if max(present) < 256 else np.uint16
     labels = Volume(labels.array.astype(number_type, copy=False), labels.affine)
     if _ending(path) != ".seg.nrrd":
