@@ -74,6 +74,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = None
         self._parameterNodeGuiTag = None
         self._volume = None
+        self._volumeTag = None
         # ID of a volume -> ID of the segmentation that was chosen when the volume was chosen last.
         self._chosenSegmentations = {}
         self._run = None
@@ -98,6 +99,8 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        # After the selectors, whose scene was set above.
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
         self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
@@ -122,13 +125,22 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._view.clear()
 
     def onSceneEndClose(self, caller, event) -> None:
+        # Only now are the nodes out of the scene.
+        self._levelsSection.forget()
         if self.parent.isEntered:
             self.initializeParameterNode()
 
+    def onSceneStartImport(self, caller, event) -> None:
+        """Once all is read, the selectors list the nodes anew and lose their choice: that is nobody's wish."""
+        self._blockSelectors(True)
+
     def onSceneEndImport(self, caller, event) -> None:
         """The parameters that were read name nodes that were read after them."""
+        self._blockSelectors(False)
         if self._parameterNode:
             self._parameterNode.Modified()
+        if self.parent.isEntered:
+            self.initializeParameterNode()
 
     def onNodeRemoved(self, caller, event) -> None:
         if self._parameterNode and self._parameterNode.parameterNode.GetScene() is None:
@@ -239,13 +251,18 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )  # fmt: skip
         self._run = run if run.is_running else None
 
+    def _blockSelectors(self, blocked: bool) -> None:
+        for selector in (self.ui.inputVolumeSelector, self.ui.outputSegmentationSelector, self.ui.regionSelector):
+            selector.blockSignals(blocked)
+
     def _observeVolume(self, volumeNode) -> None:
         """Follow what may make the input volume fit or unfit."""
+        # Not with VTKObservationMixin, which keeps what it has ever observed.
         if self._volume:
-            self.removeObserver(self._volume, vtk.vtkCommand.AnyEvent, self._updateView)
+            self._volume.RemoveObserver(self._volumeTag)
         self._volume = volumeNode
         if volumeNode:
-            self.addObserver(volumeNode, vtk.vtkCommand.AnyEvent, self._updateView)
+            self._volumeTag = volumeNode.AddObserver(vtk.vtkCommand.AnyEvent, self._updateView)
 
     def _reasonNotToSegment(self) -> str | None:
         """One sentence on what has to be done before a run can start, None where nothing has."""
@@ -264,8 +281,6 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._updateView()
         segmentationNode = self._parameterNode.outputSegmentation if self._parameterNode else None
         self._levelsSection.show(segmentationNode)
-        if not self._parameterNode:
-            return
         if self.ui.segmentsTable.segmentationNode() != segmentationNode:
             self.ui.segmentsTable.setSegmentationNode(segmentationNode)
         self.ui.show3DButton.setSegmentationNode(segmentationNode)

@@ -329,6 +329,18 @@ class TestClicks:
         node.GetSegmentation().RemoveSegment("SpineContextSeg_23")
         assert names() == ["Fracture", "L5 vertebra"] and len(measured) == 3
 
+    def test_points_and_table_follow_while_segment_editor_is_shown(self, user, node):
+        user.ui.editButton.click()
+        slicer.util.selectModule("SpineContextSeg")
+        user.ui.measureButton.click()
+        points = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
+        user.ui.shiftUpButton.click()
+        assert points.GetNthControlPointLabel(0) == "L2 vertebra"
+        slicer.util.selectModule("SegmentEditor")
+        slicer.modules.SegmentEditorWidget.editor.undo()
+        slicer.app.processEvents()
+        assert points.GetNthControlPointLabel(0) == "L3 vertebra"
+
     def test_a_repair_that_can_not_be_measured_is_told_apart(self, user, node, monkeypatch):
         user.ui.measureButton.click()
 

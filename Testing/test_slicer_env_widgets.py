@@ -96,6 +96,20 @@ class TestNodeSelector:
         assert scene.Import()
         assert selector.currentNode().GetName() == "saved"
 
+    @pytest.mark.parametrize("none_enabled", [False, True])
+    def test_a_scene_that_is_added_takes_the_choice_away(self, scene, selector, tmp_path, none_enabled):
+        """Slicer's model inserts all rows anew: nothing is chosen, then the first node where there must be one."""
+        selector.noneEnabled = none_enabled
+        nodes = [add_volume(scene, name) for name in ("first", "second")]
+        selector.setCurrentNode(nodes[1])
+        seen = []
+        selector.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: seen.append(node and node.GetName()))
+        file = tmp_path / "empty.mrml"
+        file.write_text('<MRML version="Slicer4.4.0"></MRML>')
+        scene.SetURL(str(file))
+        assert scene.Import()
+        assert seen == ([None] if none_enabled else [None, "first"])
+
     def test_labelmaps_count_as_volumes_unless_child_types_are_left_out(self, scene, selector):
         scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
         assert selector.nodeCount() == 1

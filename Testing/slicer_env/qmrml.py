@@ -117,8 +117,8 @@ class qMRMLNodeComboBox(qt.QWidget):
         self._sceneObservations.clear()
         self._scene = scene
         cls = slicer.vtkMRMLScene
-        events = (cls.NodeAddedEvent, cls.NodeRemovedEvent, cls.EndImportEvent, cls.EndCloseEvent)
-        self._sceneObservations.observe(scene, events, "_list")
+        self._sceneObservations.observe(scene, (cls.NodeAddedEvent, cls.NodeRemovedEvent, cls.EndCloseEvent), "_list")
+        self._sceneObservations.observe(scene, (cls.EndImportEvent,), "_listAnew")
         self._list()
         if self._requested:
             self.setCurrentNodeID(self._requested)
@@ -139,8 +139,16 @@ class qMRMLNodeComboBox(qt.QWidget):
         """Lists the nodes again. A current node that is gone gives way to the last one, if there must be one."""
         if self._scene is not None and (self._scene.IsImporting() or self._scene.IsClosing()):
             return  # as in Slicer: what is read isn't complete yet
+        self._fill(self._nodes(), otherwise=-1)
+
+    def _listAnew(self) -> None:
+        """After a scene was read all rows go, and the choice with them; then the first comes, if there must be one."""
+        self._fill([], otherwise=0)
+        self._fill(self._nodes(), otherwise=0)
+
+    def _fill(self, nodes: list, otherwise: int) -> None:
+        """Shows these nodes; `otherwise` is the row to choose where the current node isn't among them."""
         self._nodeObservations.clear()
-        nodes = self._nodes()
         self._combo.blockSignals(True)
         self._combo.clear()
         self._combo.placeholderText = f"Select a {self._typeLabel()}"
@@ -151,7 +159,7 @@ class qMRMLNodeComboBox(qt.QWidget):
             self._nodeObservations.observe(node, ("ModifiedEvent",), "_rename")
         row = self._combo.findData(self._shown)
         if row < 0:
-            row = 0 if self.noneEnabled else self._combo.count - 1
+            row = 0 if self.noneEnabled else otherwise % max(1, self._combo.count)
         self._combo.currentIndex = row
         self._combo.blockSignals(False)
         self._onIndex()

@@ -35,13 +35,15 @@ class ExportRow:
     def show(self, segmentation_node) -> None:
         """Takes the segmentation that is shown, and suggests the folder of its scan where the user chose none."""
         self._segmentation_node = segmentation_node
+        if segmentation_node is None:
+            return
         formats = self._chosen_formats()
         self._ui.exportButton.enabled = bool(formats)
         self._ui.exportButton.toolTip = (
             _("Write the segmentation as it is now.") if formats else _("Check at least one format.")
         )
         edit = self._ui.exportFolderEdit
-        if segmentation_node and edit.currentPath in ("", self._suggested):
+        if edit.currentPath in ("", self._suggested):
             edit.currentPath = str(_folder_of(volume_of(segmentation_node)))
             # As the widget writes it.
             self._suggested = edit.currentPath

@@ -79,11 +79,15 @@ class LevelsSection:
                 self._node.RemoveObserver(tag)
             self._follow.stop()
             self._node, self._levels, self._observations = segmentation_node, None, []
-            self._forget()
+            self.forget()
             if segmentation_node is not None:
                 self._observations = [segmentation_node.AddObserver(event, self._refresh) for event in _EVENTS]
         self._list_pointers()
         self._refresh()
+
+    def forget(self) -> None:
+        """Lets go of what can't be shown again."""
+        self._counts = {levels: counts for levels, counts in self._counts.items() if not levels.is_over}
 
     @property
     def _which(self) -> Vertebra:
@@ -199,7 +203,7 @@ class LevelsSection:
     def _choose_levels(self) -> None:
         """Those of what is shown now, with the repairs and the counts of the last time, if there was one."""
         before = self._levels
-        self._forget()
+        self.forget()
         known = next((levels for levels in self._counts if levels.is_of(self._node)), None)
         self._levels = known or Levels(self._node, partial(editor.save_state, self._node))
         values = [vertebra.value for vertebra in self._levels.vertebrae]
@@ -213,10 +217,6 @@ class LevelsSection:
         for box, count in zip((self._ui.thoracicComboBox, self._ui.lumbarComboBox), counts):
             box.setCurrentText(str(count))
         self._counts[self._levels] = counts
-
-    def _forget(self) -> None:
-        """Lets go of what can't be shown again."""
-        self._counts = {levels: counts for levels, counts in self._counts.items() if not levels.is_over}
 
     def _list_vertebrae(self) -> bool:
         """Keeps the chosen one, whatever level it has now; whether the list has changed."""
