@@ -241,8 +241,9 @@ class PyTorchUtilsLogic:
     def installTorch(self, askConfirmation=False, forceComputationBackend=None, torchVersionRequirement=None,
                      torchvisionVersionRequirement=None):
         assert not askConfirmation
-        command = [{host!r}, "-m", "pip", "--python", sys.executable, "install", "torch" + torchVersionRequirement]
-        subprocess.run(command, check=True, capture_output=True)
+        for package in ("light-the-torch>=0.5", "torch" + torchVersionRequirement):
+            command = [{host!r}, "-m", "pip", "--python", sys.executable, "install", package]
+            subprocess.run(command, check=True, capture_output=True)
 """
 
 
@@ -260,6 +261,8 @@ def index(kit, tmp_path) -> str:
     base = tmp_path / "torch"
     wheels = [*kit.glob("safetensors*"), write_wheel(base, "torch", "2.9.0", ["numpy", "sympy>=1.13"])]
     wheels += [write_wheel(base, *other) for other in (("numpy", "3.0"), ("sympy", "1.14"), ("torch", "2.3.0"))]
+    # The extension's helper, and a pip that it can do with.
+    wheels += [write_wheel(base, "light-the-torch", "0.8.1", ["pip>=22.3,<26.1"]), write_wheel(base, "pip", "26.0.1")]
     return write_index(tmp_path / "index", wheels)
 
 
@@ -273,6 +276,15 @@ def test_torch_through_the_extension(python, index, extension):
     assert done["error"] is None and len(done["asked"]) == 1
     expected = {"torch": "2.9.0", "safetensors": "0.8.0", "numpy": "2.4.6", "sympy": "1.14", "openvino": None}
     assert done["versions"] == expected
+
+
+def test_the_helper_of_the_extension_may_need_an_older_pip(python, index, extension, tmp_path):
+    """That of Slicer 5.12 is too new for it; and who has an old helper may get a newer one."""
+    for package in (("pip", "26.1.1"), ("light-the-torch", "0.4")):
+        python.add(write_wheel(tmp_path / "base", *package))
+    done = install(python, what="install_torch", PIP_INDEX_URL=index, PYTHONPATH=extension)
+    assert done["error"] is None and done["versions"]["torch"] == "2.9.0"
+    assert (python.site_packages / "pip-26.0.1.dist-info").is_dir()
 
 
 def test_torch_that_does_not_go_with_what_is_there(python, index, extension, tmp_path):

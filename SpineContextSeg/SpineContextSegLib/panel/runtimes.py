@@ -25,8 +25,9 @@ WORDS = {"openvino": "OpenVINO", "torch": "PyTorch"}
 REQUIREMENTS_FILE = Path(__file__).parents[2] / "Resources" / "requirements.txt"
 # Not in requirements.txt: which build of torch fits the graphics card is known to Slicer's PyTorch extension only.
 TORCH_MINIMUM = "2.4"
-# What one build of torch brings along, another one may have to replace.
-TORCH_FAMILY = ("torch", "torchvision", "triton", "nvidia-*")
+# What one build of torch brings along, another one may have to replace. Slicer's PyTorch extension first installs
+# light-the-torch, which may need an older pip than Slicer has.
+TORCH_FAMILY = ("torch", "torchvision", "triton", "nvidia-*", "light-the-torch", "pip")
 
 Ask = Callable[[str], bool]
 
