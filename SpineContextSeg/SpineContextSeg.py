@@ -107,6 +107,9 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.editButton.connect("clicked(bool)", self.onEditButton)
         self.ui.regionSelector.connect("nodeAddedByUser(vtkMRMLNode*)", self.onRegionAdded)
 
+        # Where the module was added to a running application, startup is over.
+        registerSampleData()
+
         # Make sure parameter node is initialized (needed for module reload)
         self.initializeParameterNode()
 

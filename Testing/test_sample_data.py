@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import slicer
 
 from SpineContextSegLib.panel import sample_data
+from Testing.slicer_env.application import load_module
+from Testing.slicer_env.fixtures import MODULE, unload_extension
 
 ICONS = Path(__file__).resolve().parents[1] / "SpineContextSeg" / "Resources" / "Icons"
 
@@ -36,3 +39,17 @@ def test_the_phantom_comes_from_this_computer(listed):
 def test_the_others_are_slicers_own(listed):
     general = {source.sampleName: source for source in slicer.modules.sampleDataSources["General"]}
     assert all(source is general[source.sampleName] for source in listed[1:])
+
+
+def test_they_are_listed_where_the_module_was_added_to_a_running_application(scene, application, monkeypatch):
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
+    load_module(MODULE, after_startup=True)
+    assert sample_data.CATEGORY not in slicer.modules.sampleDataSources
+    slicer.modules.spinecontextseg.widgetRepresentation()
+    assert len(slicer.modules.sampleDataSources[sample_data.CATEGORY]) == 4
+    unload_extension(application)
+
+
+def test_an_application_without_sample_data(monkeypatch):
+    monkeypatch.setitem(sys.modules, "SampleData", None)
+    sample_data.register(ICONS)

@@ -201,8 +201,11 @@ class qSlicerModuleSelectorToolBar(qt.QObject):
         self.moduleSelected.emit(name)
 
 
-def load_module(path: Path) -> types.ModuleType:
-    """Loads a scripted module as the desktop does: its folder on `sys.path`, its class made, startup completed."""
+def load_module(path: Path, *, after_startup: bool = False) -> types.ModuleType:
+    """Loads a scripted module as the desktop does: its folder on `sys.path`, its class made, startup completed.
+
+    With `after_startup` as a running application does it where a folder is dragged onto its window.
+    """
     folder, name = str(path.parent), path.stem
     if folder not in sys.path:
         sys.path.append(folder)
@@ -215,7 +218,8 @@ def load_module(path: Path) -> types.ModuleType:
     setattr(slicer.modules, name.lower(), module)
     setattr(slicer.modules, f"{name}Instance", instance)
     getattr(instance, "setup", lambda: None)()
-    slicer.app.startupCompleted.emit()
+    if not after_startup:
+        slicer.app.startupCompleted.emit()
     return python_module
 
 

@@ -100,6 +100,11 @@ def extension(scene, application):
 
     python_module = load_module(MODULE)
     yield python_module
+    unload_extension(application)
+
+
+def unload_extension(application) -> None:
+    """Takes the module away, as closing the application does, and its panel."""
     import qt
     import slicer
 

@@ -14,12 +14,15 @@ SLICERS_OWN = ("CTChest", "CTACardio", "CTAAbdomenPanoramix")
 
 
 def register(icons: Path) -> None:
-    """Lists the samples under their own heading; a second call changes nothing.
+    """Lists the samples under their own heading, where there is such a module; a second call changes nothing.
 
     Args:
         icons: folder of the pictures to show.
     """
-    from SampleData import SampleDataLogic
+    try:
+        from SampleData import SampleDataLogic
+    except ImportError:
+        return  # an application that is made of parts of Slicer
 
     SampleDataLogic.registerCustomSampleDataSource(
         category=CATEGORY,
