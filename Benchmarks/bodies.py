@@ -7,7 +7,6 @@ cut from it onto finer grids, so its noise is smoother than a scanner's. All hav
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -18,6 +17,7 @@ import SimpleITK as sitk
 
 from SpineContextSegLib.commands.phantom import FILES as SAMPLE_FILES
 from SpineContextSegLib.labels import BINARY_SPINE
+from SpineContextSegLib.outputs import write_complete
 from SpineContextSegLib.volume import to_sitk
 from Training.make_phantom import make_phantom
 
@@ -141,6 +141,4 @@ def _write(path: Path, image: sitk.Image, packed: bool) -> None:
 def _stored(path: Path, write: Callable[[Path], None]) -> None:
     """Written whole or not at all, and once."""
     if not path.exists():
-        partial = path.with_name(f"partial_{path.name}")
-        write(partial)
-        os.replace(partial, path)
+        write_complete(path, write)

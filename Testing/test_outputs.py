@@ -1,4 +1,4 @@
-"""Files that another program has open, which on Windows can't be replaced then."""
+"""Files that appear whole or not at all, and such as another program has open: on Windows they can't be replaced."""
 
 import os
 
@@ -13,7 +13,8 @@ from SpineContextSegLib.cohort.summary import Summary, check_reports
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.interruption import Interruption
-from SpineContextSegLib.outputs import Outputs, check_replaceable
+from SpineContextSegLib.outputs import Outputs, check_replaceable, write_complete
+from SpineContextSegLib.scores import write_whole
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 
@@ -86,6 +87,40 @@ def test_a_file_opened_meanwhile_is_told_by_its_own_name(tmp_path, open_elsewher
     said = describe(caught.value)
     assert said.startswith(f"'{tmp_path / 'spine.nrrd'}' can't be replaced (Permission denied): ") and said[-1] == "?"
     assert contents(tmp_path) == []
+
+
+def test_a_name_of_all_the_length_that_disks_take_is_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".csv")
+    write_whole(path, "scores")
+    assert path.read_text() == "scores" and contents(tmp_path) == [path.name]
+
+
+def test_of_two_processes_that_write_one_file_both_write_it_whole(tmp_path, monkeypatch):
+    path, replace = tmp_path / "scores.csv", os.replace
+
+    def replace_later(*names):
+        monkeypatch.undo()
+        write_whole(path, "of the second")
+        assert path.read_text() == "of the second"
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    write_whole(path, "of the first")
+    assert path.read_text() == "of the first" and contents(tmp_path) == ["scores.csv"]
+
+
+def test_a_file_that_cant_be_completed_leaves_the_earlier_one(tmp_path):
+    path = tmp_path / "spine.NII.GZ"
+    path.write_text("earlier")
+
+    def fail(partial):
+        assert partial.parent == tmp_path and partial.name.startswith(".") and partial.name.endswith(".nii.gz")
+        partial.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_complete(path, fail)
+    assert path.read_text() == "earlier" and contents(tmp_path) == [path.name]
 
 
 @pytest.mark.parametrize(("taken", "other"), [("report.csv", "report.html"), ("report.html", "report.csv")])

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -23,17 +24,9 @@ def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
     """
     if endings and not path.name.lower().endswith(endings):
         raise InputRefused(f"'{path.name}' must end with {' or '.join(endings)}: choose such a name.")
-    try:
-        is_folder = path.is_dir()
-        path.exists()
-    except OSError as error:
-        raise InputRefused(f"'{path}' can't be the name of a file ({error.strerror}): choose another.") from error
-    if is_folder:
-        raise InputRefused(f"'{path}' is a folder: give the name of a file to write.")
+    check_place(path)
     if path.name.lower() in endings:
         raise InputRefused(f"'{path.name}' is an ending without a name: put one before it.")
-    if not path.parent.is_dir():
-        raise InputRefused(f"The folder '{path.parent}' does not exist: create it or write somewhere else.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -41,6 +34,23 @@ def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
         raise InputRefused(
             f"Nothing can be written to the folder '{path.parent}' ({error.strerror}): write somewhere else."
         ) from error
+
+
+def check_place(path: Path) -> None:
+    """Tells whether `path` can be the name of a file in a folder that exists.
+
+    Raises:
+        InputRefused: it can't, or is a folder itself.
+    """
+    try:
+        is_folder = path.is_dir()
+        path.exists()
+    except OSError as error:
+        raise InputRefused(f"'{path}' can't be the name of a file ({error.strerror}): choose another.") from error
+    if is_folder:
+        raise InputRefused(f"'{path}' is a folder: give the name of a file to write.")
+    if not path.parent.is_dir():
+        raise InputRefused(f"The folder '{path.parent}' does not exist: create it or write somewhere else.")
 
 
 def check_replaceable(path: Path) -> None:
@@ -99,8 +109,7 @@ class Outputs:
 
     def stage(self, target: Path) -> Path:
         """Where to write what shall become `target`: a hidden name in the same folder, with the same ending."""
-        ending = next((e for e in _DOUBLE_ENDINGS if target.name.lower().endswith(e)), target.suffix)
-        self._staged[target] = target.with_name(f".{uuid.uuid4().hex}{ending}")
+        self._staged[target] = _hidden_beside(target)
         return self._staged[target]
 
     def __enter__(self) -> Outputs:
@@ -115,6 +124,27 @@ class Outputs:
         finally:
             for partial in self._staged.values():
                 partial.unlink(missing_ok=True)
+
+
+def write_complete(path: Path, write: Callable[[Path], object], partial: Path | None = None) -> None:
+    """One file, there when it is complete; a failure or an interruption leaves an earlier one as it was, and no other.
+
+    Args:
+        write: called with where to write it first.
+        partial: that place, on the same disk; None for a hidden name beside `path`, with the same ending.
+    """
+    partial = partial or _hidden_beside(path)
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _hidden_beside(path: Path) -> Path:
+    """No process takes the name of another, and none is too long for the disk."""
+    ending = next((e for e in _DOUBLE_ENDINGS if path.name.lower().endswith(e)), path.suffix)
+    return path.with_name(f".{uuid.uuid4().hex}{ending.lower()}")
 
 
 def _put_in_place(partial: Path, target: Path) -> None:

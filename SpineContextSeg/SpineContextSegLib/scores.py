@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from SpineContextSegLib import labels
 from SpineContextSegLib.identification import Identification, LabelledVertebra, level_name
 from SpineContextSegLib.metrics import NAN, Agreement
+from SpineContextSegLib.outputs import write_complete
 
 BINARY, VERTEBRAE, SACRUM, DISCS, CANAL = "Spine (binary)", "Vertebrae", "Sacrum", "Discs", "Canal"
 LEVEL_ROWS = {
@@ -271,13 +271,8 @@ def _aligned(rows: list[list[str]]) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Renamed when complete: an interrupted run leaves an earlier file as it was."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(text.encode("utf-8"))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """As UTF-8; an interrupted run leaves an earlier file as it was."""
+    write_complete(path, lambda partial: partial.write_bytes(text.encode("utf-8")))
 
 
 def _blank_nan(value: float) -> float | str:

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn
 
 from .errors import InputRefused, UnlikelyValues
 from .faults import describe
+from .outputs import write_complete
 from .threads import limit_threads
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def write_request(folder: Path, volume: Volume, request: Request) -> None:
     Raises:
         OSError: disk full or not writable.
     """
-    _write_whole(folder / VOLUME, lambda file: _save_array(file, volume.array))
+    _write(folder / VOLUME, lambda file: _save_array(file, volume.array))
     content = {"shape": volume.array.shape, "affine": volume.affine.tolist(), "request": asdict(request)}
     _write_json(folder / REQUEST, content)
 
@@ -222,7 +223,7 @@ def _segment(folder: Path, caller: _Caller) -> None:
         volume, model, runtime, **helpers, structures=request.structures, force=request.force,
         progress=lambda done, total: caller.tell("progress", done=done, total=total),
     )  # fmt: skip
-    _write_whole(folder / LABELS, lambda file: _save_array(file, result.labels.array))
+    _write(folder / LABELS, lambda file: _save_array(file, result.labels.array))
     _write_json(folder / REPORT, result.report())
 
 
@@ -244,7 +245,7 @@ def _read_json(path: Path) -> dict:
 
 def _write_json(path: Path, content: dict) -> None:
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    _write_whole(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+    _write(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
 
 
 def _load_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -266,16 +267,14 @@ def _save_array(file: BinaryIO, array: np.ndarray) -> None:
     np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
 
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """The file appears under its name once it is whole; after a fault, nothing is left of it."""
-    partial = path.with_name(path.name + PARTIAL)
-    try:
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Whole or not at all, and under a name that `remove_request` knows until then: this process may be killed."""
+
+    def write_partial(partial: Path) -> None:
         with open(partial, "wb") as file:
             write(file)
-        os.replace(partial, path)
-    except BaseException:
-        _remove(partial.unlink)
-        raise
+
+    write_complete(path, write_partial, path.with_name(path.name + PARTIAL))
 
 
 def _remove(remove: Callable[[], None]) -> None:

@@ -1,8 +1,6 @@
 """From a `Volume` to a file: whole or not at all, and never with a geometry that the format can't hold."""
 
-import os
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +11,7 @@ from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_size, check_voxels
 from .labels import STRUCTURES, Segment, levels_known, structure
+from .outputs import check_place, write_complete
 from .volume import Grid, Volume, count_labels, to_sitk
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
@@ -32,10 +31,7 @@ def check_output(path: str | Path, grid: Grid) -> None:
     """
     path = Path(path)
     ending = _ending(path)
-    if not path.parent.is_dir():
-        raise InputRefused(f"The folder '{path.parent}' does not exist: create it or write somewhere else.")
-    if path.is_dir():
-        raise InputRefused(f"'{path}' is a folder: give the name of a file to write.")
+    check_place(path)
     if ending in NIFTI_ENDINGS and grid.is_sheared:
         raise InputRefused(
             "The scan is sheared (tilted gantry), which NIfTI can't hold: write to "
@@ -57,7 +53,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """
     path = Path(path)
     check_output(path, volume.grid)
-    _write_whole(path, lambda partial: _write_sitk(volume, partial))
+    write_complete(path, lambda partial: _write_sitk(volume, partial))
 
 
 def write_segmentation(
@@ -91,7 +87,7 @@ def write_segmentation(
         write_volume(labels, path)
         return
     header = _header(_segments(set(present) - {0}, described), labels.array.shape)
-    _write_whole(path, lambda partial: _write_sitk(labels, partial, header))
+    write_complete(path, lambda partial: _write_sitk(labels, partial, header))
 
 
 def _segments(values: set[int], described: Mapping[int, Segment]) -> list[Segment]:
@@ -145,13 +141,3 @@ def _write_sitk(volume: Volume, path: Path, header: Mapping[str, str] = MappingP
         if lacks_memory(error):
             raise
         raise OSError(f"'{path.parent}' took no more data: is the disk full or protected?") from error
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Runs `write` on a name beside `path` and renames; on any failure or interruption that file is removed."""
-    partial = path.with_name(f".{uuid.uuid4().hex}{_ending(path)}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
