@@ -91,7 +91,9 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.logic = SpineContextSegLogic()
         self._view = RunView(self.ui, segment_anyway=lambda: self._start(force=True))
-        self._runtimeRow = RuntimeRow(self.ui, notice=self._view.notice, changed=self.onModelChanged)
+        self._runtimeRow = RuntimeRow(
+            self.ui, notice=self._view.notice, say=self._view.say, changed=self.onModelChanged
+        )
         self._exportRow = ExportRow(
             self.ui, self._view.notice, self._view.say, lambda: chosen_formats(self._parameterNode)
         )

@@ -213,6 +213,33 @@ def test_an_installation_that_works_ends_what_was_said_of_one_that_failed(user, 
     assert not user.notice()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_panel_is_busy_while_pip_runs(user, ct, monkeypatch, fails):
+    """Up to Slicer 5.10 it runs without a window of its own, and events are processed at every line of its."""
+    buttons = [user.ui.installOpenVINOButton, user.ui.installTorchButton, user.ui.installFromFolderButton]
+    runs = []
+
+    def install(ask):
+        runs.append(1)
+        assert all(button.enabled for button in buttons) and qt.QApplication.overrideCursor() is None
+        assert ask("Install it?")
+        for button in buttons:
+            button.click()
+            slicer.app.processEvents()
+            assert not button.enabled
+        assert qt.QApplication.overrideCursor().shape() == qt.Qt.WaitCursor
+        assert user.ui.statusLabel.text == "Installing, this can take some minutes..."
+        if fails:
+            raise InstallFailed("The internet can't be reached.")
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_, **__: True)
+    monkeypatch.setattr(runtimes, "install_openvino", install)
+    user.ui.installOpenVINOButton.click()
+    assert runs == [1]
+    assert all(button.enabled for button in buttons) and qt.QApplication.overrideCursor() is None
+    assert user.ui.statusLabel.text == ("Nothing was installed." if fails else "Installed.")
+
+
 def test_a_scene_from_elsewhere_names_a_model_that_is_not_here(user, ct):
     user.parameters.model = "their-model"
     assert "their-model" in user.reason()

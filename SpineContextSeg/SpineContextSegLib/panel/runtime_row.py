@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import qt
@@ -19,15 +21,16 @@ from .notice import Notice
 class RuntimeRow:
     """Holds the chosen model's name and knows why it can't run."""
 
-    def __init__(self, ui, *, notice: Notice, changed: Callable[[], None]) -> None:
+    def __init__(self, ui, *, notice: Notice, say: Callable[[str], None], changed: Callable[[], None]) -> None:
         """
         Args:
             ui: has `advancedCollapsibleButton`, `modelComboBox`, `installedRuntimesLabel` and the three buttons that
                 install.
             notice: tells when an installation failed.
+            say: for what goes on and what went well.
             changed: called when another model was chosen or something was installed.
         """
-        self._ui, self._notice, self._changed = ui, notice, changed
+        self._ui, self._notice, self._say, self._changed = ui, notice, say, changed
         self._missing: str | None = None
         self.refresh("")
         ui.modelComboBox.connect("currentIndexChanged(int)", self._on_model)
@@ -86,16 +89,36 @@ class RuntimeRow:
 
     def _install(self, install: Callable, *arguments: Path) -> None:
         try:
-            install(_ask, *arguments)
+            with ExitStack() as stack:
+                install(partial(self._ask, stack), *arguments)
         except runtimes.InstallDeclined:
             return
         except InstallFailed as failure:
             self._notice.show([str(failure)], heading=_("Not installed"), log=failure.log)
+            self._say(_("Nothing was installed."))
         else:
             self._notice.clear()
+            self._say(_("Installed."))
         self._look()
         self._changed()
 
+    def _ask(self, stack: ExitStack, question: str) -> bool:
+        """After a yes the panel is busy until the stack ends."""
+        says_yes = slicer.util.confirmOkCancelDisplay(question, windowTitle="SpineContextSeg")
+        if says_yes:
+            stack.enter_context(self._busy())
+        return says_yes
 
-def _ask(question: str) -> bool:
-    return slicer.util.confirmOkCancelDisplay(question, windowTitle="SpineContextSeg")
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """Up to Slicer 5.10 nothing else shows that pip runs, and clicks come through meanwhile."""
+        buttons = [self._ui.installOpenVINOButton, self._ui.installTorchButton, self._ui.installFromFolderButton]
+        for button in buttons:
+            button.enabled = False
+        self._say(_("Installing, this can take some minutes..."))
+        try:
+            with slicer.util.WaitCursor():
+                yield
+        finally:
+            for button in buttons:
+                button.enabled = True
