@@ -55,7 +55,7 @@ def keep_column(
     spacing_mm: tuple[float, float, float],
     at_border: AtBorder | None = None,
     inside: int = HALF,
-) -> int:
+) -> None:
     """Set probabilities to zero, in place, in pieces that are specks, stand aside from the column or don't touch it.
 
     The column grows from the largest piece of bone. It may be in several: a fracture, a cut or a bad slice interrupts
@@ -68,9 +68,6 @@ def keep_column(
         at_border: (n, 3) indices (k, j, i) of voxels -> (n,) bool, whether they lie at the border of the scan; None
             where all faces of the arrays do.
         inside: what belongs to a structure has this probability or more.
-
-    Returns:
-        How many pieces of the binary spine were dropped.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
     components, column = _column_among(spine >= inside, spacing_mm, at_border)
@@ -80,7 +77,6 @@ def keep_column(
     for value in probabilities.keys() - spine_values:
         others = components_of(probabilities[value] >= inside)
         _clear([probabilities[value]], (others > 0) & ~np.isin(others, np.unique(others[around])), inside)
-    return int(components.max()) - len(column)
 
 
 def column_of(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
