@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .even_sample import even_sample
-from .labels import BINARY_SPINE
+from .metrics import binary_spine
 from .mr import has_hounsfield_units
 from .resampling import ras_grid, resample_intensity
 from .volume import Grid, Volume, array_of, set_geometry, to_sitk
@@ -113,7 +113,7 @@ def _spine(labels: np.ndarray, spacing_mm: float) -> np.ndarray:
 
     Vertebrae with discs between them are one piece; a mistaken piece elsewhere must not pull the views off the spine.
     """
-    spine = (labels >= min(BINARY_SPINE)) & (labels <= max(BINARY_SPINE))
+    spine = binary_spine(labels)
     spine = spine if spine.any() else labels != 0
     step = max(1, round(_PIECE_STEP_MM / spacing_mm))
     coarse = sitk.GetImageFromArray(spine[::step, ::step, ::step].astype(np.uint8))
