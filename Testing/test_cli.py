@@ -54,7 +54,7 @@ def test_help_tells_the_label_values(capsys):
 @pytest.mark.parametrize(
     "command",
     [[], ["segment"], ["batch"], ["levels"], ["measure"], ["evaluate"], ["models"], ["models", "register"],
-     ["phantom"]],
+     ["phantom"], ["finetune"]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_fits_a_page(command, capsys):

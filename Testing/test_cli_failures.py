@@ -18,13 +18,10 @@ import pytest
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.interruption import Interruption
 from SpineContextSegLib.outputs import Outputs
+from Testing.cli_use import contents
 
 COMMAND = [sys.executable, "-m", "SpineContextSegLib.cli", "segment"]
 DEADLINE_S = 120
-
-
-def contents(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture

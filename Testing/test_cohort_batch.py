@@ -17,20 +17,12 @@ from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.cli_use import refused
 from Testing.dicom_series import SeriesWriter
 
 
 def dice(one, other):
     return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
-
-
-def refused(capsys, code):
-    """The one line that a refusal prints."""
-    captured = capsys.readouterr()
-    assert code == 2 and captured.out == ""
-    lines = captured.err.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("spinecontextseg: ")
-    return lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import slicerio
 
-from SpineContextSegLib.cli import main
 from SpineContextSegLib.labels import SACRUM, STRUCTURES, structure
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
@@ -185,13 +184,6 @@ def test_without_output_nothing_is_written(spine, capsys):
     assert shown[1].endswith("was T12") and "--output" in shown[-1]
     assert said == []
     assert spine.read_bytes() == before and os.listdir(spine.parent) == [spine.name]
-
-
-def test_help_fits_a_page(capsys):
-    with pytest.raises(SystemExit) as leaving:
-        main(["levels", "--help"])
-    shown = capsys.readouterr().out.splitlines()
-    assert leaving.value.code == 0 and len(shown) < 60 and max(map(len, shown)) <= 120
 
 
 @needs_scans
