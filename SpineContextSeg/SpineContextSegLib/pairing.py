@@ -43,10 +43,10 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
         return [Pair(stem(prediction), prediction, reference)], []
     if prediction.is_file() or reference.is_file():
         raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
-    predictions, references = _label_files(prediction), _references(reference)
+    predictions, references = label_files(prediction), labels_among(label_files(reference))
     pairs, notes, partner = [], [], {}
     for target in references:
-        found = _candidates(target, predictions)
+        found = candidates(target, predictions)
         if len(found) > 1:
             names = " and ".join(f"'{path.relative_to(prediction)}'" for path in found)
             raise InputRefused(f"{names} all match the reference '{target.name}': keep one prediction for each scan.")
@@ -73,16 +73,20 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
     return pairs, notes
 
 
-def _label_files(folder: Path) -> list[Path]:
+def label_files(folder: Path) -> list[Path]:
+    """All files below a folder that may hold labels, sorted; without hidden ones and what lies in hidden folders, such
+    as the unfinished results of a batch."""
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(LABEL_FILE_ENDINGS)
+        if path.name.lower().endswith(LABEL_FILE_ENDINGS)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
 
 
-def _references(folder: Path) -> list[Path]:
-    files = _label_files(folder)
+def labels_among(files: list[Path]) -> list[Path]:
+    """Those named as labels; all where none is."""
     for suffixes in ((_VERTEBRA_MASK,), _LABEL_SUFFIXES):
         marked = [path for path in files if stem(path).lower().endswith(suffixes)]
         if marked:
@@ -90,7 +94,8 @@ def _references(folder: Path) -> list[Path]:
     return files
 
 
-def _candidates(target: Path, predictions: list[Path]) -> list[Path]:
+def candidates(target: Path, predictions: list[Path]) -> list[Path]:
+    """Those that belong to a reference by their names, see `find_pairs`."""
     same_name = [path for path in predictions if path.name == target.name]
     if same_name:
         return same_name

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import math
+import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputRefused
+from ..cohort import TABLE
+from ..errors import Incomplete, InputRefused
+from ..faults import describe
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from .arguments import named_path
+from .progress import Bar
 
 if TYPE_CHECKING:
+    from ..cohort.segmented import Found, Segmented
     from ..measure import VertebraRow
-    from ..volume import Grid
+    from ..volume import Grid, Volume
 
 DESCRIPTION = """\
 Measure every vertebra of a segmentation, also a corrected one: middle, volume, mean HU of the trabecular interior of
-the body, and the heights of the body at the front, in the middle and at the back.
+the body, and the heights of the body at the front, in the middle and at the back. Of a folder of scans and one of
+segmentations, all vertebrae go into one table.
 Research use only: not for diagnosis or treatment."""
 
 EPILOG = """\
@@ -28,8 +36,15 @@ CT: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. The spinal canal (61) helps where i
 of a body that the border of the scan cuts, are left empty, and so is the HU of a body with metal in it. Centroids are
 voxel indices, as in VerSe's files.
 
-example:
-  spinecontextseg measure chest.nii.gz spine.seg.nrrd --table spine.csv --centroids spine.json"""
+Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
+that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
+first column of the table is the name of the scan. The remark says where the batch wasn't certain of levels, unless
+the segmentation was corrected since. Of an MR there is no HU. What can't be measured stops no other: a line says why,
+and the exit code is 1.
+
+examples:
+  spinecontextseg measure chest.nii.gz spine.seg.nrrd --table spine.csv --centroids spine.json
+  spinecontextseg measure scans results --table vertebrae.csv"""
 
 _COLUMNS = (("ml", 6), ("HU", 5), ("front", 5), ("middle", 6), ("back", 5), ("front/back", 10), ("middle/back", 11))
 
@@ -39,8 +54,10 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
         "measure", help="measure the vertebrae of a segmentation", description=DESCRIPTION, epilog=EPILOG,
         formatter_class=formatter,
     )  # fmt: skip
-    parser.add_argument("ct", metavar="CT", type=named_path, help="the scan: a file or a DICOM folder")
-    parser.add_argument("labels", metavar="LABELS", type=named_path, help="its segmentation")
+    parser.add_argument("ct", metavar="CT", type=named_path,
+                        help="the scan: a file or a DICOM folder; or a folder of scans")  # fmt: skip
+    parser.add_argument("labels", metavar="LABELS", type=named_path,
+                        help="its segmentation; or a folder of them, as `batch` wrote it")  # fmt: skip
     add_outputs(parser)
     parser.set_defaults(run=run)
 
@@ -76,38 +93,133 @@ def write_measurements(rows: list[VertebraRow], grid: Grid, arguments: argparse.
 
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
-    """Raises InputRefused before anything is written."""
+    """Raises InputRefused before anything is written, and Incomplete when some of many scans weren't measured."""
+    # As a folder, the first may also be one scan.
+    (_run_cohort if os.path.isdir(arguments.labels) else _run_scan)(arguments, interruption)
+
+
+def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..account import RESEARCH_ONLY
+    from ..reading import read_volume
+
+    check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
+    rows, remarks, grid = _measured(arguments.labels, arguments.ct, lambda: read_volume(arguments.ct))
+    interruption.check()
+    with Outputs(interruption) as outputs:
+        write_measurements(rows, grid, arguments, outputs)
+    _say([f"Warning: {sentence}" for sentence in remarks])
+    written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
+    print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))
+
+
+def _run_cohort(arguments: argparse.Namespace, interruption: Interruption) -> None:
+    from ..account import RESEARCH_ONLY
+
+    found = _find(arguments)
+    rows: dict[str, list[VertebraRow]] = {}
+    problems, warnings, count = list(found.problems), list(found.notes), len(found.segmented)
+    with Bar("scans") as bar:
+        for number, segmented in enumerate(found.segmented, 1):
+            name = segmented.name
+            try:
+                rows[name], remarks = _measured_with_doubt(segmented)
+                warnings += [f"{name}: {sentence}" for sentence in remarks]
+            except InputRefused as refusal:
+                problems.append(f"{name}: {refusal}")
+            except Exception as error:  # noqa: BLE001, one scan's fault must not stop the others
+                problems.append(f"{name}: {describe(error)}")
+            bar.update(number, count)
+            interruption.check()
+    with Outputs(interruption) as outputs:
+        _write_cohort(rows, outputs.stage(arguments.table))
+    _say([f"Warning: {sentence}" for sentence in warnings] + [f"Not measured: {sentence}" for sentence in problems])
+    facts = f"Scans: {len(rows)}, vertebrae: {sum(map(len, rows.values()))}"
+    print_if_possible("\n".join([facts, f"Written to {arguments.table}", RESEARCH_ONLY]))
+    if problems:
+        raise Incomplete(f"Some scans were not measured ({len(problems)}): the lines above say which and why.")
+
+
+def _find(arguments: argparse.Namespace) -> Found:
+    """What the two folders hold; refused where that can't become a table."""
+    from ..checks import check_path
+    from ..cohort.segmented import find_segmented
+
+    scans, results = (Path(os.path.abspath(path)) for path in (arguments.ct, arguments.labels))
+    if not scans.exists():
+        raise InputRefused(f"'{arguments.ct}' does not exist: check the path.")
+    if not scans.is_dir():
+        raise InputRefused(f"'{arguments.ct}' is a file and '{arguments.labels}' a folder: give two of a kind.")
+    if arguments.centroids:
+        raise InputRefused("--centroids is for one scan: leave it out, or measure the scans one by one.")
+    if not arguments.table:
+        raise InputRefused("What is measured of many scans goes into one table: say where with --table.")
+    check_outputs(arguments)
+    if arguments.table.name.lower() == TABLE:
+        raise InputRefused(f"'{TABLE}' is the report of a batch: choose another name for the table.")
+    check_path(scans)
+    check_path(results)
+    found = find_segmented(scans, results)
+    if arguments.table.exists():
+        for path in found.files():
+            check_distinct({"input": path, "table": arguments.table})
+    return found
+
+
+def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[str]]:
+    """As `_measured`, with a remark in each row where levels aren't certain."""
+    from ..cohort.segmented import read_scan, segmentation_of
+
+    labels, doubt = segmentation_of(segmented)
+    rows, remarks, _ = _measured(labels, segmented.scan.source, lambda: read_scan(segmented.scan))
+    return [row.with_remark(doubt) for row in rows], remarks
+
+
+def _measured(
+    labels_path: Path, ct_path: Path, read: Callable[[], tuple[Volume, list[str]]]
+) -> tuple[list[VertebraRow], list[str], Grid]:
+    """Rows of one scan, sentences for the user, and the grid of the labels.
+
+    Raises:
+        InputRefused: scan or labels can't be read, or can't be measured together.
+    """
     from ..evaluate import on_grid_of
     from ..labels import SACRUM
     from ..level_remarks import remarks_on_levels
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
     from ..mr import has_hounsfield_units
-    from ..reading import read_volume
     from ..repair import sequence_of
     from ..volume import Volume
     from .label_input import read_vertebrae
 
-    check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
-    labels, counts = read_vertebrae(arguments.labels)
+    labels, counts = read_vertebrae(labels_path)
     try:
-        ct, notes = read_volume(arguments.ct)
+        ct, notes = read()
     except OSError as error:
-        raise InputRefused(f"'{arguments.ct}' can't be read ({error.strerror or error}): check the file.") from error
-    names = f"'{arguments.ct.name}'", f"'{arguments.labels.name}'"
+        raise InputRefused(f"'{ct_path}' can't be read ({error.strerror or error}): check the file.") from error
+    names = f"'{ct_path.name}'", f"'{labels_path.name}'"
     values = on_grid_of(ct, labels.grid, names)
     in_hu = has_hounsfield_units(values)
     if not in_hu:
         notes = [*notes, NO_HOUNSFIELD_UNITS.format(name=names[0])]
     rows = vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu)
-    interruption.check()
-    with Outputs(interruption) as outputs:
-        write_measurements(rows, labels.grid, arguments, outputs)
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
-    for sentence in [*notes, *remarks_on_levels(order, sequence_of(counts))]:
-        print_if_possible(f"Warning: {sentence}", sys.stderr)
-    written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
-    print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))
+    return rows, [*notes, *remarks_on_levels(order, sequence_of(counts))], labels.grid
+
+
+def _write_cohort(rows: Mapping[str, list[VertebraRow]], path: Path) -> None:
+    """The table of one scan with a column for its name, in the encoding of the batch's report."""
+    from ..measure import TABLE_TITLES, table_cells
+
+    with open(path, "w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("scan", *TABLE_TITLES))
+        for name, of_scan in rows.items():
+            writer.writerows((name, *table_cells(row)) for row in of_scan)
+
+
+def _say(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print_if_possible(sentence, sys.stderr)
 
 
 def _lines(rows: list[VertebraRow]) -> list[str]:

@@ -1,0 +1,256 @@
+"""Which segmentations of a folder belong to which scans of another, by the records of a batch or by their names."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..dicom import read_dicom_files
+from ..errors import InputRefused
+from ..levels import Levels
+from ..pairing import candidates, label_files, labels_among, stem
+from ..reading import quiet_itk, read_volume
+from ..volume import Volume
+from .records import is_of, is_ours, read_record
+from .scans import Scan, find_scans
+
+_MODALITIES = ("CT", "MR")
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A scan and the files that hold a segmentation of it, mostly one.
+
+    Attributes:
+        name: of the scan, as in the report of a batch; no other one has it.
+        scan: itself.
+        segmentations: each with the record beside it, if there is one.
+    """
+
+    name: str
+    scan: Scan
+    segmentations: Mapping[Path, Mapping | None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What two folders hold.
+
+    Attributes:
+        segmented: sorted as `scans.Cohort`.
+        problems: one line each on what can't be read, or belongs to no scan.
+        notes: one sentence each on what else is to be known.
+    """
+
+    segmented: list[Segmented]
+    problems: list[str]
+    notes: list[str]
+
+    def files(self) -> Iterator[Path]:
+        """All that is read of what can be measured."""
+        for segmented in self.segmented:
+            yield from segmented.scan.files
+            yield from segmented.segmentations
+
+
+def find_segmented(source: Path, results: Path) -> Found:
+    """Scans below a folder with their segmentations below another one, or the same.
+
+    What a batch wrote belongs to the scan that its record tells of, wherever both folders lie by now. A segmentation
+    without a record belongs to the scan of its name (see `pairing.find_pairs`) in the same folder of the tree, else to
+    the only one of its name.
+
+    Args:
+        source, results: absolute.
+
+    Raises:
+        InputRefused: there is no scan, no segmentation, or none that belongs to a scan.
+    """
+    within = source.resolve().is_relative_to(results.resolve())
+    cohort = find_scans(source, None if within else results, _MODALITIES)
+    records = _segmentations(results, cohort.scans)
+    if not records:
+        raise InputRefused(f"'{results}' holds no segmentation: give the folder that `spinecontextseg batch` wrote.")
+    finder = _Finder(cohort.scans, results)
+    owners = _owners(finder, records)
+    if not owners:
+        raise InputRefused(
+            f"No segmentation in '{results}' belongs to a scan in '{source}': give the folder of the scans that they "
+            "were made from."
+        )
+    segmented = _segmented(cohort.scans, owners, records)
+    alone = {path: record for path, record in records.items() if path not in owners}
+    elsewhere = [path for path, record in alone.items() if record and _lies_elsewhere(record, source)]
+    have = {one.scan.key for one in segmented}
+    notes = {
+        "Not measured, as they have no segmentation": [scan.name for scan in cohort.scans if scan.key not in have],
+        "Left out, as their scans lie in other folders": [_name(path, results) for path in elsewhere],
+        "Taken by their names, as they aren't where the batch found them": [
+            scan.name for path, scan in owners.items() if finder.moved(path, records[path])
+        ],
+    }
+    return Found(
+        segmented,
+        [f"{name}: {sentence}" for name, sentence in cohort.unreadable.items()]
+        + [f"{_name(path, results)}: {_why_alone(alone[path], source)}" for path in alone if path not in elsewhere],
+        [f"{sentence}: {len(names)} ({_listed(names)})." for sentence, names in notes.items() if names],
+    )
+
+
+def segmentation_of(segmented: Segmented) -> tuple[Path, str]:
+    """The one file to go by, and in short, if so, that its levels aren't certain: not of one that was corrected since.
+
+    Raises:
+        InputRefused: there are several, or the batch came to no end with this scan.
+        OSError: a file can't be read.
+    """
+    paths = list(segmented.segmentations)
+    if len(paths) > 1:
+        paths = [path for path, record in segmented.segmentations.items() if not _is_earlier(path, record)]
+    if len(paths) != 1:
+        names = " and ".join(f"'{path.name}'" for path in segmented.segmentations)
+        raise InputRefused(f"{names} belong to the same scan: keep one.")
+    [path] = paths
+    record = segmented.segmentations[path]
+    if record is None or not is_ours(path, record["written"]):
+        return path, ""
+    if record["state"] != "done":
+        raise InputRefused(
+            f"'{path.name}' is of an earlier run, and the last one did not finish this scan: see the batch's report."
+        )
+    return path, _doubt(record)
+
+
+def read_scan(scan: Scan) -> tuple[Volume, list[str]]:
+    """The volume of a scan, and notes, one sentence each. Raises as `reading.read_volume`."""
+    if not scan.is_series:
+        return read_volume(scan.files[0])
+    with quiet_itk():
+        volume, notes = read_dicom_files(list(scan.files), str(scan.source))
+    return volume, [*scan.notes, *notes]
+
+
+def _segmentations(results: Path, scans: Sequence[Scan]) -> dict[Path, dict | None]:
+    """Every segmentation below a folder, with the record beside it."""
+    of_scans = {path for scan in scans for path in scan.files}
+    files = [path for path in label_files(results) if path not in of_scans]
+    records = {path: read_record(path.with_name(f"{stem(path)}.json")) for path in files}
+    # What is neither recorded nor called a segmentation may be a copy of a scan.
+    unsure = [p for p, record in records.items() if record is None and not p.name.lower().endswith(".seg.nrrd")]
+    left_out = set(unsure) - set(labels_among(unsure))
+    return {path: record for path, record in records.items() if path not in left_out}
+
+
+class _Finder:
+    """Ways to tell the scan of a segmentation, given its path and the record beside it; None where there is none."""
+
+    def __init__(self, scans: Sequence[Scan], results: Path) -> None:
+        self._results = results
+        self._by_key = {scan.key: scan for scan in scans}
+        self._by_source: dict[str, list[Scan]] = defaultdict(list)
+        self._by_name: dict[Path, list[Scan]] = defaultdict(list)
+        self._names_in: dict[Path, list[Path]] = defaultdict(list)
+        for scan in scans:
+            # A series is called as its result would best be.
+            name = scan.source / f"{scan.stem}.nrrd" if scan.is_series else scan.source
+            self._by_source[str(scan.source)].append(scan)
+            self._by_name[name].append(scan)
+            self._names_in[scan.folder].append(name)
+
+    def told(self, _: Path, record: Mapping | None) -> Scan | None:
+        """The scan of the record, also where the batch saw more of the tree, or less."""
+        if record is None:
+            return None
+        scan = self._by_key.get(record["scan"])
+        if scan and is_of(record, scan.source, scan.files):
+            return scan
+        there = self._by_source.get(record.get("source", ""), ())
+        return next((s for s in there if not s.is_series or _series(s.key) == _series(record["scan"])), None)
+
+    def moved(self, path: Path, record: Mapping | None) -> Scan | None:
+        """The scan at the same place in the tree, where the one of the record has gone from where it was, as on another
+        computer."""
+        if record is None or self.told(path, record) or os.path.exists(record.get("source", "")):
+            return None
+        return self._by_key.get(record["scan"])
+
+    def named_alike(self, path: Path, record: Mapping | None) -> Scan | None:
+        """The scan of the same name in the same folder of the tree."""
+        return self._named(path, record, self._names_in.get(path.parent.relative_to(self._results), []))
+
+    def named(self, path: Path, record: Mapping | None) -> Scan | None:
+        """The only scan of that name."""
+        return self._named(path, record, list(self._by_name))
+
+    def _named(self, path: Path, record: Mapping | None, names: list[Path]) -> Scan | None:
+        if record is not None:
+            return None
+        found = [scan for name in dict.fromkeys(candidates(path, names)) for scan in self._by_name[name]]
+        return found[0] if len(found) == 1 else None
+
+
+def _series(key: str) -> str:
+    return key.rpartition("#")[2]
+
+
+def _owners(finder: _Finder, records: Mapping[Path, Mapping | None]) -> dict[Path, Scan]:
+    """The scan of each segmentation that has one."""
+    owners: dict[Path, Scan] = {}
+    # What is sure comes first, and a scan that has what it needs gets nothing that is less so.
+    for find in (finder.told, finder.moved, finder.named_alike, finder.named):
+        taken = {scan.key for scan in owners.values()}
+        told = {path: find(path, record) for path, record in records.items() if path not in owners}
+        owners |= {path: scan for path, scan in told.items() if scan and scan.key not in taken}
+    return owners
+
+
+def _segmented(
+    scans: Sequence[Scan], owners: Mapping[Path, Scan], records: Mapping[Path, dict | None]
+) -> list[Segmented]:
+    files: dict[str, dict[Path, dict | None]] = defaultdict(dict)
+    for path, scan in owners.items():
+        files[scan.key][path] = records[path]
+    # Two series of a folder may bear the same description.
+    count = Counter(scan.name for scan in scans)
+    return [
+        Segmented(scan.name if count[scan.name] == 1 else scan.key, scan, files[scan.key])
+        for scan in scans
+        if scan.key in files
+    ]
+
+
+def _lies_elsewhere(record: Mapping, source: Path) -> bool:
+    """Whether the scan of a record is there, and not below a folder: other batches may have written to theirs."""
+    told = Path(record.get("source", ""))
+    return told.is_absolute() and told.exists() and not told.resolve().is_relative_to(source.resolve())
+
+
+def _why_alone(record: Mapping | None, source: Path) -> str:
+    if record is None:
+        return f"Which scan in '{source}' it is of can't be told: give it the name of its scan."
+    return f"Its scan '{record.get('source') or record['scan']}' was not found in '{source}'."
+
+
+def _name(path: Path, results: Path) -> str:
+    return path.relative_to(results).as_posix()
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join([*sorted(names)[:_MOST_NAMES], *["..."] * (len(names) > _MOST_NAMES)])
+
+
+def _is_earlier(path: Path, record: Mapping | None) -> bool:
+    """Whether an earlier run wrote it in another format: it stays beside the result."""
+    if record is None or record["state"] != "done" or path.name == Path(record["files"][0]).name:
+        return False
+    return is_ours(path, record["written"])
+
+
+def _doubt(record: Mapping) -> str:
+    """What `Result.doubt` said."""
+    levels = record.get("levels")
+    return "" if not levels or levels["certain"] else Levels((), (levels["confidence"],)).doubt
