@@ -13,6 +13,7 @@ from SpineContextSegLib.volume import Grid, Volume
 from Testing.geometry import GRIDS, LPS, PARALLEL_TO_WORLD, centered_grid, indices_in, within, world_positions
 
 BLOCK_MM = 17.0
+HALF = 127.5
 
 
 def blocks(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,19 +98,21 @@ def test_a_marker_stays_at_its_world_position(name):
     np.testing.assert_allclose(gravity(source, labels), gravity(source, spot(source) > 127.5), atol=0.2)
 
 
+@pytest.mark.parametrize("inside", [HALF, 102])
 @pytest.mark.parametrize("name", GRIDS)
-def test_labels_follow_interpolated_probabilities(name):
+def test_labels_follow_interpolated_probabilities(name, inside):
     """Against scipy's interpolation of whole float volumes."""
     target = GRIDS[name]
     grid = ras_grid(target, 3.0)
     generator = np.random.default_rng(4)
     share = generator.dirichlet((1.0, 0.6, 0.4, 0.3), grid.shape)
     probabilities = {v: np.floor(share[..., n] * 255).astype(np.uint8) for n, v in enumerate((0, 1, 26, 61)) if v}
-    assert_interpolated(probabilities, grid, target)
+    assert_interpolated(probabilities, grid, target, inside)
 
 
+@pytest.mark.parametrize("inside", [HALF, 102])
 @pytest.mark.parametrize("name", GRIDS)
-def test_labels_of_a_soft_spot_follow_its_slopes_to_the_end(name):
+def test_labels_of_a_soft_spot_follow_its_slopes_to_the_end(name, inside):
     """The same where structures fill a small part of the grid and fade out slowly."""
     target = GRIDS[name]
     grid = ras_grid(target, 3.0)
@@ -117,19 +120,19 @@ def test_labels_of_a_soft_spot_follow_its_slopes_to_the_end(name):
     spot = 250 * np.exp(-(offset**2).sum(axis=-1) / 60.0)
     upper = np.clip(0.5 + offset[..., 2] / 10, 0, 1)
     probabilities = {1: (spot * upper).astype(np.uint8), 26: (spot * (1 - upper)).astype(np.uint8)}
-    assert_interpolated(probabilities, grid, target)
+    assert_interpolated(probabilities, grid, target, inside)
 
 
-def assert_interpolated(probabilities: dict[int, np.ndarray], grid: Grid, target: Grid) -> None:
-    labels = labels_on_grid(probabilities, grid, target)
+def assert_interpolated(probabilities: dict[int, np.ndarray], grid: Grid, target: Grid, inside: float) -> None:
+    labels = labels_on_grid(probabilities, grid, target, inside=inside)
     indices = indices_in(grid, world_positions(target))[..., ::-1]
     stack = np.array([
         map_coordinates(p.astype(float), np.moveaxis(indices, -1, 0), order=1, mode="nearest")
         for p in probabilities.values()
     ])
-    expected = np.array(list(probabilities))[stack.argmax(axis=0)] * (stack.sum(axis=0) >= 127.5)
+    expected = np.array(list(probabilities))[stack.argmax(axis=0)] * (stack.sum(axis=0) >= inside)
     ordered = np.sort(stack, axis=0)
-    clear = (np.abs(stack.sum(axis=0) - 127.5) > 0.01) & ((ordered[-1] - ordered[-2] > 0.01) | (expected == 0))
+    clear = (np.abs(stack.sum(axis=0) - inside) > 0.01) & ((ordered[-1] - ordered[-2] > 0.01) | (expected == 0))
     assert clear.mean() > 0.9 and len(np.unique(expected[clear])) == 1 + len(probabilities)
     np.testing.assert_array_equal(labels[clear], expected[clear])
 
@@ -139,6 +142,8 @@ def test_structures_are_summed_before_the_decision():
     weak = np.full(grid.shape, 70, np.uint8)
     assert (labels_on_grid({1: weak, 26: weak + 1}, grid, grid) == 26).all()
     assert (labels_on_grid({1: weak}, grid, grid) == 0).all()
+    assert (labels_on_grid({1: weak}, grid, grid, inside=70) == 1).all()
+    assert (labels_on_grid({1: weak}, grid, grid, inside=71) == 0).all()
 
 
 def test_a_region_of_the_grid_serves_the_whole_scan():
