@@ -16,7 +16,7 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training.anatomy.generate import generate
 from Training.centers import sacral_centers
-from Training.classes import OTHER_BONE, RIB
+from Training.classes import IGNORED, OTHER_BONE, RIB
 from Training.classes import SACRUM as SACRUM_CLASS
 from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
 from Training.level_crops import CLASSES, COUNTS_AS, LEVELS, NONE, LevelCrops, draw_batch
@@ -141,6 +141,24 @@ def test_what_is_no_vertebra_is_other_bone_away_from_the_spine(anatomy, crops):
     for place in places:
         assert anatomy.label[tuple(place.center.astype(int))] in (RIB, OTHER_BONE)
         assert (spine - torch.from_numpy(place.center)).norm(dim=1).min() * SPACING_MM >= 15
+
+
+def test_what_lies_beyond_a_tilted_scan_is_no_spine(tmp_path):
+    """The corners of its upright grid hold nothing of it; a rib beside one of them is bone far from the spine."""
+    labels = np.zeros((30, 60, 60), np.uint8)
+    labels[10:20, 28:38, 28:38] = 20
+    hu = np.where(labels, 600, 40).astype(np.int16)
+    hu[5:25, 2:8, 2:8] = 600
+    turn, affine = np.radians(25), np.eye(4)
+    affine[:2, :2] = 2 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    affine[2, 2] = 2
+    write_volume(Volume(hu, affine), tmp_path / "scan.nii.gz")
+    write_volume(Volume(labels, affine), tmp_path / "scan_labels.nii.gz")
+    scan = load_real_scan(tmp_path / "scan.nii.gz", SPACING_MM)
+    assert (scan.label == IGNORED).any() and set(scan.level.unique().tolist()) == {0, 20}
+    crops = LevelCrops(RealPatches([scan], SPACING_MM, SIZE))
+    places = [place.center for place in crops._places[CLASSES.index(NONE)]]
+    assert len(places) >= 8 and all(scan.hu[tuple(place.astype(int))] > 250 for place in places)
 
 
 def test_sacrum_has_its_upper_two_segments(anatomy):

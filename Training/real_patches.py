@@ -34,8 +34,8 @@ _ABOVE_SACRUM = frozenset((23, 24, 25))  # L4 to L6
 @dataclass(frozen=True)
 class RealScan:
     """A labelled scan on the network's grid: HU (or standardized signal) int16, label (classes of anatomy) and level
-    (VerSe values) uint8, all (k, j, i); body_centers as in `centers.py`; lacking: classes that nobody labelled,
-    wherever they are."""
+    (VerSe values, 0 where the scan doesn't reach) uint8, all (k, j, i); body_centers as in `centers.py`; lacking:
+    classes that nobody labelled, wherever they are."""
 
     name: str
     hu: Tensor
@@ -81,6 +81,7 @@ def load_real_scan(
     # Which vertebra, wherever there is one: a facet that two share is bone, though neither has the larger part of it.
     only_levels = np.where(np.isin(reference.array, [*VERTEBRAE, SACRUM_VALUE]), reference.array, 0)
     level = _majority(Volume(only_levels, reference.affine), grid, among=np.unique(only_levels)[1:])
+    level[level == IGNORED] = 0  # else whatever lies beyond the scan would be spine
     centers = real_centers(np.where(label == CANAL_CLASS, CANAL, np.where(label == BODY, level, 0)))
     return RealScan(
         stem(image),
