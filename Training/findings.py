@@ -4,9 +4,9 @@ import math
 
 import torch
 
+from Training.classes import BODY, OTHER_BONE
 from Training.smoothing import noise
 
-VERTEBRAL_BODY, OTHER_BONE = 1, 7
 METAL_HU = 6000.0  # before clipping
 
 
@@ -70,7 +70,7 @@ def add_metal(hu, label, kind, streak_hu, spacing_mm, generator):
     centers = []
     mm = 1.0 / spacing_mm
     if kind == "screws":
-        for k, j, i in _pick(label == VERTEBRAL_BODY, 3, generator):
+        for k, j, i in _pick(label == BODY, 3, generator):
             a, b, c = torch.rand(3, generator=generator, device=generator.device).tolist()
             radius, length = (1.8 + 1.6 * a) * mm, (38 + 14 * b) * mm
             for side in (-1, 1):

@@ -193,7 +193,7 @@ def _acquired(signal, spacing_mm, recipe, generator):
 
 
 def _slab(signal, spacing_mm, recipe, generator):
-    """True where the stack of slices lies: anywhere over the patch, at least half of it inside."""
+    """True where the stack of slices lies: all of it within the patch, 15 to 85 % of what it leaves free before it."""
     valid = torch.ones(signal.shape, dtype=torch.bool, device=signal.device)
     length = signal.shape[recipe.slice_axis]
     kept = round(recipe.slab_mm / spacing_mm)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from Training.anatomy.tissues import Tissue
+from Training.classes import BACKGROUND, DISC, RIB
 from Training.findings import add_bone_lesions, add_metal
 from Training.hounsfield import draw_phase, draw_tissue_hu, draw_tissue_texture
 from Training.smoothing import along_axis, blur, noise, slice_matrices
@@ -17,7 +18,6 @@ from Training.smoothing import along_axis, blur, noise, slice_matrices
 MINIMUM_HU = -1024.0
 MAXIMUM_HU = 3071.0
 PARTIAL_VOLUME_VOXELS = 0.45
-OTHER_BONE = 6  # labels from here on (rib, other bone) have a marrow of their own
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Recipe:
 
 
 def draw_recipe(rng: np.random.Generator) -> Recipe:
-    """Draw a scan: about a third sharp and thin, a third standard, a third soft or thick-sliced.
+    """Draw a scan: 30 % with a sharp kernel and, whatever the kernel, half of them with thick slices (1 to 6 mm).
 
     Low, blurred bone is drawn more often than a hospital sees it, because that is where networks fail first.
     """
@@ -140,8 +140,8 @@ def render_ct(
         tissue: ids of :class:`Training.anatomy.tissues.Tissue`, integer, (k, j, i), axes superior, anterior, right.
         bone: fraction of the voxel that is bone, uint8 0..255 or float 0..1, (k, j, i).
         cortex: fraction of that bone that is cortical, uint8 0..255 or float 0..1, (k, j, i).
-        label: semantic classes 0..7, integer, (k, j, i), or None: then lesions, sclerosis and metal are left out
-            and all bone is vertebral bone.
+        label: classes of anatomy (`classes.py`), integer, (k, j, i), or None: then lesions, sclerosis and metal are
+            left out and all bone is vertebral bone.
         spacing_mm: voxel edge.
         recipe: the scan.
         generator: on the device of the tensors; default: a new one seeded with ``recipe.seed``. The same state of it
@@ -203,13 +203,14 @@ def _bone(bone, cortex, label, recipe, spacing_mm, generator):
         depth = blur(bone, (4.5 / spacing_mm,) * 3)
         trabecular = trabecular + recipe.marrow_core_hu * ((depth - 0.5) * 2).clamp(0, 1)
     if label is not None:
-        other = (label >= OTHER_BONE) | (label == 0)
+        # Ribs, other bone and bone without a class have a marrow of their own.
+        other = (label >= RIB) | (label == BACKGROUND)
         trabecular = torch.where(
             other, trabecular * recipe.other_bone_factor + recipe.other_bone_offset_hu, trabecular
         )
         cortical = torch.where(other, cortical * recipe.other_cortical_factor, cortical)
         if recipe.endplate_hu:
-            beside_disc = blur((label == 4).float(), (1.8 / spacing_mm,) * 3)
+            beside_disc = blur((label == DISC).float(), (1.8 / spacing_mm,) * 3)
             trabecular = trabecular + recipe.endplate_hu * (2 * beside_disc).clamp(0, 1)
         if recipe.lytic_lesions or recipe.sclerotic_lesions:
             trabecular, cortex = add_bone_lesions(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..classes import BACKGROUND, CANAL, DISC
 from .canvas import BoneCanvas
 from .fields import WorldGrid
 from .head import paint_head
@@ -14,7 +15,6 @@ from .soft_tissue import paint_soft_tissue
 from .spine import paint_spine
 from .thorax import paint_thorax
 
-DISC, SPINAL_CANAL = 4, 5
 # How far outside the bone its label ends, mm. Whoever labels a scan draws around what looks like bone, and blur widens
 # a thin cortex: on six labelled CTs outlines by a network ended 0.2 mm inside of the labels on average, on generated
 # bodies labelled exactly, which it had learnt from as well, 0.1 mm outside.
@@ -25,11 +25,10 @@ LABEL_REACH_MM = 0.3
 class Anatomy:
     """A generated body. All tensors have shape (k, j, i) = (z, y, x) in RAS.
 
-    tissue: uint8, what fills a voxel apart from bone (`Tissue`). label: uint8 class (0 background, 1 vertebral body,
-    2 posterior elements, 3 sacrum, 4 disc, 5 spinal canal, 6 rib, 7 other bone). level: uint8 VerSe value of the
-    vertebra or sacrum, 100 + that of the vertebra above for a disc, else 0. bone: uint8, fraction of the voxel that is
-    bone times 255. cortex: uint8, fraction of that bone that is cortical shell times 255. spacing_mm: isotropic.
-    origin_mm: world (x, y, z) of the center of voxel (0, 0, 0).
+    tissue: uint8, what fills a voxel apart from bone (`Tissue`). label: uint8 class (`classes.py`). level: uint8
+    VerSe value of the vertebra or sacrum, 100 + that of the vertebra above for a disc, else 0. bone: uint8, fraction of
+    the voxel that is bone times 255. cortex: uint8, fraction of that bone that is cortical shell times 255.
+    spacing_mm: isotropic. origin_mm: world (x, y, z) of the center of voxel (0, 0, 0).
     """
 
     tissue: torch.Tensor
@@ -57,10 +56,10 @@ def skeleton_arrays(canvas: BoneCanvas) -> tuple[torch.Tensor, torch.Tensor, tor
     near, far = (-distance - spacing / 2).clamp_(min=0), (-distance + spacing / 2).clamp_(min=1e-3)
     cortex = ((torch.minimum(far, canvas.cortex) - near) / (far - near)).clamp_(0, 1)
     solid = distance <= LABEL_REACH_MM
-    label, level = torch.where(solid, canvas.label, 0), torch.where(solid, canvas.level, 0)
+    label, level = torch.where(solid, canvas.label, BACKGROUND), torch.where(solid, canvas.level, 0)
     canal = ~solid & canvas.canal
     disc = ~solid & ~canvas.canal & (canvas.disc_level > 0)
-    label = torch.where(disc, DISC, torch.where(canal, SPINAL_CANAL, label))
+    label = torch.where(disc, DISC, torch.where(canal, CANAL, label))
     level = torch.where(disc, canvas.disc_level, level)
     to_byte = lambda t: (t * 255).round_().to(torch.uint8)
     return label.to(torch.uint8), level.to(torch.uint8), to_byte(bone), to_byte(cortex)

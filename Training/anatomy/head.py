@@ -1,17 +1,16 @@
-"""Paints skull, lower jaw, teeth and hyoid, all class 7."""
+"""Paints skull, lower jaw, teeth and hyoid, all as other bone."""
 
 import itertools
 
 import numpy as np
 import torch
 
+from ..classes import OTHER_BONE
 from .canvas import BoneCanvas
 from .fields import capsule, ellipsoid, smooth_min, superellipse
 from .plan import BodyPlan, HeadPlan
 from .posture import rotation
 from .torso import smooth_line
-
-OTHER_BONE = 7
 
 
 def paint_head(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):

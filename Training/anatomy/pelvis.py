@@ -5,17 +5,17 @@ import itertools
 import numpy as np
 import torch
 
+from ..classes import OTHER_BONE, SACRUM
 from .canvas import BoneCanvas
 from .fields import capsule, ellipsoid, smooth_min, sphere, superellipse
 from .plan import BodyPlan, LegPlan, SacralPlan
 from .torso import smooth_line
 
-SACRUM, OTHER_BONE = 3, 7
 SACRUM_VALUE = 26
 
 
 def paint_pelvis(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):
-    """Paint sacrum (class 3) and, around it, coccyx, hip bones and femora (class 7), joints left open."""
+    """Paint the sacrum and, around it, as other bone coccyx, hip bones and femora, joints left open."""
     draws = rng.uniform(size=6)
     _paint_sacrum(canvas, plan, draws)
     for leg in plan.legs:

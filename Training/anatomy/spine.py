@@ -5,12 +5,12 @@ import itertools
 import numpy as np
 import torch
 
+from ..classes import BODY, POSTERIOR
 from . import vertebra as shapes
 from .canvas import BoneCanvas
 from .fields import capsule, smooth_min, superellipse
 from .plan import BodyPlan, VertebraPlan
 
-VERTEBRAL_BODY, POSTERIOR_ELEMENTS = 1, 2
 EXPONENTS = {"C": 2.6, "T": 2.2, "L": 2.45}
 
 
@@ -50,7 +50,7 @@ def _paint_vertebra(canvas: BoneCanvas, plan: BodyPlan, v: VertebraPlan, draws, 
     rough = (0.15 + 0.3 * draws[1]) * canvas.noise(box, 4.5, 3)
     arch = shapes.arch(q, v, s) + rough
     if v.name == "C1":
-        distance, label = arch, POSTERIOR_ELEMENTS
+        distance, label = arch, POSTERIOR
     else:
         grow_down = v.disc_below / 2 + 0.5 if v.disc_ossified else 0.0
         body = shapes.body(q, v, EXPONENTS[v.name[0]] + 0.3 * (draws[2] - 0.5), grow_up, grow_down)
@@ -60,8 +60,8 @@ def _paint_vertebra(canvas: BoneCanvas, plan: BodyPlan, v: VertebraPlan, draws, 
             body = torch.minimum(body, _bridge(q, v))
         body = body + 0.7 * rough
         distance = smooth_min(body, arch, 1.6)
-        label = torch.where(body < 0.4, VERTEBRAL_BODY, POSTERIOR_ELEMENTS).to(torch.uint8)
-    cortex = torch.where(torch.as_tensor(label, device=q[0].device) == VERTEBRAL_BODY, v.cortex, 1.9 * v.cortex)
+        label = torch.where(body < 0.4, BODY, POSTERIOR).to(torch.uint8)
+    cortex = torch.where(torch.as_tensor(label, device=q[0].device) == BODY, v.cortex, 1.9 * v.cortex)
     joined = v.bridge or v.disc_ossified
     canvas.put(box, distance, label, v.value, cortex, 0.05 if joined else 0.8 + 0.9 * draws[3], whole=True)
 

@@ -2,15 +2,14 @@
 
 import numpy as np
 
+from ..classes import OTHER_BONE, RIB
 from .canvas import BoneCanvas
 from .plan import ArmPlan, BodyPlan
 from .torso import smooth_line
 
-RIB, OTHER_BONE = 6, 7
-
 
 def paint_thorax(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):
-    """Paint ribs (class 6) and sternum, shoulder girdles and arms (class 7); joints stay open."""
+    """Paint ribs, and as other bone sternum, shoulder girdles and arms; joints stay open."""
     draws = rng.uniform(size=8)
     _paint_ribs(canvas, plan, 1.0 + 0.9 * draws[0])
     _paint_sternum(canvas, plan)
