@@ -153,7 +153,6 @@ class BodyPlan:
     region: str
     female: bool
     scale: float
-    width_scale: float
     vertebrae: tuple[VertebraPlan, ...]
     sacrum: tuple[SacralPlan, ...]
     ribs: tuple[RibPlan, ...]
@@ -241,6 +240,6 @@ def draw_plan(seed: int, region: str | None = None) -> BodyPlan:
     body = {"vertebrae": vertebrae, "sacrum": sacrum, "ribs": ribs, "sternum": sternum, "arms": arms, "legs": legs,
             "head": head}
     region, lo, hi = view.draw_view(np.random.default_rng([seed, 2]), region, body, scale, fat)
-    return BodyPlan(seed=int(seed), region=region, female=female, scale=scale, width_scale=width_scale,
-                    clavicles=clavicles, arms_up=arms_up, pelvis=pelvis, pelvis_scale=pelvis_scale, fat=fat,
-                    muscle=muscle, porosity=porosity, cortex=cortex, view_lo=lo, view_hi=hi, **body)
+    return BodyPlan(seed=int(seed), region=region, female=female, scale=scale, clavicles=clavicles,
+                    arms_up=arms_up, pelvis=pelvis, pelvis_scale=pelvis_scale, fat=fat, muscle=muscle,
+                    porosity=porosity, cortex=cortex, view_lo=lo, view_hi=hi, **body)
