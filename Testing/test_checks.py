@@ -3,7 +3,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from SpineContextSegLib.checks import check_geometry, check_input, check_result
+from SpineContextSegLib.checks import check_geometry, check_input, check_result, is_coarse
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.even_sample import SAMPLE_VOXELS, even_sample
 from SpineContextSegLib.reading import read_volume
@@ -165,6 +165,12 @@ def test_thin_coverage_and_size_are_warned_about():
     assert any("huge" in warning for warning in check_input(huge))
 
 
+@pytest.mark.parametrize(("slice_mm", "told"), [(5.0, False), (5.04, False), (6.0, True)])
+def test_slices_that_are_too_thick_are_warned_about(slice_mm, told):
+    thick = Volume(phantom(), np.diag([2.0, 2.0, slice_mm, 1.0]))
+    assert any("mm apart" in warning for warning in check_input(thick)) == told == is_coarse(thick.grid)
+
+
 def test_mr_is_not_judged_by_hu_for_a_model_of_mr():
     assert check_input(Volume(np.random.default_rng(0).gamma(2, 100, (20, 40, 40)), RAS_2MM), modality="MR") == []
 
@@ -210,8 +216,17 @@ def test_real_cts_squeezed_into_eight_bits_are_refused(name):
 
 
 @needs_scans
-def test_label_maps_are_refused():
-    assert "Hounsfield" in refusal(read_volume(ct("chest_1mm_labels"))[0])
+@pytest.mark.parametrize(("modality", "why"), [("CT", "Hounsfield"), ("MR", "as labels do")])
+def test_label_maps_are_refused(modality, why):
+    for name in ("chest_1mm_labels", "lumbar_crop_subregions"):
+        assert why in refusal(read_volume(ct(name))[0], modality=modality)
+
+
+@needs_scans
+@pytest.mark.parametrize("name", MRS)
+def test_real_mrs_are_no_label_maps(name):
+    volume, _ = real_scan(mr(name))
+    assert check_input(volume, modality="MR") == []
 
 
 def test_result_nothing_found():

@@ -1,9 +1,11 @@
 """Levels of a whole column: those of which most are probably right, variants, misses, doubt where there is reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from SpineContextSegLib.levels import A_GUESS, CERTAIN, LOOKS_LIKE, ORDER, read_levels
+from SpineContextSegLib.levels import A_GUESS, CERTAIN, LOOKS_LIKE, ORDER, Levels, read_levels
 
 USUAL = [*range(1, 25)]
 GAP_MM = 25.0
@@ -124,7 +126,23 @@ def test_variants_are_possible(levels):
 def test_missed_vertebra_leaves_a_gap_in_the_levels():
     levels = [v for v in range(12, 22) if v != 16]
     gaps = [GAP_MM * (2 if below == 17 else 1) for below in levels[1:]]
-    assert list(read_levels(looks_of(levels), centers_of(len(levels), gaps), False).values) == levels
+    found = read_levels(looks_of(levels, sure=0.999), centers_of(len(levels), gaps), False)
+    assert list(found.values) == levels and found.gap == (15, 17)
+    # However well the rest fits together: somebody has to look there.
+    whole = replace(found, probabilities=(1.0,) * len(levels))
+    assert not whole.certain and "none was found between T8 and T10" in whole.reason
+
+
+@pytest.mark.parametrize(
+    "values", [range(1, 25), (17, 18, 20), (19, 28, 20), (19, 20), (22, 23, 26), (24, 26), (24, 25, 26), (20, 20, 21)]
+)
+def test_variants_are_no_gaps(values):
+    assert Levels(tuple(values), (1.0,) * len(values)).gap is None
+
+
+@pytest.mark.parametrize(("values", "gap"), [((19, 21), (19, 21)), ((17, 20), (17, 20)), ((22, 26), (22, 26))])
+def test_a_missing_level_is_a_gap(values, gap):
+    assert Levels(values, (1.0,) * len(values)).gap == gap
 
 
 @pytest.mark.parametrize("missed", [2, 3, 6])

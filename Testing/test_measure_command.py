@@ -10,7 +10,7 @@ from scans import ct, needs_scans
 
 from SpineContextSegLib.centroids import read_centroids
 from SpineContextSegLib.cli import main
-from SpineContextSegLib.measure import vertebra_rows
+from SpineContextSegLib.measure import TABLE_TITLES, vertebra_rows
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
@@ -118,20 +118,24 @@ def test_odd_levels_are_said(scan, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == said
 
 
-def test_where_nothing_is_named_no_table_is_written_and_none_is_listed(
+def test_where_nothing_is_named_tables_hold_nothing_of_an_earlier_run(
     sample_scan, tiny_model, tmp_path, capsys, monkeypatch
 ):
     """A model that tells vertebrae apart, which it didn't here."""
     monkeypatch.setattr("SpineContextSegLib.commands.segment._check_measurable", lambda *_: None)
     files = {name: tmp_path / name for name in ("spine.nrrd", "t.csv", "c.json", "r.json")}
     spine, table, middles, report = files.values()
+    table.write_text("of another scan")
+    middles.write_text("of another scan")
     command = ["segment", sample_scan.path, "-o", spine, "--table", table, "--centroids", middles, "--report", report]
     assert main([*map(str, command), "--model", str(tiny_model)]) == 0
-    shown, said = capsys.readouterr()
-    assert contents(tmp_path) == ["r.json", "spine.nrrd"]
-    assert "Nothing was measured. These labels hold one value" in said
-    assert str(table) not in shown and str(middles) not in shown
-    assert json.loads(report.read_text())["files"] == [str(spine), str(report)]
+    why = "Nothing was measured. These labels hold one value"
+    assert why in capsys.readouterr().err
+    assert table.read_text(encoding="utf-8").splitlines() == [",".join(TABLE_TITLES)]
+    assert [set(entry) for entry in json.loads(middles.read_text())] == [{"direction"}]
+    said = json.loads(report.read_text())
+    assert said["files"] == [str(path) for path in (spine, table, middles, report)]
+    assert any(warning.startswith(why) for warning in said["warnings"])
 
 
 def refusals():

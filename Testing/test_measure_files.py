@@ -26,7 +26,7 @@ def test_the_table_names_its_units_and_leaves_empty_what_is_not_known(lumbar, tm
     with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert tuple(lines[0]) == TABLE_TITLES
-    plain = {"level", "label", "front/back", "middle/back", "partial", "metal in body"}
+    plain = {"level", "label", "front/back", "middle/back", "partial", "metal in body", "remark"}
     assert all(title.endswith(("(mm)", "(ml)", "(HU)")) for title in set(TABLE_TITLES) - plain)
     assert (lines[0]["level"], lines[0]["label"], lines[0]["partial"]) == ("T13", "28", "yes")
     assert lines[0]["body height front (mm)"] == lines[0]["front/back"] == ""

@@ -10,7 +10,7 @@ from level_values import L1, L2, L3
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import CANAL, SACRUM
-from SpineContextSegLib.measure import TABLE_TITLES, table_cells, vertebra_rows
+from SpineContextSegLib.measure import NO_BODY, TABLE_TITLES, TOO_LITTLE, table_cells, vertebra_rows
 from SpineContextSegLib.volume import Volume, to_sitk
 
 # --------------------------------------------------------------------------------------------------- corrected by hand
@@ -108,6 +108,29 @@ def test_a_cut_body_has_no_heights_but_what_is_seen_of_it(lumbar):
     assert 0.2 < row.volume_ml / own_rows(labels, L2)[L2].volume_ml < 0.6
     assert np.linalg.norm(np.subtract(row.center_mm, plan.vertebra("L2").center)) < 8
     assert heights(own_rows(cut, L1)[L1]) == pytest.approx(planned_heights(plan.vertebra("L1")), abs=1.5)
+
+
+def test_a_stray_voxel_at_the_border_cuts_no_body(lumbar):
+    """As where a body all but touches the border of a crop; what is left empty says why."""
+    _, labels = lumbar
+    cropped = lower_planes_lost(labels, L3, 0.0)
+    whole = by_value(vertebra_rows(None, cropped))[L2]
+    array = np.where(cropped.array == L3, 0, cropped.array)
+    j, i = np.argwhere((array == L2).any(0)).mean(0).astype(int)
+    array[0, j, i] = L2
+    stray = by_value(vertebra_rows(None, Volume(array, cropped.affine)))[L2]
+    np.testing.assert_allclose(heights(stray), heights(whole), atol=0.2)
+    assert not stray.partial and stray.remark == ""
+    assert by_value(vertebra_rows(None, lower_planes_lost(labels, L3, 0.3)))[L3].remark == NO_BODY
+
+
+def test_thick_slices_are_told_beside_what_they_spoil(lumbar):
+    """Heights err by more than a wedge fracture takes away, and hardly any marrow is a shell's thickness deep."""
+    _, labels = lumbar
+    thick = Volume(labels.array[3::9], labels.grid.affine @ np.diag([1, 1, 9, 1]))
+    rows = by_value(vertebra_rows(painted_ct(thick), thick, hounsfield=True))
+    assert rows[L2].remark == f"slices of 7.2 mm: heights are rough; {TOO_LITTLE}" and np.isnan(rows[L2].body_hu)
+    assert by_value(vertebra_rows(None, thick))[L2].remark == "slices of 7.2 mm: heights are rough"
 
 
 def test_a_cut_process_is_marked_and_leaves_the_body_as_it_is(lumbar):
@@ -215,4 +238,5 @@ def test_a_body_with_metal_has_no_density(radius_mm, hu, found, labelled, lumbar
     cells = {value: dict(zip(TABLE_TITLES, table_cells(rows[value]))) for value in (L1, L2)}
     assert cells[L1]["metal in body"] == "no" and cells[L2]["metal in body"] == ("yes" if found else "no")
     assert (cells[L2]["body interior mean (HU)"] == "") == found
-    assert table_cells(by_value(vertebra_rows(None, labels))[L1])[-1] == "", "without a CT nobody knows"
+    without = dict(zip(TABLE_TITLES, table_cells(by_value(vertebra_rows(None, labels))[L1])))
+    assert without["metal in body"] == "", "without a CT nobody knows"

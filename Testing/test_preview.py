@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from geometry import GRIDS, SIZE_MM, centered_grid, world_positions
 from scans import ct, needs_scans
 
-from SpineContextSegLib.preview import write_preview
+from SpineContextSegLib.preview import _place_within, write_preview
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.shading import render
 from SpineContextSegLib.views import sample_labels, spine_views
@@ -151,6 +151,28 @@ def test_values_of_a_persons_own_are_left_out(tmp_path):
     for name, shown in (("ours", ours), ("theirs", Volume(theirs, grid.affine))):
         write_preview(volume, shown, tmp_path / f"{name}.png")
     assert (tmp_path / "ours.png").read_bytes() == (tmp_path / "theirs.png").read_bytes()
+
+
+def test_a_name_stands_on_what_it_names():
+    """The middle of the ring of C1 lies in the dens."""
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 5:15] = mask[12:30, 42:56] = True
+    row, column = _place_within(mask)
+    assert mask[int(row), int(column)] and 42 <= column < 56, "the thicker of the two"
+    assert _place_within(mask[:, :20]) == (19.5, 9.5)
+
+
+def test_doubt_about_the_levels_is_seen(tmp_path):
+    grid = GRIDS["thick"]
+    volume, labels = Volume(np.full(grid.shape, 40, np.int16), grid.affine), column(grid)
+    named = Volume(np.where(labels.array == 1, 22, 0).astype(np.uint8), grid.affine)
+    pictures = {}
+    for doubt in ("", "levels uncertain (70 %)"):
+        write_preview(volume, named, tmp_path / "p.png", "title", doubt)
+        pictures[doubt] = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "p.png")))
+    sure, unsure = pictures.values()
+    changed = np.argwhere((sure != unsure).any(-1))
+    assert len(changed) > 200 and changed[:, 0].max() < 62 and changed[:, 1].min() > sure.shape[1] / 2
 
 
 @pytest.mark.parametrize("size_mm", [SIZE_MM, (400.0, 300.0, 30.0), (60.0, 60.0, 1200.0)])

@@ -14,6 +14,8 @@ from .volume import Grid, Volume
 SPACING_LIMITS_MM = (0.05, 20.0)
 MINIMUM_SLICES = 3
 THIN_COVERAGE_MM = 20.0
+# Beyond this discs and arches run into one another: levels come out wrong and yet fit together.
+THICKEST_MM = 5.0
 HUGE_VOXELS = 1_500_000_000
 NON_FINITE_LIMIT = 0.01
 
@@ -22,6 +24,8 @@ LOST_INTERCEPT = 1024.0
 # Asked of values that are HU only after a shift, which an MR may resemble by chance.
 CLEAR_FAT_FRACTION = 0.05
 CLEAR_SOFT_TISSUE_FRACTION = 0.6
+# A map of all vertebrae, discs and ribs has fewer values, and a scan has hundreds.
+MOST_LABELS = 100
 # Share of all voxels; a body fills more even in a scan of a whole room.
 BODY_FRACTION = 0.001
 
@@ -65,6 +69,11 @@ def check_geometry(grid: Grid) -> None:
         )
     if abs(np.linalg.det(grid.directions)) < 0.1:
         raise InputRefused("The file states axes that fall together, which can't be right: export the scan again.")
+
+
+def is_coarse(grid: Grid) -> bool:
+    """Whether its voxels are longer, along one axis, than what levels can be told from."""
+    return bool(grid.spacing_mm.max() > THICKEST_MM * 1.01)
 
 
 def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> list[str]:
@@ -138,6 +147,11 @@ def _coverage_warnings(grid: Grid) -> list[str]:
     warnings = []
     if grid.extent_mm.min() < THIN_COVERAGE_MM:
         warnings.append(f"The scan covers only {grid.extent_mm.min():.0f} mm in one direction: expect a poor result.")
+    if is_coarse(grid):
+        warnings.append(
+            f"The slices are {grid.spacing_mm.max():.3g} mm apart, more than the {THICKEST_MM:g} mm that this is made"
+            " for: vertebrae may be missed or named wrongly."
+        )
     voxels = int(np.prod(grid.shape, dtype=np.int64))
     if voxels > HUGE_VOXELS:
         warnings.append(f"The scan is huge ({voxels / 1e9:.1f} billion voxels): expect a long run and much memory.")
@@ -169,6 +183,8 @@ def _doubt_about_signal(sample: np.ndarray, modality: str) -> str | None:
     """One sentence on why the values are no signal of another modality than CT, or None."""
     if looks_like_hu(sample):
         return f"The values look like the Hounsfield units of a CT: choose a model made for CT and not for {modality}."
+    if len(np.unique(sample)) <= MOST_LABELS:
+        return f"The image holds no more than {MOST_LABELS} values, as labels do: give the {modality} itself."
     return None
 
 

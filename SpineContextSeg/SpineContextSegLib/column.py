@@ -126,7 +126,8 @@ def name_vertebrae(
         values = part[where]
         disc, sacrum, bone = (values == kind for kind in (DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN))
         if single.any():
-            values[disc] = DISC_OFFSET + of_gap[centers_above(points[disc], centers)]
+            upper = of_gap[centers_above(points[disc], centers)]
+            values[disc] = np.where(upper == C1, 0, DISC_OFFSET + upper)  # there is none below C1
             bone[sacrum] = centers_above(points[sacrum], centers) < np.count_nonzero(single) - 1
         values[bone] = of_number[numbers_at(vertebrae, points[bone])]
         part[where] = values

@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .labels import LEVEL_ORDER, SACRUM
+from .labels import LEVEL_ORDER, SACRUM, level_name
 
 # The sacrum is one of them: a piece of it may have been taken for a vertebra, or two.
 ORDER = LEVEL_ORDER
 # A supernumerary vertebra looks like its upper neighbor (as the naming network is taught, Training/level_crops.py).
 LOOKS_LIKE = {28: 19, 25: 24}
+# Without a T12, L1 follows T11; without an L5, the sacrum follows L4.
+_NOT_MISSED = {(18, 20): {19, 28}, (23, SACRUM): {24, 25}}
 # How often: Tins and Balain, Insights Imaging 7:99 (2016), and the VerSe data (T13 and missing T12 in 1 to 3 %, L6 and
 # L4 alone in 2 to 6 % of people).
 _T13, _NO_T12, _L6, _NO_L5 = 0.015, 0.015, 0.04, 0.02
@@ -76,7 +78,21 @@ class Levels:
 
     @property
     def certain(self) -> bool:
-        return self.confidence >= CERTAIN
+        return self.confidence >= CERTAIN and not self.gap
+
+    @property
+    def gap(self) -> tuple[int, int] | None:
+        """The first two neighbors between which a level is missing; one that only some people have isn't missed."""
+        for upper, lower in zip(self.values, self.values[1:]):
+            between = set(ORDER[ORDER.index(upper) + 1 : ORDER.index(lower)])
+            if between - _NOT_MISSED.get((upper, lower), LOOKS_LIKE.keys()):
+                return upper, lower
+        return None
+
+    @property
+    def doubt(self) -> str:
+        """In short, where they aren't certain."""
+        return f"levels uncertain ({self.confidence:.0%})"
 
     @property
     def reason(self) -> str:
@@ -94,6 +110,9 @@ class Levels:
                 f"{unsure}, as many vertebrae look unusual, by metal, by lesions or because head and feet are exchanged"
                 f" in the file: compare with {others}, then correct them."
             )
+        if self.gap:
+            upper, lower = map(level_name, self.gap)
+            return f"{unsure}, as none was found between {upper} and {lower}: compare with {others}, then correct them."
         if not self.anchors:
             return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan."
         return f"{unsure}, all may be shifted by one or more: compare with {others}, then correct them."

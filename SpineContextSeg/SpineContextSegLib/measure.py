@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from .errors import InputRefused
 from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
-from .seen_vertebrae import C2, SeenVertebra, body_frames, seen_vertebrae
+from .seen_vertebrae import C1, C2, SeenVertebra, body_frames, seen_vertebrae
 from .vertebral_body import SHELL_MM, Body, interior_hu, measure_body
 from .vertebral_frame import BodyFrame
 from .volume import Volume, count_labels
@@ -26,6 +26,12 @@ from .volume import Volume, count_labels
 _SHELL_VOXELS = 1.5
 # Of the interior of a body: single voxels without a number say nothing of the rest of it.
 _LEAST_FINITE_SHARE = 0.9
+# Of a body's middle part at the border of the scan: a stray voxel or two there cut nothing.
+_STRAY_VOXELS = 4
+# Heights err by a slice and more, which a ratio of two doesn't forgive.
+_THIN_MM = 2.0
+TOO_LITTLE, NO_BODY = "too little interior for HU", "no whole body in view"
+"""Remarks."""
 NO_HOUNSFIELD_UNITS = "No density was measured: the values of {name} are not the Hounsfield units of a CT."
 """For whoever wants one."""
 
@@ -48,6 +54,7 @@ class VertebraRow:
             bodies have no two endplates, and where the border of the scan cuts the body.
         partial: the border of the scan cuts it, as in the report of a run: more than a voxel or two lie there.
         metal: there is metal in the interior of the body, as of a screw or a cage.
+        remark: in words, why something is empty or is not to be relied on.
     """
 
     value: int
@@ -60,6 +67,10 @@ class VertebraRow:
     height_back_mm: float
     partial: bool
     metal: bool = False
+    remark: str = ""
+
+    def with_remark(self, remark: str) -> VertebraRow:
+        return replace(self, remark="; ".join(filter(None, (remark, self.remark))))
 
     @property
     def front_to_back(self) -> float:
@@ -107,6 +118,14 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
             hu, metal = interior_hu(Volume(ct.array[one.box], one.mask.affine), body)
         if one.value != C2 and not _cut(one, frame, body):
             heights = body.heights_mm
+    remarks = []
+    if one.value not in (C1, C2):
+        if not np.isfinite(heights).all():
+            remarks.append(NO_BODY)
+        elif one.mask.grid.spacing_mm.max() > _THIN_MM:
+            remarks.append(f"slices of {one.mask.grid.spacing_mm.max():.3g} mm: heights are rough")
+        if ct is not None and body and not len(hu):
+            remarks.append(TOO_LITTLE)
     return VertebraRow(
         one.value,
         structure(one.value).name,
@@ -116,6 +135,7 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
         *heights,
         one.partial,
         metal,
+        "; ".join(remarks),
     )
 
 
@@ -128,7 +148,7 @@ def _mean(hu: np.ndarray) -> float:
 def _cut(one: SeenVertebra, frame: BodyFrame, body: Body) -> bool:
     """Whether the border of the scan goes through the middle part of the body, from which its heights come."""
     x, y, _ = frame.local(one.border).T
-    return bool(((y >= body.y_back) & (np.abs(x) <= frame.radius_mm)).any())
+    return np.count_nonzero((y >= body.y_back) & (np.abs(x) <= frame.radius_mm)) > _STRAY_VOXELS
 
 
 _COLUMNS = (
@@ -147,6 +167,7 @@ _COLUMNS = (
     ("partial", lambda row: "yes" if row.partial else "no"),
     # Empty where nobody looked: without density there is no answer.
     ("metal in body", lambda row: "yes" if row.metal else "" if math.isnan(row.body_hu) else "no"),
+    ("remark", lambda row: row.remark),
 )
 TABLE_TITLES = tuple(title for title, _ in _COLUMNS)
 

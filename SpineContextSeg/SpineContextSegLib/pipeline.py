@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from .checks import check_input, check_result
+from .checks import check_input, check_result, is_coarse
 from .column import UNNAMED, Column, name_vertebrae
 from .labels import BINARY_SPINE, structure
 from .levels import A_GUESS
@@ -50,6 +50,11 @@ class Result:
     @property
     def levels_known(self) -> bool:
         return self.column is not None
+
+    @property
+    def doubt(self) -> str:
+        """In short, for pictures and tables; empty where levels are certain or not known at all."""
+        return "" if not self.column or self.column.levels.certain else self.column.levels.doubt
 
     def report(self) -> dict:
         """Everything but the voxels, for a JSON file."""
@@ -127,7 +132,8 @@ def segment(
         with clock.stage("levels"):
             if naming:
                 looks = partial(looks_of, seen=body, card=naming.card, runtime=namer)
-                column = name_vertebrae(labels, seen, looks, turned=partial(looks, upside_down=True))
+                most_sure = A_GUESS if is_coarse(volume.grid) else 1.0
+                column = name_vertebrae(labels, seen, looks, most_sure, partial(looks, upside_down=True))
             else:
                 column = name_vertebrae(labels, seen, looks_by_spacing, A_GUESS)
         if column:

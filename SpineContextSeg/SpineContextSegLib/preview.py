@@ -14,6 +14,7 @@ from . import __version__
 from .labels import STRUCTURES, Structure, levels_known, structure
 from .metrics import bounding_box
 from .shading import render
+from .vertebral_frame import depth_within
 from .views import View, display_range, spine_views
 from .volume import Volume, count_labels
 
@@ -28,10 +29,11 @@ _HEIGHTS = (560, 860)
 _WIDEST, _NARROWEST = 1080, 200
 _BACKGROUND, _PANEL, _TEXT, _QUIET, _MARK = "#0e1116", "#000000", "#f0f3f6", "#9aa4b0", "#ffd866"
 _FILL, _LINE = 0.33, 1.0
+_NAMED = ("vertebra", "sacrum")
 _STROKE = [withStroke(linewidth=2.5, foreground="black")]
 
 
-def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str = "") -> None:
+def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str = "", doubt: str = "") -> None:
     """Write a PNG of a scan and its segmentation.
 
     Args:
@@ -39,6 +41,7 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
         labels: whole numbers (k, j, i) on the same grid; only values of `labels.py` are shown.
         path: ends with .png; an earlier file is overwritten.
         title: stands at the top, such as the name of the scan.
+        doubt: stands there, too, so that the names in the picture aren't taken for certain.
 
     Raises:
         OSError: the file can't be written.
@@ -62,6 +65,8 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     page.text(_MARGIN, _HEAD / 2 + 6, title or "Spine segmentation", size=15, weight="bold")
     if not known:  # else there would be too many, and the levels stand in the coronal view
         _legend(page, found)
+    elif doubt:
+        page.text(page.width - _MARGIN, _HEAD / 2 + 6, doubt, size=12, color=_MARK, weight="bold", align="right")
     top, left = _HEAD + _CAPTION, _MARGIN
     for view, width in zip((sagittal, coronal), widths):
         axes = page.panel(left, top, width, height, view.title)
@@ -70,7 +75,7 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     if known:
         _name_levels(axes, coronal, found)
     upper = (height - _CAPTION - _GAP) // 2
-    _draw(page.panel(left, top, _SIDE, upper, axial.title), axial, window, found)
+    _draw(page.panel(left, top, _SIDE, upper, _where(axial, found)), axial, window, found)
     shapes = render(labels, {item.value: item.color for item in found}) if found else (None, None)
     top, width = top + upper + _GAP + _CAPTION, (_SIDE - _GAP) // 2
     for caption, picture in zip(("3D from the front", "3D from the left"), shapes):
@@ -143,10 +148,31 @@ def _draw(axes: Axes, view: View, window: tuple[float, float], found: list[Struc
 def _name_levels(axes: Axes, view: View, found: list[Structure]) -> None:
     """The abbreviation of every vertebra and of the sacrum in its middle."""
     for item in found:
-        rows, columns = np.nonzero(view.labels == item.value)
-        if rows.size and item.kind in ("vertebra", "sacrum"):
-            axes.text(columns.mean(), rows.mean(), item.abbreviation, color=_TEXT, size=10, weight="bold", ha="center",
-                      va="center", path_effects=_STROKE)  # fmt: skip
+        mask = view.labels == item.value
+        if mask.any() and item.kind in _NAMED:
+            row, column = _place_within(mask)
+            axes.text(column, row, item.abbreviation, color=_TEXT, size=10, weight="bold", ha="center", va="center",
+                      path_effects=_STROKE)  # fmt: skip
+
+
+def _place_within(mask: np.ndarray) -> tuple[float, float]:
+    """(row, column): the middle of a mask or, where that lies in something else, as in the ring of C1, its thickest
+    place."""
+    pixels = np.argwhere(mask)
+    row, column = pixels.mean(0)
+    if mask[round(row), round(column)]:
+        return row, column
+    first, last = pixels.min(0), pixels.max(0) + 1
+    depth = depth_within(mask[first[0] : last[0], first[1] : last[1]], 1.0)
+    row, column = first + np.unravel_index(depth.argmax(), depth.shape)
+    return row, column
+
+
+def _where(axial: View, found: list[Structure]) -> str:
+    """The title of the axial view, with the vertebra that it shows most of."""
+    shown = {item.abbreviation: np.count_nonzero(axial.labels == item.value) for item in found if item.kind in _NAMED}
+    most = max(shown, key=shown.get, default="")
+    return f"{axial.title}, {most}" if most and shown[most] else axial.title
 
 
 def _fit(axes: Axes, rows: int, columns: int) -> None:

@@ -18,6 +18,7 @@ from .rows import Row
 
 # Pictures are shown half as wide; 30 to 60 KB each.
 _PICTURE_WIDTH, _PICTURE_QUALITY = 900, 72
+_CUT = " (* cut by the border of the scan)"
 _STATES = {"done": "segmented", "refused": "refused", "failed": "failed", "open": "not yet begun"}
 
 TITLE = "Spine segmentation of "
@@ -112,8 +113,9 @@ def _card(row: Row, folder: Path) -> str:
             link = _link(row.place.preview, folder)
             parts.append(f'<a href="{link}"><img src="{source}" alt="Preview of {_text(row.name)}"></a>')
     seconds = row.record["seconds_total"]
+    confidence = f", confidence {row.confidence:.0%}" if row.confidence is not None else ""
     facts = {
-        "Levels": row.levels + (f", confidence {row.confidence:.0%}" if row.confidence is not None else ""),
+        "Levels": row.levels + _CUT * ("*" in row.levels) + confidence,
         "Volumes, ml": ", ".join(row.volumes) or "no spine",
         "Model": f"{row.record['model']}, {seconds:.1f} s" + (", in an earlier run" if row.earlier else ""),
     }

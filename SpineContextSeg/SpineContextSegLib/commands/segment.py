@@ -34,7 +34,7 @@ EPILOG = """\
 INPUT is NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM files; the largest CT
 series in a folder is taken.
 OUTPUT is, by its ending, .seg.nrrd (a segmentation with names and colors, for 3D Slicer), .nii.gz, .nii, .nrrd or .mha;
-of a DICOM series also .dcm (DICOM SEG).
+of a DICOM series also .dcm (DICOM SEG). Files of these names that are there are replaced.
 Label values are VerSe's: 1 to 25 and 28 vertebrae, 26 sacrum; with --structures all also 61 spinal canal, and 100 more
 than the vertebra above for discs. Where no vertebra could be named, 1 stands for every vertebra and 200 for every disc,
 and the report says so.
@@ -116,7 +116,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             write(result, outputs.stage(arguments.output))
         if arguments.preview:
             with after.stage("preview"):
-                write_preview(volume, result.labels, outputs.stage(arguments.preview), title=arguments.input.name)
+                picture = outputs.stage(arguments.preview)
+                write_preview(volume, result.labels, picture, arguments.input.name, result.doubt)
         if arguments.table or arguments.centroids:
             from ..measure import vertebra_rows
             from ..mr import segmented_in_hounsfield_units
@@ -128,13 +129,13 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
                     rows = vertebra_rows(volume, result.labels, hounsfield=in_hu)
                 except InputRefused as refusal:  # what was segmented isn't lost for that
                     why = str(refusal)
-                if rows:
-                    write_measurements(rows, volume.grid, arguments, outputs)
-                else:
-                    notes = [*notes, f"Nothing was measured. {why}"]
+                if not rows:
+                    result.warnings.append(f"Nothing was measured. {why}")
+                rows = [row.with_remark(result.doubt) for row in rows]
+                # Empty ones, too: those of an earlier run are another result's.
+                write_measurements(rows, volume.grid, arguments, outputs)
         seconds = before.seconds | result.seconds | after.seconds
-        measured = (arguments.table, arguments.centroids) if rows else ()
-        named = arguments.output, arguments.preview, *measured, arguments.report
+        named = arguments.output, arguments.preview, arguments.table, arguments.centroids, arguments.report
         files = [path for path in named if path]
         account = Account(arguments.input, volume.grid, notes, result, seconds, peak_memory_mb(), files)
         if arguments.report:
