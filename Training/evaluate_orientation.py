@@ -61,13 +61,13 @@ def main() -> None:
     )
     parser.add_argument("--model", required=True, help="name or folder")
     parser.add_argument("--generated", type=int, nargs="*", default=[], help="seeds of generated scans")
-    parser.add_argument("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz)")
+    parser.add_argument("--real", type=Path, nargs="*", default=[], help="scans (.nii.gz)")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
     model = load_model(arguments.model)
     runtime = choose_runtime(model, threads=arguments.threads)
     helpers = choose_helpers(model, threads=arguments.threads)
-    scans = {f"seed {seed}": lambda seed=seed: _generated(seed) for seed in arguments.generated}
+    scans = {f"seed {seed}": lambda seed=seed: _generated(seed, model.card.modality[0]) for seed in arguments.generated}
     scans |= {stem(path): lambda path=path: read_volume(path)[0] for path in arguments.real}
     verdicts = []
     for name, open_scan in scans.items():
@@ -78,8 +78,8 @@ def main() -> None:
     print(table(verdicts))
 
 
-def _generated(seed: int) -> Volume:
-    scan = generated_scan(seed)
+def _generated(seed: int, modality: str) -> Volume:
+    scan = generated_scan(seed, modality)
     return seen_part(scan.image, scan.labels)[0]
 
 
