@@ -36,7 +36,8 @@ ROUNDS, ROUNDS_SHORT = 3, 1
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m Benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("scans", type=Path, nargs="*", help="also these CTs; truth beside them as NAME_labels.nii.gz")
+    parser.add_argument("scans", type=Path, nargs="*",
+                        help="also these CTs; truth beside them as NAME_labels.nii.gz, or as VerSe has it")  # fmt: skip
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
     parser.add_argument("--short", action="store_true", help="one small scan, one round: does it work?")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder")

@@ -9,7 +9,9 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from SpineContextSegLib.evaluate import Numbering
+from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.reading import quiet_itk
+from Training.labelled_scans import labels_of
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,8 @@ class Scan:
 
 
 def real_scan(path: Path, totalsegmentator: frozenset[str]) -> Scan:
-    """A scan of the user's, its truth beside it as `*_labels.nii.gz`; `totalsegmentator` names scans whose truth has
-    that numbering."""
-    name = path.name.removesuffix(".gz").rpartition(".")[0]
-    truth = path.with_name(f"{name}_labels.nii.gz")
+    """A scan of the user's, its truth where `labels_of` finds it; `totalsegmentator` names scans whose truth has that
+    numbering."""
+    name, truth = stem(path), labels_of(path)
     numbering = "totalsegmentator" if name in totalsegmentator else "verse"
-    return Scan(name, path, "real", truth if truth.exists() else None, numbering)
+    return Scan(name, path, "real", truth if truth.is_file() else None, numbering)

@@ -226,6 +226,14 @@ def test_a_scan_of_the_users(tmp_path):
     assert (knee.name, knee.truth, knee.numbering) == ("knee", None, "verse")
 
 
+def test_a_scan_of_a_dataset_in_verses_layout(tmp_path):
+    for path in ("rawdata/sub-1/sub-1_ct.nii.gz", "derivatives/sub-1/sub-1_seg-vert_msk.nii.gz"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    scan = real_scan(tmp_path / "rawdata/sub-1/sub-1_ct.nii.gz", frozenset())
+    assert (scan.name, scan.truth) == ("sub-1_ct", tmp_path / "derivatives/sub-1/sub-1_seg-vert_msk.nii.gz")
+
+
 @pytest.fixture
 def small_body(monkeypatch):
     """In place of the generated one: 160 mm tall from -60 mm up, HU = height, 100 mm of spine from -20 to 80 mm."""
