@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +216,21 @@ def test_a_python_that_cannot_be_started(tiny_model, hand_over, run_of, tmp_path
     outcome = run_of(hand_over(tiny_model), program).outcome
     assert outcome.kind == "failed" and is_one_sentence(outcome.message)
     assert program in outcome.message and program in outcome.log
+
+
+def test_the_object_of_the_process_outlives_its_signals(tiny_model, hand_over, tmp_path, wait_until):
+    """PythonQt deletes it with the last reference in Python, which within its own signal would end the application.
+
+    PySide, here in its place, holds senders itself.
+    """
+    run = Run(hand_over(tiny_model), tmp_path / "missing")
+    run.process.start()
+    process, holders = weakref.ref(run.process._process), []
+    process().connect("errorOccurred(QProcess::ProcessError)", lambda: holders.extend(gc.get_referrers(process())))
+    wait_until(lambda: run.outcomes, 60)
+    assert holders
+    holders.clear()
+    wait_until(lambda: process() is None)
 
 
 def test_a_python_that_ends_at_once(tiny_model, hand_over, run_of, tmp_path):

@@ -208,7 +208,9 @@ class WorkerProcess:
             self._grace.stop()
             self._grace.disconnect("timeout()", self._kill)
             self._grace = None
-        process.deleteLater()
+        # PythonQt deletes the process with the last reference to it, and this is one of its own signals.
+        kept = [process]
+        qt.QTimer.singleShot(0, lambda: kept.clear())
         self._on_end(Outcome("cancelled", CANCELLED) if self._cancelled else outcome)
 
 
