@@ -1,3 +1,4 @@
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,11 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from SpineContextSegLib.labels import BINARY_SPINE
+from SpineContextSegLib.model import load_model
 from SpineContextSegLib.mrml import belonging, regions, sequences, volumes
 from SpineContextSegLib.mrml.ours import our_values
 from SpineContextSegLib.mrml.segmentations import load_terminology
-from SpineContextSegLib.panel import dialogs, editor, sample_data
+from SpineContextSegLib.panel import dialogs, editor, runtimes, sample_data
 from SpineContextSegLib.panel.export_row import ExportRow
 from SpineContextSegLib.panel.levels_section import LevelsSection
 from SpineContextSegLib.panel.parameters import SpineContextSegParameterNode, chosen_formats, chosen_values, run_options
@@ -116,10 +118,18 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """Called when the application closes and before the module is reloaded."""
-        self.logic.runs.cancel(wait=True)
-        self.setParameterNode(None)
+        """Called when the application closes and before the module is reloaded, also where setup has failed."""
+        if self.logic:
+            self.logic.runs.cancel(wait=True)
+        if self._parameterNode:
+            self.setParameterNode(None)
         self.removeObservers()
+
+    def onReload(self) -> None:
+        """Reload the library, too, where nearly all of the module is."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == "SpineContextSegLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         """Called each time the user opens this module."""
@@ -375,6 +385,11 @@ class SpineContextSegTest(ScriptedLoadableModuleTest):
         self.test_SegmentPhantom()
 
     def test_SegmentPhantom(self):
+        missing = runtimes.missing(load_model(DEFAULT_MODEL).card)
+        if missing:
+            # No fault of the module: Slicer, as it comes, has nothing that runs networks.
+            self.delayDisplay(missing)
+            return
         self.delayDisplay("Segmenting the phantom, this takes about half a minute")
         volumeNode = self.loadSample("phantom_ct.nii.gz", "vtkMRMLScalarVolumeNode")
         segmentationNode = SpineContextSegLogic().segment(volumeNode)

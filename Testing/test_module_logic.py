@@ -12,6 +12,7 @@ import qt
 import slicer
 
 from SpineContextSegLib.errors import Cancelled, InputRefused
+from SpineContextSegLib.panel import runtimes
 from SpineContextSegLib.panel.runs import FOLDER_PREFIX
 from Testing.panel_use import labels_of
 from Testing.processes import kill_workers, working_on
@@ -152,6 +153,51 @@ def test_the_self_test_of_slicer(extension):
     slicer.selfTests["SpineContextSeg"](msec=0)
     node = slicer.util.getNode("phantom_ct spine")
     assert node.GetSegmentation().GetNumberOfSegments() >= 1
+
+
+def test_the_self_test_without_a_runtime(extension, monkeypatch):
+    """Slicer's dashboard runs it in a Slicer as it comes."""
+    said = []
+    monkeypatch.setattr(runtimes, "_is_there", lambda package: False)
+    monkeypatch.setattr(extension.SpineContextSegTest, "delayDisplay", lambda self, message: said.append(message))
+    slicer.selfTests["SpineContextSeg"](msec=0)
+    assert said == ["Nothing is installed yet that could run the network: install OpenVINO."]
+
+
+@pytest.mark.parametrize("part", ["SpineContextSegLogic", "LevelsSection"])
+def test_a_panel_whose_setup_failed_can_be_reloaded(extension, monkeypatch, part):
+    def fail(*_):
+        raise RuntimeError("a mistake in the code")
+
+    parent = slicer.qSlicerScriptedLoadableModuleWidget(slicer.modules.spinecontextseg)
+    widget = extension.SpineContextSegWidget(parent)
+    monkeypatch.setattr(extension, part, fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        widget.setup()
+    widget.cleanup()
+
+
+@pytest.fixture
+def library():
+    """The modules of the library as the tests know them, also after the test."""
+
+    def loaded() -> dict:
+        return {name: module for name, module in sys.modules.items() if name.split(".")[0] == "SpineContextSegLib"}
+
+    before = loaded()
+    yield before
+    for name in loaded():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def test_reload_takes_the_library_along(panel, library):
+    panel.onReload()
+    again = slicer.modules.SpineContextSegWidget
+    assert again is not panel and again.ui.segmentButton.text == "Segment"
+    for name in ("SpineContextSegLib", "SpineContextSegLib.panel.run_view", "SpineContextSegLib.mrml.levels"):
+        assert sys.modules[name] is not library[name]
+    assert type(again._view) is sys.modules["SpineContextSegLib.panel.run_view"].RunView
 
 
 def test_the_application_imports_no_runtime(tiny_model, tmp_path):

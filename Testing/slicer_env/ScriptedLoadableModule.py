@@ -61,6 +61,10 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self):
         """Called when the module goes away."""
 
+    def onReload(self):
+        """What the developer's button "Reload" does."""
+        slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, moduleName):
         if moduleName == self.moduleName:
             self.cleanup()
