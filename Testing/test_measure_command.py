@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from centroid_files import read_centroids
 from generated_spines import smooth_spine
 from scans import ct, needs_scans
 
-from SpineContextSegLib.centroids import read_centroids
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.measure import TABLE_TITLES, vertebra_rows
 from SpineContextSegLib.model import load_model

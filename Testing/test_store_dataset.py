@@ -9,13 +9,13 @@ import nibabel
 import numpy as np
 import pytest
 
-from SpineContextSegLib.centroids import read_centroids
 from SpineContextSegLib.evaluate import evaluate
 from SpineContextSegLib.measure import vertebra_rows
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.scores import BINARY
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.centroid_files import read_centroids
 from Testing.dataset_use import *  # noqa: F403
 from Testing.dataset_use import finish, names
 from Testing.dicom_series import SeriesWriter
