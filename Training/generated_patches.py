@@ -130,8 +130,8 @@ class GeneratedPatches:
         self._pool[name] = anatomy
         self._shares = even_over_levels([body.levels for body in self.bodies()])
 
-    def take_up(self, folder: Path) -> int:
-        """Load the bodies that have been stored in `folder` since the last call; returns how many were new."""
+    def take_up(self, folder: Path) -> None:
+        """Load the bodies that have been stored in `folder` since the last call."""
         # Ends in a digit: what a process is just writing ends in .part.npz.
         new = [path for path in sorted(folder.glob("anatomy_*[0-9].npz")) if path.name not in self._pool]
         for path in new:
@@ -140,7 +140,6 @@ class GeneratedPatches:
                     raise ValueError(f"{path} has voxels of {file['spacing_mm']} mm instead of {self.spacing_mm} mm")
                 *arrays, centers = (torch.from_numpy(file[name]).to(self.device) for name in (*_ARRAYS, "body_centers"))
             self.add(path.name, StoredAnatomy(dict(zip(_ARRAYS, arrays)), centers))
-        return len(new)
 
     def draw(self, rng: np.random.Generator) -> Patch:
         """A rendered patch."""
