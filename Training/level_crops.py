@@ -12,6 +12,7 @@ from torch import Tensor
 
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM, structure
+from SpineContextSegLib.levels import LOOKS_LIKE
 
 from .centers import sacral_centers
 from .classes import BACKGROUND, OTHER_BONE, RIB
@@ -27,10 +28,9 @@ def level_name(value: int) -> str:
     return "sacrum" if value == SACRUM else structure(value).abbreviation
 
 
-# A supernumerary vertebra is rare, and looks like the one above it: it counts as that one, twice in a row. What it is
-# follows from the whole column (`SpineContextSegLib/levels.py`).
-COUNTS_AS = {28: 19, 25: 24}
-LEVELS = tuple(value for value in LEVEL_ORDER if value not in COUNTS_AS)
+# A supernumerary vertebra is rare, and counts as the one that it looks like, twice in a row. What it is follows from
+# the whole column.
+LEVELS = tuple(value for value in LEVEL_ORDER if value not in LOOKS_LIKE)
 """The level of each class; the class after them is that of what is no vertebra."""
 NONE = "none"
 CLASSES = (*map(level_name, LEVELS), NONE)
@@ -88,7 +88,7 @@ class LevelCrops:
         for value in set(LEVEL_ORDER) - {SACRUM}:
             center = body.body_centers[value]
             if torch.isfinite(center).all() and (center >= 0).all() and (center <= last).all():
-                yield LEVELS.index(COUNTS_AS.get(value, value)), _Place(body, center.cpu().numpy())
+                yield LEVELS.index(LOOKS_LIKE.get(value, value)), _Place(body, center.cpu().numpy())
         for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
             yield LEVELS.index(SACRUM), _Place(body, center.cpu().numpy())
         others = (label == BACKGROUND) & (body.hu > _BONE_HU) if is_real else (label == RIB) | (label == OTHER_BONE)
