@@ -4,12 +4,18 @@ import argparse
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
 
-from SpineContextSegLib.scores import BINARY, SACRUM, VERTEBRAE
+from SpineContextSegLib.model import read_card
+from SpineContextSegLib.scores import BINARY, DISCS, SACRUM, VERTEBRAE
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training import compare_architectures
 from Training.architectures import ARCHITECTURES, parameters
+from Training.classes import BACKGROUND, BODY, CLASSES, DISC, IGNORED, POSTERIOR, RIB
+from Training.classes import SACRUM as SACRUM_CLASS
 from Training.compare_architectures import PATCH, compare, table
 from Training.generated_patches import store
 
@@ -19,6 +25,43 @@ from Training.generated_patches import store
 )
 def test_sizes_are_the_published_ones(name, published):
     assert parameters(ARCHITECTURES[name](1, PATCH)) == published
+
+
+class Told(nn.Module):
+    """Classes read off from the image, 100 HU each; of each class what `taken_for` says instead."""
+
+    def __init__(self, card, taken_for):
+        super().__init__()
+        self.card, self.taken_for = card, taken_for
+
+    def forward(self, image):
+        (low, high), (a, b) = self.card.range_hu, self.card.scale
+        classes = (((image[:, 0] - a) * (high - low) / (b - a) + low) / 100).round().long()
+        for value, other in self.taken_for.items():
+            classes[classes == value] = other
+        return 10.0 * one_hot(classes, len(CLASSES)).movedim(-1, 1)
+
+
+def test_dice_is_that_of_the_most_probable_classes_where_they_lie(monkeypatch):
+    """On a volume of which no two axes are alike, larger than a window along one of them and smaller along another."""
+    monkeypatch.setattr(compare_architectures, "PATCH", (16, 16, 16))
+    label = torch.zeros(40, 12, 20, dtype=torch.uint8)
+    label[2:32, 1:5, 3:8] = BODY  # 600 voxels
+    label[2:32, 5:7, 3:8] = POSTERIOR  # 300
+    label[33:38, 1:5, 3:8] = SACRUM_CLASS  # 100
+    label[2:32, 8:10, 15:17] = RIB  # 120
+    label[4:8, 1:5, 10:12] = DISC  # 32
+    hu = 100 * label.to(torch.int16)
+    card = read_card(compare_architectures.CARD)
+    right = {BINARY: 1.0, VERTEBRAE: 1.0, SACRUM: 1.0, DISCS: 1.0}
+    assert compare_architectures.dice(Told(card, {}), (hu, label), card) == right
+    half = compare_architectures.dice(Told(card, {POSTERIOR: BACKGROUND, RIB: DISC}), (hu, label), card)
+    assert half == pytest.approx(
+        {BINARY: 2 * 700 / (700 + 1000), VERTEBRAE: 2 * 600 / (600 + 900), SACRUM: 1.0, DISCS: 2 * 32 / (152 + 32)}
+    )
+    # What the labels say nothing about counts nowhere.
+    unsure = torch.where(label == RIB, IGNORED, label)
+    assert compare_architectures.dice(Told(card, {RIB: DISC}), (hu, unsure), card) == right
 
 
 def test_one_step_and_its_table(tmp_path, monkeypatch):

@@ -271,6 +271,7 @@ def test_report(scans, tmp_path):
     assert "## 6 generated scans" in text and "## 1 real scans" in text and "| scan: chest | 1 | 5 |" in text
     assert "- off (confidence 0.90): T11 as T12, T12 as L1, L1 as L2, L2 as L3, L3 as L4" in text
     assert "- refused (Refused: This is no CT.): T11 not found" in text
+    assert "| region: neck | 1 | 0.000 | - | 0.000 | 0.000 | 0.000 | 1 |" in text
     content = json.loads((tmp_path / "levels.json").read_text(encoding="utf-8"))
     assert content["generated"]["groups"]["region: neck"]["refused"] == 1
     assert content["real"]["scans"][0]["levels"]["vertebrae"][0]["value"] == T11
@@ -294,4 +295,6 @@ def test_figures_are_noted_in_the_card(scans, tmp_path):
     # Five of six: 1, 1, 1, 1, 8/9 where one of five is missing; nothing was found where it was refused.
     assert (binary["n"], binary["minimum"], binary["median"], binary["below_0.8"]) == (6, 0.0, 1.0, 1)
     assert binary["mean"] == pytest.approx((4 + 8 / 9) / 6, abs=1e-4)
-    assert noted["region: neck"]["binary_dice"]["sd"] == 0 and noted["all"]["structures_dice"]["Vertebrae"]["n"] == 6
+    assert noted["all"]["structures_dice"]["Vertebrae"]["n"] == 6
+    # One scan has no spread.
+    assert noted["region: neck"]["binary_dice"]["n"] == 1 and "sd" not in noted["region: neck"]["binary_dice"]

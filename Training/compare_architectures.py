@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm import tqdm
 
+from SpineContextSegLib import metrics
 from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.model import read_card
 from SpineContextSegLib.pairing import stem
@@ -68,9 +69,9 @@ def dice(network: nn.Module, scan: Scan, card: ModelCard, bfloat16: bool = False
     found = torch.where(label == IGNORED, IGNORED, found)
     result = {}
     for name, classes in _STRUCTURES.items():
-        a, b = (torch.isin(each, torch.tensor(classes)) for each in (found, label))
-        if b.any():
-            result[name] = float(2 * (a & b).sum() / (a.sum() + b.sum()))
+        found_here, there = (np.isin(each, classes) for each in (found, label))
+        if there.any():
+            result[name] = metrics.dice(found_here, there)
     return result
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
-from SpineContextSegLib import labels
-from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LOW_DICE, SACRUM, VERTEBRAE
+from SpineContextSegLib import labels, metrics
+from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LOW_DICE, SACRUM, VERTEBRAE, Statistics
 
 _STRUCTURES = {
     BINARY: labels.BINARY_SPINE, VERTEBRAE: labels.VERTEBRAE, SACRUM: {labels.SACRUM}, DISCS: labels.DISCS,
     CANAL: {labels.CANAL},
 }  # fmt: skip
+_FIGURES = "n", "mean", "sd", "median", "percentile_5", "minimum", "below_0.8"
 Groups = dict[str, list[str]]
 """Kind of group -> those that a scan belongs to, such as "region" -> ["neck"]."""
 
@@ -24,23 +26,25 @@ def structure_dice(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """
     dice = {}
     for name, values in _STRUCTURES.items():
-        a, b = (np.isin(array, list(values)) for array in (found, truth))
-        if b.any():
-            dice[name] = round(float(2 * (a & b).sum() / (a.sum() + b.sum())), 4)
+        found_here, there = (np.isin(array, list(values)) for array in (found, truth))
+        if there.any():
+            dice[name] = round(metrics.dice(found_here, there), 4)
     return dice
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """n of the Dice values, and where there are any: mean, SD, median, 5th percentile, minimum, number below 0.8."""
-    dice = np.array(list(values))
-    if not len(dice):
+    """n of the Dice values, and where there are any: mean, SD of two or more, median, 5th percentile, minimum, number
+    below 0.8."""
+    dice = list(values)
+    if not dice:
         return {"n": 0}
+    found = Statistics.of(dice)
     figures = {
-        "mean": dice.mean(), "sd": dice.std(ddof=1) if len(dice) > 1 else 0.0, "median": np.median(dice),
-        "percentile_5": np.percentile(dice, 5), "minimum": dice.min(),
+        "mean": found.mean, "sd": found.sd, "median": found.median, "percentile_5": found.percentile5,
+        "minimum": found.minimum,
     }  # fmt: skip
-    rounded = {name: round(float(value), 4) for name, value in figures.items()}
-    return {"n": len(dice), **rounded, "below_0.8": int((dice < LOW_DICE).sum())}
+    rounded = {name: round(value, 4) for name, value in figures.items() if not math.isnan(value)}
+    return {"n": len(dice), **rounded, "below_0.8": sum(value < LOW_DICE for value in dice)}
 
 
 def dice_table(scans: list[tuple[Groups, dict[str, float]]]) -> str:
@@ -50,7 +54,7 @@ def dice_table(scans: list[tuple[Groups, dict[str, float]]]) -> str:
     def row(name: str, values: Iterable[float]) -> None:
         found = spread(values)
         if found["n"]:
-            lines.append(f"| {name} | {' | '.join(_text(value) for value in found.values())} |")
+            lines.append(f"| {name} | {' | '.join(_text(found.get(figure)) for figure in _FIGURES)} |")
 
     row("**all**, binary spine", (dice[BINARY] for _, dice in scans))
     for kind in dict.fromkeys(kind for groups, _ in scans for kind in groups):
@@ -61,5 +65,7 @@ def dice_table(scans: list[tuple[Groups, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def _text(value: float) -> str:
+def _text(value: float | None) -> str:
+    if value is None:
+        return "-"
     return str(value) if isinstance(value, int) else f"{value:.3f}"

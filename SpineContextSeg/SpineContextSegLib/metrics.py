@@ -59,7 +59,7 @@ def agreement(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> Agre
         outward, inward = surface_distances_mm(prediction, reference, grid)
         average, hausdorff95 = average_symmetric(outward, inward), hausdorff(outward, inward, 95.0)
     return Agreement(
-        dice=2.0 * common / (predicted + referenced),
+        dice=dice(prediction, reference),
         average_surface_distance_mm=average,
         hausdorff95_mm=hausdorff95,
         volume_difference_ml=(predicted - referenced) * voxel_ml,
@@ -69,6 +69,12 @@ def agreement(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> Agre
         prediction_ml=predicted * voxel_ml,
         reference_ml=referenced * voxel_ml,
     )
+
+
+def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
+    """Dice of two masks of the same shape; two empty ones agree."""
+    voxels = int(prediction.sum()) + int(reference.sum())
+    return 2.0 * int((prediction & reference).sum()) / voxels if voxels else 1.0
 
 
 def dice_table(prediction: np.ndarray, reference: np.ndarray) -> np.ndarray:
