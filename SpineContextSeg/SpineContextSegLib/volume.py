@@ -1,12 +1,20 @@
-"""Voxels and where they are: arrays are (k, j, i), space is RAS in mm, and one affine joins the two."""
+"""Voxels and where they are: arrays are (k, j, i), space is RAS in mm, and one affine joins the two.
+
+SimpleITK is imported where it is used: Slicer imports this module at every start.
+"""
+
+from __future__ import annotations
 
 import itertools
 from collections import Counter
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Cosine between axes, 0.03 degrees: above the rounding of headers, below any gantry tilt.
@@ -144,6 +152,8 @@ def lps_affine(origin, spacing, direction) -> np.ndarray:
 
 def to_sitk(volume: Volume) -> sitk.Image:
     """A SimpleITK image with a copy of the voxels, at the same place in space."""
+    import SimpleITK as sitk
+
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     image = sitk.GetImageFromArray(array)
     set_geometry(image, volume.grid)
@@ -152,6 +162,8 @@ def to_sitk(volume: Volume) -> sitk.Image:
 
 def array_of(image: sitk.Image) -> np.ndarray:
     """The voxels (k, j, i) of a three-dimensional SimpleITK image, without a copy; they live as long as the array."""
+    import SimpleITK as sitk
+
     # SimpleITK's own view would point to nothing once the image is gone.
     place = sitk.GetArrayViewFromImage(image).__array_interface__
     writeable = place | {"data": (place["data"][0], False)}

@@ -1,11 +1,13 @@
-"""From a `Volume` to a file: whole or not at all, and never with a geometry that the format can't hold."""
+"""From a `Volume` to a file: whole or not at all, and never with a geometry that the format can't hold.
+
+SimpleITK is imported where it is used, see `volume`.
+"""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import SimpleITK as sitk
 
 from .errors import InputRefused
 from .faults import lacks_memory
@@ -127,6 +129,8 @@ def _ending(path: Path) -> str:
 
 
 def _write_sitk(volume: Volume, path: Path, header: Mapping[str, str] = MappingProxyType({})) -> None:
+    import SimpleITK as sitk
+
     offset = NIFTI_HEADER_BYTES if _ending(path) in NIFTI_ENDINGS else 0
     image = to_sitk(volume)
     for field, text in header.items():

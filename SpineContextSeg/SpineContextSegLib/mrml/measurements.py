@@ -1,11 +1,15 @@
-"""What is measured of each vertebra, in the scene: a point at its middle, and a table."""
+"""What is measured of each vertebra, in the scene: a point at its middle, and a table.
+
+`measure` is imported where it is used: it brings SimpleITK, and Slicer imports this module at every start.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import slicer
 import vtk
 
-from ..measure import NO_HOUNSFIELD_UNITS, TABLE_TITLES, VertebraRow, table_cells, vertebra_rows
 from ..mr import has_hounsfield_units
 from .belonging import volume_of
 from .contradictions import contradictions
@@ -13,6 +17,9 @@ from .label_volume import label_volume, reference_grid
 from .ours import our_values
 from .segmentations import place_beside
 from .volumes import non_linear_parent, refusal, volume_from_node
+
+if TYPE_CHECKING:
+    from ..measure import VertebraRow
 
 _POINTS, _TABLE = "SpineContextSeg.Points", "SpineContextSeg.Table"
 
@@ -55,6 +62,8 @@ def update_measurements(segmentation_node) -> None:
 
 
 def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
+    from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
+
     segmentation, volume_node = segmentation_node.GetSegmentation(), volume_of(segmentation_node)
     bending = non_linear_parent(segmentation_node)
     if bending is not None:
@@ -108,6 +117,8 @@ def _fill_points(points, rows: list[VertebraRow], segmentation_node) -> None:
 
 
 def _fill_table(table, rows: list[VertebraRow]) -> None:
+    from ..measure import TABLE_TITLES, table_cells
+
     lines = [table_cells(row) for row in rows]
     with slicer.util.NodeModify(table):
         table.RemoveAllColumns()
