@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and such as another program has open: on Windows they can't be replaced."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from SpineContextSegLib.cohort.summary import Summary, check_reports
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.interruption import Interruption
-from SpineContextSegLib.outputs import Outputs, check_replaceable, write_complete
+from SpineContextSegLib.outputs import Outputs, check_replaceable, check_target, write_complete
 from SpineContextSegLib.scores import write_whole
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
@@ -136,3 +137,8 @@ def test_one_report_is_written_where_the_other_is_open_elsewhere(taken, other, t
         summary.write(tmp_path, tmp_path)
     assert (tmp_path / taken).stat().st_mtime == 1 < (tmp_path / other).stat().st_mtime
     assert contents(tmp_path) == ["report.csv", "report.html"]
+
+
+def test_a_refusal_shows_what_was_typed():
+    with pytest.raises(InputRefused, match="'.' must end with .png"):
+        check_target(Path("."), (".png",))

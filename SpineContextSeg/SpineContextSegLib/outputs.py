@@ -23,7 +23,7 @@ def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
         InputRefused: another ending than one of `endings`, a folder, or no folder to write to.
     """
     if endings and not path.name.lower().endswith(endings):
-        raise InputRefused(f"'{path.name}' must end with {' or '.join(endings)}: choose such a name.")
+        raise InputRefused(f"'{path.name or path}' must end with {' or '.join(endings)}: choose such a name.")
     check_place(path)
     if path.name.lower() in endings:
         raise InputRefused(f"'{path.name}' is an ending without a name: put one before it.")

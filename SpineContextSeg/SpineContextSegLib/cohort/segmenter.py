@@ -101,7 +101,7 @@ class Segmenter:
         if job.with_preview:
             files[staging / Path(job.preview).name] = Path(job.preview)
             with after.stage("preview"):
-                write_preview(volume, result.labels, staging / Path(job.preview).name, title=job.name)
+                write_preview(volume, result.labels, staging / Path(job.preview).name, job.name, result.doubt)
         seconds = before.seconds | result.seconds | after.seconds
         account = Account(
             Path(job.source), volume.grid, [*job.notes, *notes], result, seconds, peak_memory_mb(), list(files.values())
