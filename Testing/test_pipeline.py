@@ -1,11 +1,14 @@
 """The whole way, with a real network whose answer is known: a threshold, and a threshold one voxel off to the side."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import BONE_THRESHOLD_HU, bone_threshold_state, model_card
 
 from SpineContextSegLib.errors import Cancelled, InputRefused
+from SpineContextSegLib.metrics import dice
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
@@ -62,10 +65,6 @@ def sheared(volume: Volume) -> Volume:
     return Volume(volume.array, tilt @ volume.affine)
 
 
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
-
-
 def center_mm(mask: np.ndarray, volume: Volume) -> np.ndarray:
     return volume.grid.world(np.argwhere(mask)[:, ::-1]).mean(0)
 
@@ -79,6 +78,15 @@ def test_bone_is_found_in_place_however_the_voxels_are_stored(sample_scan, model
     assert set(np.unique(result.labels.array)) == {0, 1}
     assert dice(result.labels.array == 1, truth.array == 1) > 0.9
     assert np.allclose(center_mm(result.labels.array, result.labels), center_mm(truth.array, truth), atol=0.2)
+
+
+def test_the_card_says_from_which_probability_on_a_voxel_is_spine(sample_scan, model, runtime):
+    """On a slanted grid, whose voxels lie between those of the network."""
+    volume = oblique(sample_scan.volume)
+    models = [replace(model, card=replace(model.card, spine_from=share)) for share in (0.2, 0.5, 0.8)]
+    found = [segment(volume, one, runtime).labels.array != 0 for one in models]
+    for more, less in zip(found, found[1:]):
+        assert not (less & ~more).any() and np.count_nonzero(more) > 1.02 * np.count_nonzero(less)
 
 
 @pytest.mark.parametrize("turned", [oblique, sheared])
