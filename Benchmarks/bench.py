@@ -9,7 +9,7 @@ from pathlib import Path
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import compare
-from SpineContextSegLib.metrics import binary_spine
+from SpineContextSegLib.metrics import binary_spine, dice
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.scores import BINARY
 from SpineContextSegLib.volume import Volume
@@ -36,7 +36,7 @@ class Bench:
         runs = self._rounds(scan, variants, threads)
         files = {key: self._output(scan, key) for key in variants if not runs[key].fault}
         found = {key: read_labels(file) for key, file in files.items()}
-        to_plain = {key: dice(labels, found[PLAIN]) for key, labels in found.items()} if PLAIN in found else {}
+        to_plain = {key: spine_dice(labels, found[PLAIN]) for key, labels in found.items()} if PLAIN in found else {}
         to_truth = {}
         if scan.truth:
             truth = read_labels(scan.truth)
@@ -76,11 +76,10 @@ class Bench:
         return self.folder / f"{scan.path.name}_{variant}.seg.nrrd"
 
 
-def dice(one: Volume, other: Volume) -> float:
+def spine_dice(one: Volume, other: Volume) -> float:
     """Of the binary spine of two results on one grid; 1 where both are empty. Unlike a comparison with a truth, it
     counts everything that only one of them found."""
     masks = binary_spine(one.array), binary_spine(other.array)
     if masks[0].shape != masks[1].shape:
         raise InputRefused("The two results lie on different grids; one of them isn't of this scan.")
-    both, total = int((masks[0] & masks[1]).sum()), sum(int(mask.sum()) for mask in masks)
-    return 2 * both / total if total else 1.0
+    return dice(*masks)

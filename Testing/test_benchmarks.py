@@ -15,7 +15,7 @@ import SimpleITK as sitk
 import torch
 
 from Benchmarks import bodies, plain_way
-from Benchmarks.bench import Bench, dice
+from Benchmarks.bench import Bench, spine_dice
 from Benchmarks.journal import Journal, fingerprint
 from Benchmarks.measured import OUT_OF_MEMORY, Measurement, measure
 from Benchmarks.plot import plot
@@ -183,11 +183,11 @@ def test_an_earlier_output_does_not_stand_for_a_failed_run(bench, sample_scan, t
 def test_dice_of_two_results():
     one = Volume(np.array([[[1, 1, SACRUM, 0, 61]]], np.uint8), np.eye(4))
     other = Volume(np.array([[[1, 0, 0, 0, 0]]], np.uint8), np.eye(4))
-    assert dice(one, other) == 2 * 1 / 4
+    assert spine_dice(one, other) == 2 * 1 / 4
     empty = Volume(np.zeros((1, 1, 5), np.uint8), np.eye(4))
-    assert dice(empty, empty) == 1
+    assert spine_dice(empty, empty) == 1
     with pytest.raises(InputRefused, match="different grids"):
-        dice(one, Volume(np.zeros((1, 2, 5), np.uint8), np.eye(4)))
+        spine_dice(one, Volume(np.zeros((1, 2, 5), np.uint8), np.eye(4)))
 
 
 def test_a_stopped_bench_goes_on_where_it_was(tmp_path):

@@ -16,6 +16,7 @@ from conftest import bone_threshold_state, model_card
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.commands.progress import Bar
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.metrics import dice
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_volume
@@ -28,10 +29,6 @@ SAMPLE = PACKAGE / "sample" / "phantom_ct.nii.gz"
 
 def segment(scan, output, model, *options):
     return main(["segment", str(scan), "-o", str(output), "--model", str(model), "--threads", "1", *map(str, options)])
-
-
-def dice(one, other):
-    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
 
 
 def test_help_needs_nothing_heavy():

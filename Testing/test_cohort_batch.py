@@ -14,15 +14,12 @@ from cohorts import batch, files, fill, record, stamps, states, table
 from SpineContextSegLib.cohort.records import CORRECTED
 from SpineContextSegLib.cohort.scans import find_scans
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.metrics import dice
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.cli_use import refused
 from Testing.dicom_series import SeriesWriter
-
-
-def dice(one, other):
-    return 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
 
 
 @pytest.fixture(scope="module")
