@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from SpineContextSegLib import labels
 from SpineContextSegLib.metrics import dice
 from SpineContextSegLib.scores import BINARY, VERTEBRAE, Statistics
 from Training.dice_tables import spread, structure_dice
@@ -18,6 +19,8 @@ def test_structures_that_the_truth_lacks_have_no_dice():
     truth = np.array([20, 20, 21, 0, 0], np.uint8)
     found = np.array([0, 19, 19, 26, 61], np.uint8)
     assert structure_dice(found, truth) == {BINARY: 0.6667, VERTEBRAE: 0.8}
+    unsure = np.array([20, 20, 21, labels.IGNORED, 0], np.uint8)
+    assert structure_dice(found, unsure) == {BINARY: 0.8, VERTEBRAE: 0.8}
 
 
 def test_spread_is_that_of_every_evaluation():

@@ -24,7 +24,7 @@ def structure_dice(found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
     Unlike `evaluate`, which can't know what a reader left out: where the truth holds no sacrum, there is none.
     """
-    dice = {}
+    dice, found = {}, np.where(truth == labels.IGNORED, 0, found)
     for name, values in _STRUCTURES.items():
         found_here, there = (np.isin(array, list(values)) for array in (found, truth))
         if there.any():
