@@ -35,9 +35,9 @@ def test_labels_names_and_report_come_back(name, tmp_path, data):
 
 def test_values_that_can_not_be_saved_are_errors_and_nothing_is_written(scan, data):
     versions = Versions(scan, data)
-    for value in (77, -1, 70000):
-        with pytest.raises(ValueError):
-            versions.save(Volume(np.full(SMALL.shape, value), SMALL.affine), NAMES, kind="model", by="a")
+    for value, names in ((77, NAMES), (-1, {-1: "own"}), (70000, {70000: "own"})):
+        with pytest.raises(ValueError, match=str(value)):
+            versions.save(Volume(np.full(SMALL.shape, value), SMALL.affine), names, kind="model", by="a")
     with pytest.raises(ValueError):
         save(versions, 1, "result")  # would be under a name by which nobody looks for it
     assert versions.list() == [] and list(scan.parent.iterdir()) == [scan]

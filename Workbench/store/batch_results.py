@@ -38,7 +38,7 @@ def take_over(worklist: Worklist, folder: Path, on_problem: Callable[[str], None
         if record["state"] == "done":
             try:
                 taken += _take(worklist, path, record)
-            except (InputRefused, OSError) as error:
+            except (ValueError, OSError) as error:  # also of a person's own values that can't be saved
                 on_problem(f"'{path.name}' was not taken over: {error}")
     return taken
 

@@ -124,8 +124,8 @@ class Versions:
             raise ValueError(f"there is no kind {kind!r} of versions")
         present = count_labels(labels.array)
         unnamed = present.keys() - names.keys() - {0}
-        if unnamed or max(present) > np.iinfo(np.uint16).max:
-            raise ValueError(f"labels {sorted(unnamed) or max(present)} can't be saved")
+        if unnamed or min(present) < 0 or max(present) > np.iinfo(np.uint16).max:
+            raise ValueError(f"labels {sorted(unnamed) or [min(present), max(present)]} can't be saved")
         compact = labels.array.astype(np.uint8 if max(present) < 256 else np.uint16, copy=False)
         with self._saving:
             content = {
