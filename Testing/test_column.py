@@ -259,12 +259,12 @@ def test_what_was_found_twice_is_one_vertebra():
     [
         ((False, False, False), []),
         ((True, False, False), ["T11 is cut by the border of the scan."]),
-        ((True, False, True), ["T11 and L4 are cut by the border of the scan."]),
-        ((True, True, True), ["T11, T12 and L4 are cut by the border of the scan."]),
+        ((True, False, True), ["T11 and L1 are cut by the border of the scan."]),
+        ((True, True, True), ["T11, T12 and L1 are cut by the border of the scan."]),
     ],
 )
 def test_what_the_border_cuts_is_said(at_border, said):
-    levels = Levels((18, 19, 23), (0.99,) * 3, ("last ribs",))
+    levels = Levels((18, 19, 20), (0.99,) * 3, ("last ribs",))
     assert Column(np.zeros((3, 3)), np.array(at_border), levels).remarks == said
     unsure = Column(np.zeros((3, 3)), np.array(at_border), levels.at_most(0.5)).remarks
     assert unsure[1:] == said and "uncertain" in unsure[0]
