@@ -78,10 +78,10 @@ def test_the_table_counts_failures_by_group():
         ({"region": ["chest"], "finding": ["plain"]}, {"Spine (binary)": 0.9}),
     ]
     lines = dice_table(scans).splitlines()
-    assert "| all, Sacrum | 1 | 0.250 | 0.000 | 0.250 | 0.250 | 0.250 | 1 |" in lines
+    assert "| all, Sacrum | 1 | 0.250 | - | 0.250 | 0.250 | 0.250 | 1 |" in lines
     assert "| **all**, binary spine | 2 | 0.800 | 0.141 | 0.800 | 0.710 | 0.700 | 1 |" in lines
-    assert "| finding: curve | 1 | 0.700 | 0.000 | 0.700 | 0.700 | 0.700 | 1 |" in lines
-    assert "| region: chest | 1 | 0.900 | 0.000 | 0.900 | 0.900 | 0.900 | 0 |" in lines
+    assert "| finding: curve | 1 | 0.700 | - | 0.700 | 0.700 | 0.700 | 1 |" in lines
+    assert "| region: chest | 1 | 0.900 | - | 0.900 | 0.900 | 0.900 | 0 |" in lines
 
 
 def test_structures_are_found_whatever_their_level():
