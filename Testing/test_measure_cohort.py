@@ -12,7 +12,7 @@ import pytest
 from generated_spines import smooth_spine
 
 from SpineContextSegLib.cli import main
-from SpineContextSegLib.cohort.records import file_digest, fingerprint, make_record, write_record
+from SpineContextSegLib.cohort.records import doubt_of, file_digest, fingerprint, make_record, write_record
 from SpineContextSegLib.cohort.scans import Scan, find_scans
 from SpineContextSegLib.measure import TABLE_TITLES, table_cells, vertebra_rows
 from SpineContextSegLib.reading import read_labels
@@ -277,3 +277,12 @@ def test_refusals_say_why_in_one_line_and_write_nothing(case, spine, folders, tm
     assert word in refused(capsys, measure(*(argument.replace("{}", str(tmp_path)) for argument in arguments)))
     assert (contents(tmp_path), contents(results)) == before
     assert read_labels(results / "a.nii.gz").array.any()
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [(None, ""), ({"certain": True, "confidence": 0.99}, ""),
+     ({"certain": False, "confidence": 0.7}, "levels uncertain (70%)")],
+)  # fmt: skip
+def test_doubt_is_told_as_the_run_told_it(levels, said):
+    assert doubt_of({"levels": levels}) == said

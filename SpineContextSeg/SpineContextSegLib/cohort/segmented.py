@@ -10,11 +10,10 @@ from pathlib import Path
 
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
-from ..levels import Levels
 from ..pairing import candidates, label_files, labels_among, stem
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
-from .records import is_of, is_ours, read_record
+from .records import doubt_of, is_of, is_ours, read_record
 from .scans import Scan, find_scans
 
 _MODALITIES = ("CT", "MR")
@@ -122,7 +121,7 @@ def segmentation_of(segmented: Segmented) -> tuple[Path, str]:
         raise InputRefused(
             f"'{path.name}' is of an earlier run, and the last one did not finish this scan: see the batch's report."
         )
-    return path, _doubt(record)
+    return path, doubt_of(record)
 
 
 def read_scan(scan: Scan) -> tuple[Volume, list[str]]:
@@ -248,9 +247,3 @@ def _is_earlier(path: Path, record: Mapping | None) -> bool:
     if record is None or record["state"] != "done" or path.name == Path(record["files"][0]).name:
         return False
     return is_ours(path, record["written"])
-
-
-def _doubt(record: Mapping) -> str:
-    """What `Result.doubt` said."""
-    levels = record.get("levels")
-    return "" if not levels or levels["certain"] else Levels((), (levels["confidence"],)).doubt

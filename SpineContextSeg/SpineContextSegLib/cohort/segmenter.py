@@ -23,6 +23,7 @@ from .job import Job
 from .records import (
     PLACING,
     as_it_is,
+    doubt_of,
     facts_of,
     file_digest,
     is_ours,
@@ -138,7 +139,9 @@ class Segmenter:
         if not labels.grid.same_as(volume.grid):
             raise RuntimeError(f"'{job.segmentation}' doesn't lie on the grid of its scan: no picture was made.")
         staged = Path(job.staging) / Path(job.preview).name
-        write_preview(volume, labels, staged, title=job.name)
+        # Who corrected it has seen to the levels.
+        doubt = doubt_of(record) if is_ours(Path(job.segmentation), record["written"]) else ""
+        write_preview(volume, labels, staged, job.name, doubt)
         os.replace(staged, job.preview)
         return as_it_is(record, Path(job.segmentation))
 
