@@ -8,13 +8,14 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
+from SpineContextSegLib.labels import IGNORED
 from SpineContextSegLib.model import read_card
 from SpineContextSegLib.scores import BINARY, DISCS, SACRUM, VERTEBRAE
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training import compare_architectures
 from Training.architectures import ARCHITECTURES, parameters
-from Training.classes import BACKGROUND, BODY, CLASSES, DISC, IGNORED, POSTERIOR, RIB
+from Training.classes import BACKGROUND, BODY, CLASSES, DISC, POSTERIOR, RIB
 from Training.classes import SACRUM as SACRUM_CLASS
 from Training.compare_architectures import PATCH, compare, table
 from Training.generated_patches import store

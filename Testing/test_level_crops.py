@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from SpineContextSegLib.card import ModelCard
-from SpineContextSegLib.labels import LEVEL_ORDER
+from SpineContextSegLib.labels import IGNORED, LEVEL_ORDER
 from SpineContextSegLib.levels import LOOKS_LIKE
 from SpineContextSegLib.network import SpineContextResUNet
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Training.anatomy.generate import generate
 from Training.centers import sacral_centers
-from Training.classes import IGNORED, OTHER_BONE, RIB
+from Training.classes import OTHER_BONE, RIB
 from Training.classes import SACRUM as SACRUM_CLASS
 from Training.generated_patches import GeneratedPatches, StoredAnatomy, store
 from Training.level_crops import CLASSES, LEVELS, NONE, LevelCrops, draw_batch

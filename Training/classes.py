@@ -16,7 +16,6 @@ CLASSES = (
 BACKGROUND, BODY, POSTERIOR, SACRUM, DISC, CANAL, RIB, OTHER_BONE = range(len(CLASSES))
 SPINE = (BODY, POSTERIOR, SACRUM)
 VERTEBRA = (BODY, POSTERIOR)
-IGNORED = 255
 
 # Row: source; column: class; value: the class of the source's targets that stands for it.
 SOURCES = {

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from SpineContextSegLib import metrics
 from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.labels import IGNORED
 from SpineContextSegLib.model import read_card
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.scores import BINARY, CANAL, DISCS, SACRUM, VERTEBRAE
@@ -31,7 +32,7 @@ from SpineContextSegLib.scores import BINARY, CANAL, DISCS, SACRUM, VERTEBRAE
 from .anatomy.generate import generate
 from .architectures import ARCHITECTURES, parameters
 from .classes import CANAL as CANAL_CLASS
-from .classes import DISC, IGNORED, SPINE, VERTEBRA
+from .classes import DISC, SPINE, VERTEBRA
 from .classes import SACRUM as SACRUM_CLASS
 from .loop import LOG_FILE, WEIGHTS_FILE
 from .real_patches import load_real_scan

@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=200, help="generated scans")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help="others for tuning than for the report")
-    parser.add_argument("--real", type=Path, nargs="*", default=[], help="CTs (.nii.gz)")
+    parser.add_argument("--real", type=Path, nargs="*", default=[], help="scans (.nii.gz) of the model's modality")
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of real scans with that numbering")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--note", action="store_true", help="put the figures of generated scans into the model's card")

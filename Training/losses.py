@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, smooth_l1_loss
 
-from .classes import CLASSES, IGNORED, spine_union
+from SpineContextSegLib.labels import IGNORED
+
+from .classes import CLASSES, spine_union
 
 # Below this many voxels a class is too small in a patch for its Dice to be a steady signal.
 _SMALLEST_CLASS_VOXELS = 20

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, VERTEBRAE, levels_known
+from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, IGNORED, VERTEBRAE, levels_known
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.mr import in_units_of
 from SpineContextSegLib.pairing import stem
@@ -19,7 +19,7 @@ from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume, to_sitk
 
 from .centers import offsets, real_centers
-from .classes import BACKGROUND, BODY, DISC, IGNORED, SACRUM
+from .classes import BACKGROUND, BODY, DISC, SACRUM
 from .classes import CANAL as CANAL_CLASS
 from .labelled_scans import Numbering, labels_of, read_reference
 from .sampling import AIR_HU, Deformation, Patch, outside, patch_coordinates, points_by_level, sample

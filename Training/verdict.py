@@ -7,7 +7,7 @@ from dataclasses import dataclass
 # Less than this is what another choice of scans or 8 bits do by themselves.
 _LEAST_GAIN = 0.002
 _MOST_LOSS = 0.01  # of Dice, on any single scan
-_GUARD = "the sample, a scan of another kind"
+_GUARD = "a scan of another kind"
 
 
 @dataclass(frozen=True)
