@@ -63,6 +63,23 @@ def test_what_is_odd_is_said(values, sentences, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "values, call, sentence",
+    [
+        ((T11, L1, L2), ["--this", "L2=L2"], "T12 was missing between T11 and L1"),
+        ((9, T11, T12), ["--this", "T12=T12"], "T3 to T10 were missing between T2 and T11"),
+        ((T11, L1, L2), ["--this", "L2=L2", "--thoracic", 11], None),
+        ((T11, L1, L2), ["--shift", 1], None),
+        ((T12, L1, L2), ["--this", "L1=T13"], None),
+    ],
+)
+def test_a_gap_that_is_closed_is_told(values, call, sentence, tmp_path, capsys):
+    write_segmentation(stack(*values), tmp_path / "spine.nii.gz")
+    _, said = run(capsys, tmp_path / "spine.nii.gz", *call)
+    closed = [line for line in said if "closed" in line]
+    assert len(closed) == bool(sentence) and all(line.startswith(f"Warning: {sentence}") for line in closed)
+
+
+@pytest.mark.parametrize(
     "call, expected",
     [
         (["--this", "L4=L5"], {118: 119, T12: L1, L1: L2, L2: L3, L3: L4, L4: L5, 119: 120, 120: 121, 121: 122}),
@@ -143,6 +160,7 @@ def test_split_and_merge_undo_each_other(tmp_path, capsys):
     k, j, i = np.argwhere(labels.array == L2).mean(0)
     point = [f"{x:.2f}" for x in labels.grid.world([i, j, k])]
     assert any(x.startswith("-") for x in point)
+    point[0] = f"{float(point[0]):.8e}"  # as programs write numbers
     shown, _ = run(capsys, path, "--split", "L2", *point, "-o", parts)
     assert [line.split(maxsplit=4)[4:] for line in shown[1:-1]] == [[], [], ["was L2"], ["was L3"], []]
     np.testing.assert_array_equal(read_labels(parts).array, stack(L1, L2, L3, L4, SACRUM).array)

@@ -287,6 +287,10 @@ class TestRemarks:
         sentences = Levels(node).split(20, middle_of(node, "SpineContextSeg_20", volume), None, USUAL)
         assert sentences == ["L3 is missing between L2 and L4."]
 
+    def test_of_a_gap_that_is_closed(self, volume):
+        (sentence,) = Levels(add_result(volume, column(18, 20, 21))).rename(21, 21, USUAL)
+        assert sentence.startswith("T12 was missing between T11 and L1, and that gap is closed now")
+
     def test_a_column_without_t12_stays_one(self, volume):
         node = add_result(volume, column(18, 20, 21))
         assert Levels(node).swap(20, 21, level_sequence(thoracic=11)) == [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -45,6 +46,11 @@ exit codes:
 
 class _Parser(argparse.ArgumentParser):
     """Answers a wrong command line with one line instead of the whole usage."""
+
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        # To argparse "-30." and "-1e1" are options.
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 
     def error(self, message: str) -> NoReturn:
         self.exit(REFUSED, f"{PROGRAM}: {message} (see {self.prog} --help)\n")

@@ -60,7 +60,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     operations.add_argument("--shift", metavar="N", type=int,
                             help="all vertebrae are N levels further down (negative: up)")  # fmt: skip
     operations.add_argument("--this", metavar="V=LEVEL", type=_renaming,
-                            help="vertebra V is LEVEL, and those above and below it follow")  # fmt: skip
+                            help="vertebra V is LEVEL, and those above and below it follow without gaps")  # fmt: skip
     operations.add_argument("--swap", metavar=("V", "W"), nargs=2, type=_vertebra, help="V and W exchange their levels")
     operations.add_argument("--merge", metavar=("V", "W"), nargs=2, type=_vertebra_or_sacrum,
                             help="W becomes part of V, its neighbor; V may be the sacrum")  # fmt: skip
@@ -74,8 +74,8 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
-    from ..level_remarks import remarks_on_levels
-    from ..repair import order_of
+    from ..level_remarks import remarks_on_closed_gaps, remarks_on_levels
+    from ..repair import order_of, sequence_of
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
     from .label_input import read_vertebrae
@@ -95,9 +95,10 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     with Outputs(interruption) as outputs:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
+    remarks = remarks_on_closed_gaps(order_of(labels), order, sequence_of(counts)) if arguments.this else []
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
-    for sentence in remarks_on_levels(order, _sequence(arguments, set(order))):
+    for sentence in remarks + remarks_on_levels(order, _sequence(arguments, set(order))):
         print_if_possible(f"Warning: {sentence}", sys.stderr)
     voxel_ml = result.grid.voxel_volume_mm3 / 1000
     volumes_ml = {value: voxels * voxel_ml for value, voxels in count_labels(result.array).items()}
