@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SpineContextSegLib.cli import FAILED, main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import compare, evaluate, on_grid_of
 from SpineContextSegLib.pairing import find_pairs
@@ -203,6 +204,36 @@ def test_empty_prediction_in_a_folder_counts_as_missed(tmp_path):
     assert "or no distance can be measured. Spine (binary), Vertebrae, T12, L1: 1 of 2 cases.\n" in table
     save(column([19, 20], shift=1), tmp_path / "mine" / "b.nii.gz")
     assert "no distance" not in evaluate(tmp_path / "mine", tmp_path / "truth").table()
+
+
+def test_a_file_that_cannot_be_compared_does_not_cost_the_others(tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        save(column([19, 20]), tmp_path / "truth" / f"{name}.nii.gz")
+        save(column([19, 20]), tmp_path / "mine" / f"{name}.nii.gz")
+    stump = (tmp_path / "mine" / "a.nii.gz").read_bytes()[:100]
+    (tmp_path / "mine" / "a.nii.gz").write_bytes(stump)
+    save(column([19, 20], affine=np.diag([1, 1, 2, 1.0])), tmp_path / "truth" / "c.nii.gz")
+    result = evaluate(tmp_path / "mine", tmp_path / "truth")
+    assert [case.name for case in result.cases] == ["b"] and list(result.not_compared) == ["a", "c"]
+    result.write_json(tmp_path / "result.json")
+    assert "same grid" in json.loads((tmp_path / "result.json").read_text())["not_compared"]["c"]
+    assert main(["evaluate", str(tmp_path / "mine"), str(tmp_path / "truth")]) == FAILED
+    said = capsys.readouterr()
+    assert said.out.startswith("b\n") and "Not compared: c: " in said.err and "Of 3 pairs, 2" in said.err
+    with pytest.raises(InputRefused, match="a.nii.gz"):
+        evaluate(tmp_path / "mine" / "a.nii.gz", tmp_path / "truth" / "a.nii.gz")
+
+
+def test_segments_of_a_person_are_left_out(tmp_path):
+    with_own = column([19, 20, 0])
+    own = Volume(with_own.array.astype(np.int16), OBLIQUE)
+    own.array[:2] = 300 + 44  # 88 in one byte
+    path = save(own, tmp_path / "own.nii.gz")
+    truth = save(column([19, 20]), tmp_path / "truth.nii.gz")
+    for pair in ((path, truth), (truth, path)):
+        result = evaluate(*pair)
+        assert result.values("Spine (binary)", "dice") == [1.0] and list(result.cases[0].structures)[2:] == ["T12", "L1"]
+        assert "somebody's own (344)" in result.notes[0]
 
 
 def test_csv_and_json(tmp_path):

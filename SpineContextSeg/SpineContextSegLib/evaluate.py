@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from SpineContextSegLib import labels
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.identification import Identification, identify
 from SpineContextSegLib.metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
-from SpineContextSegLib.pairing import find_pairs
+from SpineContextSegLib.pairing import Pair, find_pairs
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, Evaluation
 from SpineContextSegLib.volume import Grid, Volume
@@ -45,21 +46,29 @@ def evaluate(
         reference_numbering: "verse", or "totalsegmentator" (class map "total" of version 2).
         on_case: called with (cases done, cases in all).
 
+    A pair that can't be compared is told in `Evaluation.not_compared`, and the others are scored.
+
     Raises:
-        InputRefused: nothing to pair, a file can't be read, its values don't belong to its numbering, or the two files
-            of a pair lie on different grids.
+        InputRefused: nothing to pair, or of no pair both can be read, have values of their numbering and lie on the
+            same grid.
     """
-    pairs, notes = find_pairs(Path(prediction), Path(reference))
-    scored, predicted = [], set()
+    with _readable(prediction):
+        pairs, notes = find_pairs(Path(prediction), Path(reference))
+    scored, predicted, not_compared = [], set(), {}
     for done, pair in enumerate(pairs, 1):
-        names = f"'{pair.prediction.name}'", f"'{pair.reference.name}'"
-        both = _comparable(read_labels(pair.prediction), read_labels(pair.reference), reference_numbering, names)
-        structures, case_notes = _agreements(both)
-        scored.append((pair, structures, _identification(both)))
-        predicted |= both.predicted_values
-        notes += [f"{pair.name}: {note}" for note in case_notes]
+        try:
+            both = _read(pair, reference_numbering)
+        except InputRefused as refusal:
+            not_compared[pair.name] = str(refusal)
+        else:
+            structures, case_notes = _agreements(both)
+            scored.append((pair, structures, _identification(both)))
+            predicted |= both.predicted_values
+            notes += [f"{pair.name}: {note}" for note in case_notes]
         if on_case:
             on_case(done, len(pairs))
+    if not scored:
+        raise InputRefused(next(iter(not_compared.values())))
     unanswered = _unanswered(predicted)
     levels_asked = labels.levels_known(predicted & labels.VERTEBRAE)
     cases = [
@@ -69,7 +78,24 @@ def evaluate(
         )
         for pair, structures, identification in scored
     ]  # fmt: skip
-    return Evaluation(cases, notes, reference_numbering)
+    return Evaluation(cases, notes, reference_numbering, not_compared)
+
+
+def _read(pair: Pair, numbering: Numbering) -> _Comparable:
+    """Raises InputRefused: the two can't be compared."""
+    with _readable(pair.prediction):
+        prediction, reference = read_labels(pair.prediction), read_labels(pair.reference)
+    return _comparable(prediction, reference, numbering, (f"'{pair.prediction.name}'", f"'{pair.reference.name}'"))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raises InputRefused: what is read inside, `path` or another file that the error names, can't be."""
+    try:
+        yield
+    except OSError as error:
+        file = error.filename or path
+        raise InputRefused(f"'{file}' can't be read ({error.strerror or error}): check the file.") from error
 
 
 def compare(
@@ -122,12 +148,22 @@ class _Comparable:
 
 
 def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, names: tuple[str, str]) -> _Comparable:
-    predicted = on_grid_of(prediction, reference.grid, names)
+    predicted, own_notes = _without_own(on_grid_of(prediction, reference.grid, names), names[0])
     values = _values(predicted)
     _refuse(values - _VERSE_VALUES, names[0], "VerSe's numbering")
-    referenced, notes = in_verse(reference.array, numbering, names[1])
+    referenced, more_notes = _without_own(reference.array, names[1])
+    referenced, notes = in_verse(referenced, numbering, names[1])
     predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
-    return _Comparable(predicted, referenced, reference.grid, values, notes)
+    return _Comparable(predicted, referenced, reference.grid, values, own_notes + more_notes + notes)
+
+
+def _without_own(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
+    """Labels without the segments of a person that the module exports beside its own, and a note on these."""
+    own = {value for value in _values(array) if value >= labels.FIRST_OWN_VALUE}
+    if not own:
+        return array, []
+    left = np.where(array < labels.FIRST_OWN_VALUE, array, 0)
+    return left, [f"{name} holds segments of somebody's own ({_listed(own)}), which are not compared."]
 
 
 def _identification(both: _Comparable) -> Identification | None:

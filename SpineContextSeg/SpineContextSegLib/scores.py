@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ LEVEL_ROWS = {
 """Names of the rows for single vertebrae, then single discs, top to bottom, and their values."""
 
 LOW_DICE = 0.8
-METRICS = tuple(field.name for field in fields(Agreement))
+METRICS = tuple(metric.name for metric in fields(Agreement))
 _DISTANCES = "average_surface_distance_mm", "hausdorff95_mm"
 
 _COLUMNS = (
@@ -76,11 +76,15 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that was measured; `notes` are sentences about what was left out and why."""
+    """Everything that was measured; `notes` are sentences about what was left out and why.
+
+    not_compared: name of a case -> the sentence that says why it isn't among `cases`.
+    """
 
     cases: list[Case]
     notes: list[str]
     reference_numbering: str
+    not_compared: dict[str, str] = field(default_factory=dict)
 
     def structures(self) -> list[str]:
         """Names of the structures in any case: groups first, then levels from top to bottom."""
@@ -169,6 +173,7 @@ class Evaluation:
         content = {
             "reference_numbering": self.reference_numbering,
             "notes": self.notes,
+            "not_compared": self.not_compared,
             "cases": cases,
             "summary": summary,
             "levels": _level_summary([found for _, found in self.levels()]),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from ..errors import InputRefused
+from ..errors import Incomplete
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from .arguments import named_path
@@ -17,8 +18,8 @@ vertebrae apart, also how many of them have the right level (identification rate
 
 EPILOG = """\
 PREDICTION and REFERENCE are two files on the same grid, or two folders whose files are paired by their names (VerSe's
-derivatives included). For folders, mean, SD, median, minimum and the number of scans with a Dice below 0.8 are shown.
-The binary spine is every vertebra and the sacrum. A value of 255 in a reference is not scored; where a reference has
+derivatives included). For folders, mean, SD, median, minimum and the number of scans with a Dice below 0.8 are shown,
+and pairs that can't be compared are told. Segments of your own (300 and up) are left out. The binary spine is every vertebra and the sacrum. A value of 255 in a reference is not scored; where a reference has
 no sacrum, a predicted one is not scored.
 
 A vertebra of the reference is identified when, of all predicted centers, the one closest to its own bears its level and
@@ -45,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
-    """Raises InputRefused before any work and where a pair can't be compared."""
+    """Raises InputRefused before any work and where no pair can be compared, Incomplete where some can't."""
     from ..evaluate import evaluate
 
     named = {"prediction": arguments.prediction, "reference": arguments.reference,
@@ -61,17 +62,17 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             interruption.check()
             bar.update(done, total)
 
-        try:
-            evaluation = evaluate(
-                arguments.prediction, arguments.reference,
-                reference_numbering=arguments.reference_numbering, on_case=count,
-            )  # fmt: skip
-        except OSError as error:
-            file = error.filename or arguments.prediction
-            raise InputRefused(f"'{file}' can't be read ({error.strerror or error}): check the file.") from error
+        evaluation = evaluate(
+            arguments.prediction, arguments.reference,
+            reference_numbering=arguments.reference_numbering, on_case=count,
+        )  # fmt: skip
     with Outputs(interruption) as outputs:
         if arguments.csv:
             evaluation.write_csv(outputs.stage(arguments.csv))
         if arguments.json:
             evaluation.write_json(outputs.stage(arguments.json))
     print_if_possible(evaluation.table().removesuffix("\n"))
+    if left := evaluation.not_compared:
+        for name, why in left.items():
+            print_if_possible(f"Not compared: {name}: {why}", sys.stderr)
+        raise Incomplete(f"Of {len(left) + len(evaluation.cases)} pairs, {len(left)} could not be compared.")
