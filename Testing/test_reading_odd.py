@@ -1,4 +1,4 @@
-"""Files that are right although they look unlike most, and a computer that is short of memory."""
+"""Files that look unlike most, be they right, and a computer that is short of memory."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.dicom_series import SeriesWriter
+from Testing.test_reading import nifti
 
 SCAN = Volume(np.arange(6 * 7 * 8, dtype=np.int16).reshape(6, 7, 8), np.diag([-1.0, -1.0, 2.0, 1.0]))
 
@@ -72,6 +73,20 @@ def test_a_detached_header_may_be_named_in_capitals(ending, tmp_path):
     sitk.WriteImage(to_sitk(SCAN), str(tmp_path / f"a{ending}"))
     header = (tmp_path / f"a{ending}").rename(tmp_path / f"A{ending.upper()}")
     np.testing.assert_array_equal(read_volume(header)[0].array, SCAN.array)
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (2, 1), (1, 2)])
+def test_two_positions_that_are_mirror_images_are_said_to_be(codes, tmp_path):
+    mirrored, turned = SCAN.affine.copy(), SCAN.affine.copy()
+    mirrored[0] *= -1
+    turned[:2] *= -1
+    nifti(SCAN, tmp_path / "a.nii", qform=mirrored, codes=codes)
+    [note] = read_volume(tmp_path / "a.nii")[1]
+    assert "mm apart and one the mirror image of the other; that of its" in note
+    assert note.endswith("form was used: check left and right.")
+    nifti(SCAN, tmp_path / "b.nii", qform=turned, codes=codes)
+    [note] = read_volume(tmp_path / "b.nii")[1]
+    assert "mm apart; that of its" in note and "mirror" not in note
 
 
 def test_names_of_segments_that_arent_utf_8_are_read_and_written(tmp_path):

@@ -210,8 +210,11 @@ def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
             "best as .nrrd or DICOM."
         )
     if max(shifts.values()) > NOTEWORTHY_SHIFT_MM:
-        shift = max(shifts.values())
-        return [f"The file states two positions in space, {shift:.0f} mm apart; that of its {used} was used."]
+        apart = f"The file states two positions in space, {max(shifts.values()):.0f} mm apart"
+        taken = f"that of its {used} was used"
+        if len({bool(np.linalg.det(other.directions) > 0) for other in stated.values()}) > 1:
+            return [f"{apart} and one the mirror image of the other; {taken}: check left and right."]
+        return [f"{apart}; {taken}."]
     return []
 
 
