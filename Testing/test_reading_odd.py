@@ -10,7 +10,7 @@ from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.dicom_series import SeriesWriter
-from Testing.test_reading import nifti
+from Testing.test_reading import DIRECTIONS, nifti, refusal, with_header
 
 SCAN = Volume(np.arange(6 * 7 * 8, dtype=np.int16).reshape(6, 7, 8), np.diag([-1.0, -1.0, 2.0, 1.0]))
 
@@ -87,6 +87,23 @@ def test_two_positions_that_are_mirror_images_are_said_to_be(codes, tmp_path):
     nifti(SCAN, tmp_path / "b.nii", qform=turned, codes=codes)
     [note] = read_volume(tmp_path / "b.nii")[1]
     assert "mm apart; that of its" in note and "mirror" not in note
+
+
+@pytest.mark.parametrize(
+    ("sizes", "units"),
+    [(f"space: LPS\n{DIRECTIONS}", 'space units: "cm" "cm" "cm"'), ("spacings: 2 2 2\n", 'units: "mm" "mm" "cm"')],
+)
+def test_nrrd_in_other_units_than_mm_is_refused(sizes, units, tmp_path):
+    path = with_header(tmp_path / "a.nrrd", f"{sizes}{units}\n")
+    assert refusal(path) == "'a.nrrd' states its voxel size in cm: export the scan again in mm."
+
+
+@pytest.mark.parametrize("unit", ["mm", "", "Millimeter", " mm "])
+def test_nrrd_in_mm_is_read(unit, tmp_path):
+    units = " ".join([f'"{unit}"'] * 3)
+    volume, notes = read_volume(with_header(tmp_path / "a.nrrd", f"space: LPS\n{DIRECTIONS}space units: {units}\n"))
+    assert notes == []
+    np.testing.assert_allclose(volume.grid.spacing_mm, 2)
 
 
 def test_names_of_segments_that_arent_utf_8_are_read_and_written(tmp_path):

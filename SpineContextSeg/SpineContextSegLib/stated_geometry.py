@@ -1,5 +1,5 @@
 """Does the text header of an NRRD or MetaImage file say how large the voxels are, and how the patient lies? Where it
-doesn't, ITK takes 1 mm and the axes of the patient, and says nothing."""
+doesn't, ITK takes 1 mm and the axes of the patient, and says nothing; nor does it ask for the unit of sizes."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,7 @@ from .integrity import HEADER_LIMIT_BYTES
 UNSTATED_ORIENTATION = "The file does not state how the patient lies in it: left and right may be exchanged."
 _NRRD, _META_IMAGE = (".nrrd", ".nhdr"), (".mha", ".mhd")
 _SIZES = {_NRRD: (b"spacings", b"space directions"), _META_IMAGE: (b"elementspacing", b"elementsize")}
+_MILLIMETERS = re.compile(rb"(mm|millimet(er|re)s?)?", re.IGNORECASE)
 _ORIENTATIONS = (b"transformmatrix", b"rotation", b"orientation")
 # Other spaces of NRRD, such as scanner-xyz, don't say which way is left.
 _SPACE_OF_PATIENT = re.compile(rb"(left|right)-(anterior|posterior)-superior|[lr][ap]s")
@@ -22,7 +23,7 @@ def check_stated_geometry(path: Path) -> list[str]:
         path: a file that SimpleITK can read; of other kinds than NRRD and MetaImage nothing is asked.
 
     Raises:
-        InputRefused: the voxel size isn't stated.
+        InputRefused: the voxel size isn't stated, or not in mm.
     """
     kind = next((endings for endings in _SIZES if path.name.lower().endswith(endings)), None)
     if kind is None:
@@ -33,10 +34,21 @@ def check_stated_geometry(path: Path) -> list[str]:
     if not sizes or any(b"nan" in size.lower() for size in sizes):
         raise InputRefused(f"'{path.name}' does not state how large its voxels are: export the scan again.")
     if kind is _NRRD:
+        _refuse_other_units(path, fields)
         stated = _SPACE_OF_PATIENT.match(fields.get(b"space", b"").lower())
     else:
         stated = any(name in fields for name in _ORIENTATIONS)
     return [] if stated else [UNSTATED_ORIENTATION]
+
+
+def _refuse_other_units(path: Path, fields: dict[bytes, bytes]) -> None:
+    """Of NRRD, whose sizes may be in any unit."""
+    name = b"space units" if b"space directions" in fields else b"units"
+    # A fourth one may be of time.
+    for unit in re.findall(rb'"([^"]*)"', fields.get(name, b""))[:3]:
+        if not _MILLIMETERS.fullmatch(unit.strip()):
+            stated = unit.decode("utf-8", "replace")
+            raise InputRefused(f"'{path.name}' states its voxel size in {stated}: export the scan again in mm.")
 
 
 def _fields(path: Path, separator: bytes) -> dict[bytes, bytes]:
