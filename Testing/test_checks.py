@@ -101,6 +101,12 @@ def test_few_missing_numbers_are_reported_and_many_refused(bad):
     assert "no number" in refusal(ct_volume(array))
 
 
+def test_a_share_of_missing_numbers_is_not_called_none():
+    array = phantom()
+    array.flat[0] = np.nan
+    assert check_input(ct_volume(array)) == ["Less than 0.01% of the voxels hold no number and were taken for air."]
+
+
 def test_air_alone_is_refused_as_no_body():
     air = np.random.default_rng(0).normal(-1000, 20, (20, 40, 40))
     assert "No body" in refusal(ct_volume(air))

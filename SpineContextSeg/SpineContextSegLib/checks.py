@@ -105,7 +105,8 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
         share = 1.0 - float(finite.mean())
         if share > NON_FINITE_LIMIT:
             raise InputRefused(f"{share:.0%} of the voxels hold no number: export the scan again.")
-        warnings.append(f"{share:.2%} of the voxels hold no number and were taken for air.")
+        stated = f"{share:.2%}" if share >= 0.0001 else "Less than 0.01%"
+        warnings.append(f"{stated} of the voxels hold no number and were taken for air.")
         sample = sample[finite]
     if sample.min() == sample.max() and _is_constant(volume.array):
         raise InputRefused(f"All voxels have the value {sample[0]:g}, the image is empty: export the scan again.")
