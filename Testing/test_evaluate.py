@@ -232,7 +232,8 @@ def test_segments_of_a_person_are_left_out(tmp_path):
     truth = save(column([19, 20]), tmp_path / "truth.nii.gz")
     for pair in ((path, truth), (truth, path)):
         result = evaluate(*pair)
-        assert result.values("Spine (binary)", "dice") == [1.0] and list(result.cases[0].structures)[2:] == ["T12", "L1"]
+        assert result.values("Spine (binary)", "dice") == [1.0]
+        assert list(result.cases[0].structures)[2:] == ["T12", "L1"]
         assert "somebody's own (344)" in result.notes[0]
 
 

@@ -19,8 +19,9 @@ vertebrae apart, also how many of them have the right level (identification rate
 EPILOG = """\
 PREDICTION and REFERENCE are two files on the same grid, or two folders whose files are paired by their names (VerSe's
 derivatives included). For folders, mean, SD, median, minimum and the number of scans with a Dice below 0.8 are shown,
-and pairs that can't be compared are told. Segments of your own (300 and up) are left out. The binary spine is every vertebra and the sacrum. A value of 255 in a reference is not scored; where a reference has
-no sacrum, a predicted one is not scored.
+and pairs that can't be compared are told. The binary spine is every vertebra and the sacrum. A value of 255 in a
+reference is not scored, nor are segments of your own (300 and up); where a reference has no sacrum, a predicted one is
+not scored.
 
 A vertebra of the reference is identified when, of all predicted centers, the one closest to its own bears its level and
 lies within 20 mm. "Whole only" leaves out vertebrae in which the scan ends, as VerSe's references do.
