@@ -261,7 +261,7 @@ def test_a_batch_that_cannot_begin_says_so_in_one_line(small, tmp_path, capsys):
     assert "does not exist" in refused(capsys, batch(tmp_path / "gone", tmp_path / "new", model))
     assert "is a file" in refused(capsys, batch(source, source / "a.nii.gz", model))
     assert "no model nonsense" in refused(capsys, batch(source, tmp_path / "new", "nonsense"))
-    assert "does not exist" in refused(capsys, batch(source, tmp_path / "new", model, "--report", tmp_path / "no"))
+    assert "can't be made" in refused(capsys, batch(source, tmp_path / "new", model, "--report", source / "a.nii.gz"))
     both = "--scheduler", "tcp://x:1", "--jobs", "2"
     assert "--jobs" in refused(capsys, batch(source, tmp_path / "new", model, *both))
     assert "Nothing can be written" in refused(capsys, batch(source, "/proc/results", model))
@@ -269,10 +269,10 @@ def test_a_batch_that_cannot_begin_says_so_in_one_line(small, tmp_path, capsys):
 
 def test_reports_may_go_elsewhere(small, tmp_path):
     source, output, model = small
-    (tmp_path / "reports").mkdir()
-    assert batch(source, output, model, "--report", tmp_path / "reports") == 0
-    page = (tmp_path / "reports" / "report.html").read_text(encoding="utf-8")
-    assert 'href="../out/a.png"' in page and states(tmp_path / "reports")["a.nii.gz"] == "done"
+    reports = tmp_path / "new" / "reports"
+    assert batch(source, output, model, "--report", reports) == 0
+    page = (reports / "report.html").read_text(encoding="utf-8")
+    assert 'href="../../out/a.png"' in page and states(reports)["a.nii.gz"] == "done"
 
 
 def test_a_file_that_is_no_report_is_not_overwritten(small, tmp_path, capsys):

@@ -36,6 +36,14 @@ def check_target(path: Path, endings: tuple[str, ...] = ()) -> None:
         ) from error
 
 
+def make_folder(folder: Path) -> None:
+    """With all above it, where it isn't there. Raises InputRefused: it can't be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputRefused(f"The folder '{folder}' can't be made ({error.strerror}): choose another.") from error
+
+
 def check_place(path: Path) -> None:
     """Tells whether `path` can be the name of a file in a folder that exists.
 

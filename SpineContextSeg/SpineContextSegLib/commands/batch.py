@@ -13,7 +13,7 @@ from .. import __version__
 from ..cohort import PAGE, TABLE
 from ..errors import Cancelled, Incomplete, InputRefused
 from ..interruption import Interruption
-from ..outputs import check_target, print_if_possible
+from ..outputs import check_target, make_folder, print_if_possible
 from .arguments import named_path, positive_number
 from .progress import Bar
 from .segment import DEFAULT_MODEL
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser.add_argument("--preview", action=argparse.BooleanOptionalAction, default=True,
                         help="a picture of each result (default: yes)")  # fmt: skip
     parser.add_argument("--report", metavar="FOLDER", type=named_path,
-                        help=f"where {TABLE} and {PAGE} go (default OUT)")  # fmt: skip
+                        help=f"where {TABLE} and {PAGE} go, made where it isn't there (default OUT)")  # fmt: skip
     parser.add_argument("--force", action="store_true",
                         help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
     parser.set_defaults(run=run)
@@ -92,8 +92,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     report = Path(os.path.abspath(arguments.report)) if arguments.report else output
     check_folders(source, output)
     check_reports(report)
-    if report != output:
-        check_target(report / PAGE)
     model = load_model(arguments.model)
     name = arguments.model if arguments.model in list_models() else os.path.abspath(arguments.model)
     options = Options(name, model_digest(model), arguments.structures, arguments.force, arguments.preview)
@@ -101,6 +99,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         client = stack.enter_context(closing(connect(arguments.scheduler))) if arguments.scheduler else None
         cohort = find_scans(source, output, model.card.modality)
         staging = stack.enter_context(only_batch(output))
+        make_folder(report)
+        check_target(report / PAGE)
         places = place_scans(cohort.scans, output, f".{arguments.format}")
         plan = make_plan(cohort.scans, places, options, staging)
         summary = Summary(cohort, places, plan, {

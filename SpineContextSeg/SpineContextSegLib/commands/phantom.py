@@ -7,7 +7,7 @@ import importlib.resources
 
 from ..errors import InputRefused
 from ..interruption import Interruption
-from ..outputs import Outputs, check_target, print_if_possible
+from ..outputs import Outputs, check_target, make_folder, print_if_possible
 from .arguments import named_path
 
 FILES = ("phantom_ct.nii.gz", "phantom_labels.nii.gz")
@@ -36,10 +36,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused when the folder can't be made or holds other files of these names."""
     folder = arguments.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputRefused(f"The folder '{folder}' can't be made ({error.strerror}): choose another.") from error
+    make_folder(folder)
     sample = importlib.resources.files("SpineContextSegLib") / "sample"
     contents = {folder / name: (sample / name).read_bytes() for name in FILES}
     missing = {path: content for path, content in contents.items() if not path.exists()}
