@@ -9,6 +9,7 @@ from SpineContextSegLib.scores import BINARY
 
 from .dice_tables import spread
 from .level_tables import ScoredScan, figures, grouped
+from .surface_tables import surface_spread
 
 _KINDS = "region", "slices", "blur", "finding"
 
@@ -33,4 +34,5 @@ def _of(scans: list[ScoredScan]) -> dict:
     return {
         "vertebrae": whole["vertebrae"], "identified": whole["identified"], "vertebra_dice": round(whole["dice"], 4),
         "binary_dice": spread(scan.dice[BINARY] for scan in scans),
+        **{f"binary_{name}": found for name, found in surface_spread([scan.surface for scan in scans]).items()},
     }  # fmt: skip

@@ -39,6 +39,7 @@ from .generated_scans import generated_scan
 from .labelled_scans import labels_of, read_labelled
 from .level_scans import level_scan
 from .level_tables import ScoredScan, figures, grouped, table_by_group, table_by_level
+from .surface_tables import surface_figures, surface_table
 
 # Training draws its bodies from seeds far below.
 FIRST_SEED = 9_200_000
@@ -60,16 +61,21 @@ def score(name: str, groups: dict[str, list[str]], segmented: Callable[[], Resul
         result = segmented()
     except InputRefused as refusal:
         nothing = Volume(np.zeros_like(truth.array), truth.affine)
-        missed, dice = _identified(nothing, truth, name), structure_dice(nothing.array, truth.array)
-        return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {}, dice)
+        missed, shape = _identified(nothing, truth, name), _shape(nothing, truth)
+        return ScoredScan(name, groups, missed, None, None, f"Refused: {refusal}", {}, *shape)
     verdict = result.report()["levels"]
     if verdict is None:
         verdict = {"certain": False, "confidence": 0.0, "reason": UNNAMED}
     levels = _identified(result.labels, truth, name)
     return ScoredScan(
         name, groups, levels, verdict["certain"], verdict["confidence"], verdict["reason"], result.seconds,
-        structure_dice(result.labels.array, truth.array),
+        *_shape(result.labels, truth),
     )  # fmt: skip
+
+
+def _shape(found: Volume, truth: Volume) -> tuple[dict[str, float], dict[str, float]]:
+    """Whatever the levels: Dice of structures, and where the surface of the spine lies."""
+    return structure_dice(found.array, truth.array), surface_figures(found.array, truth.array, truth.grid)
 
 
 def score_real(image: Path, segmented: Callable[[Volume], Result], totalsegmentator: Collection[str]) -> ScoredScan:
@@ -111,6 +117,7 @@ def report(generated: list[ScoredScan], real: list[ScoredScan], model: str, outp
         parts += [f"## {title}", table_by_group(groups), table_by_level(pooled.whole), _wrong_ones(scans)]
         if kind == _GENERATED:
             parts += ["Dice of structures:", dice_table([(scan.groups, scan.dice) for scan in scans])]
+            parts += ["Binary spine:", surface_table([(scan.groups, scan.surface) for scan in scans])]
         content[kind] = {
             "groups": {name: figures(of_group) for name, of_group in groups.items()},
             "scans": [scan.to_json() for scan in scans],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -20,7 +20,7 @@ _CONFIDENCES = (0.0, 0.5, 0.7, 0.85, 0.95)
 @dataclass(frozen=True)
 class ScoredScan:
     """One scan. groups: what it belongs to, by kind. certain, confidence: what the result said, None where refused.
-    dice: of structures, see `dice_tables`."""
+    dice: of structures, see `dice_tables`. surface: of the binary spine, see `surface_tables`."""
 
     name: str
     groups: dict[str, list[str]]
@@ -30,6 +30,7 @@ class ScoredScan:
     reason: str
     seconds: dict[str, float]
     dice: dict[str, float]
+    surface: dict[str, float] = field(default_factory=dict)
 
     @property
     def all_right(self) -> bool:
