@@ -3,13 +3,13 @@ import os
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, multi_frame
+from Testing.dicom_series import SeriesWriter, edit, multi_frame
 from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
 
 
@@ -83,6 +83,44 @@ def test_rescale_gives_hu(slope, intercept, tmp_path):
     volume = Volume((np.rint((volume.array - intercept) / slope) * slope + intercept), volume.affine)
     SeriesWriter(tmp_path, slope=slope, intercept=intercept).write(volume)
     assert_same_voxels_in_space(read_volume(tmp_path)[0], volume)
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize("slope, intercept", [(1.0, -1024.0), (2.0, -1000.0), (0.5, -3.5)])
+def test_values_are_the_same_however_they_are_to_be_shown(signed, bits, slope, intercept, tmp_path):
+    """MONOCHROME1, of which GDCM turns values around."""
+    SeriesWriter(tmp_path, slope=slope, intercept=intercept).write(scan(), only=range(4))
+
+    def change(ds):
+        ds.BitsStored, ds.HighBit, ds.PixelRepresentation = bits, bits - 1, signed
+        stored = np.frombuffer(ds.PixelData, np.uint16).astype(int) % 2**bits - signed * 2 ** (bits - 1)
+        ds.PixelData = stored.astype(np.int16 if signed else np.uint16).tobytes()
+
+    edit(tmp_path, change)
+    volume, _ = read_volume(tmp_path)
+    edit(tmp_path, lambda ds: setattr(ds, "PhotometricInterpretation", "MONOCHROME1"))
+    read, notes = read_volume(tmp_path)
+    assert notes == [] and read.array.dtype == volume.array.dtype
+    assert_same_voxels_in_space(read, volume)
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, RLELossless], ids=lambda syntax: syntax.keyword)
+@pytest.mark.parametrize("frames", [False, True])
+def test_values_of_packed_files_are_the_same_however_they_are_to_be_shown(syntax, frames, tmp_path):
+    volume = scan()
+    multi_frame(volume, tmp_path / "ct.dcm") if frames else SeriesWriter(tmp_path).write(volume)
+
+    def change(ds):
+        ds.PhotometricInterpretation = "MONOCHROME1"
+        if syntax == RLELossless:
+            ds.compress(RLELossless)
+        ds.file_meta.TransferSyntaxUID = syntax
+
+    edit(tmp_path, change)
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
 
 
 def test_largest_ct_series_is_taken_and_said(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,8 +27,8 @@ def read_pixels(stack: Sequence[Slice]) -> np.ndarray:
         in_file[item.path].append(k)
     array = np.empty((len(stack), *stack[0].size), np.int16)
     # File by file, as GDCM chooses the type for each of them, and a series reader takes that of the first for all.
-    for path, places in in_file.items():
-        planes = _planes(path)
+    for places in in_file.values():
+        planes = _planes(stack[places[0]])
         for k in places:
             plane = _narrowed(_rescaled(planes[stack[k].order[1]], *stack[k].rescale))
             kind = np.promote_types(array.dtype, plane.dtype)
@@ -49,8 +50,28 @@ def onto_even_slices(array: np.ndarray, along: np.ndarray, even: np.ndarray) -> 
     return out
 
 
-def _planes(path: Path) -> np.ndarray:
+def _planes(item: Slice) -> np.ndarray:
     """All frames of a file, as GDCM scales them."""
+    if not item.inverted:
+        return _decoded(item.path, item)
+    # MONOCHROME1 only says how to show an image (DICOM PS3.3 C.7.6.3.1.2), but GDCM turns its values around, before a
+    # scale that depends on the kind of file, and can't read 12 bits with a sign: it gets a copy that says MONOCHROME2.
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, "copy.dcm")
+        _write_upright(item.path, copy)
+        return _decoded(copy, item)
+
+
+def _write_upright(path: Path, copy: Path) -> None:
+    from pydicom import dcmread
+
+    dataset = dcmread(path, force=True)
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.save_as(copy)
+
+
+def _decoded(path: Path, item: Slice) -> np.ndarray:
+    """The frames in the file of a slice, or in the copy of it at `path`."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -60,7 +81,7 @@ def _planes(path: Path) -> np.ndarray:
         if lacks_memory(error):
             raise
         raise InputRefused(
-            f"The pixels of '{path.parent.name}' can't be decoded: export the series again, uncompressed."
+            f"The pixels of '{item.path.parent.name}' can't be decoded: export the series again, uncompressed."
         ) from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputRefused("The series is in color: give the original CT series.")
