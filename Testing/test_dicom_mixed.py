@@ -127,6 +127,81 @@ def test_phases_that_nothing_tells_apart_are_said_to_be_mixed(tmp_path):
     assert read_volume(tmp_path)[1] == [PHASES, MIXED]
 
 
+def acquisitions(folder, *parts: tuple[Volume, dict], shift_mm: float) -> None:
+    """Acquisitions of one series, numbered from 1 on, the slices of all but the first moved along the body."""
+    uid = generate_uid()
+    for n, (volume, options) in enumerate(parts):
+        affine = volume.affine.copy()
+        affine[2, 3] += shift_mm if n else 0.0
+        SeriesWriter(folder / str(n), series_uid=uid).write(Volume(volume.array, affine), **options)
+        edit(folder / str(n), lambda ds: setattr(ds, "AcquisitionNumber", n + 1))
+
+
+def overlap(left_out: int) -> str:
+    return f"Acquisitions in the series overlap: the largest was taken there, and {left_out} images were left out."
+
+
+@pytest.mark.parametrize("name", ["lps", "sheared"])
+@pytest.mark.parametrize("shift_mm", [0.5, 0.3, -0.2])
+@pytest.mark.parametrize("mark", [{}, {"AcquisitionNumber": 1, "TemporalPositionIdentifier": 2}])
+def test_acquisitions_whose_slices_lie_between_each_other_are_not_shuffled(name, shift_mm, mark, tmp_path):
+    volume = scan(name, size=SIZE, spacing=(1, 1, 1))
+    acquisitions(tmp_path, (volume, {}), (other(volume), {}), shift_mm=shift_mm)
+    edit(tmp_path / "1", lambda ds: ds.update(mark))
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [overlap(12)]
+
+
+def test_every_second_slice_of_another_acquisition_is_not_mixed_in(tmp_path):
+    volume = scan(size=SIZE, spacing=(1, 1, 1))
+    acquisitions(tmp_path, (other(volume), {"only": range(3, 9, 2)}), (volume, {}), shift_mm=0.0)
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [overlap(3)]
+
+
+def test_acquisitions_that_follow_one_another_are_one_volume(tmp_path):
+    volume = scan(size=(9.0, 8.0, 24.0), spacing=(1, 1, 1))
+    acquisitions(tmp_path, (volume, {"only": range(13)}), (volume, {"only": range(12, 24)}), shift_mm=0.0)
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == ["1 duplicate slice was left out."]
+
+
+def test_of_an_acquisition_that_goes_on_from_another_the_overlap_is_left_out(tmp_path):
+    volume = scan(size=(9.0, 8.0, 24.0), spacing=(1, 1, 1))
+    last = Volume(np.full_like(volume.array, 500), volume.affine)
+    acquisitions(tmp_path, (volume, {"only": range(13)}), (last, {"only": range(10, 24)}), shift_mm=0.5)
+    read, notes = read_volume(tmp_path)
+    # The second one is larger, so that the first one ends where it begins: below 10.5 mm.
+    assert notes[0] == overlap(2) and len(notes) == 2 and "unevenly spaced" in notes[1]
+    assert (read.array[11:] == 500).all() and np.ptp(read.array[:11], axis=(1, 2)).min() > 1000
+    assert read.grid.extent_mm[2] == pytest.approx(24.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("number", "thickness"),
+    [
+        (lambda k: k, 1.0), (lambda k: -k, 1.3), (lambda k: k // 4, 1.3), (lambda k: k % 6, 1.3),
+        (lambda k: k % 2, 1.0), (lambda k: k % 2, 1.3), (lambda k: k, None), (lambda k: k % 6, None),
+    ],
+)  # fmt: skip
+def test_numbers_of_single_slices_and_turns_keep_none_apart(number, thickness, tmp_path):
+    """As scanners count each slice, blocks of slices, two at a time, or those that an MR takes in turns."""
+    volume = scan(size=SIZE, spacing=(1, 1, 1))
+    SeriesWriter(tmp_path).write(volume)
+
+    def change(ds):
+        ds.AcquisitionNumber, ds.SliceThickness = number(int(ds.InstanceNumber)), thickness
+        ds.AcquisitionTime = f"0930{ds.InstanceNumber:02d}"
+
+    edit(tmp_path, change)
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
+
+
 def test_copies_are_no_phases(tmp_path):
     volume = scan(size=SIZE)
     SeriesWriter(tmp_path).write(volume)

@@ -24,6 +24,11 @@ SAME_POSITION_MM = 0.01
 # A slice may lie this share of the slice distance off an even lattice before the series is resampled.
 UNEVEN_SHARE = 0.1
 SIDEWAYS_LIMIT_MM = 2.0
+# Slices of an acquisition that lie this many thicknesses apart leave room for another, as of an MR taken in two turns.
+ROOM_BETWEEN = 1.5
+# Share of the images where two acquisitions overlap that lie at a position of one alone: below, a few of two phases are
+# missing. It is about a third where one has every second position of the other.
+SHARE_BETWEEN = 0.2
 # Of direction cosines, and of the distance of pixels in mm.
 SAME_FRAME = 1e-3
 # What `Slice.origin` holds.
@@ -80,8 +85,9 @@ def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") 
     """Reads the largest series of a modality among the files (of another one where none of it is there).
 
     Files that hold many frames each are joined. Localizers and duplicates are dropped, and so is what shares only the
-    series UID: of another patient, study, frame of reference, size or orientation. Where slices are missing or unevenly
-    spaced, the series is interpolated onto even slices of the usual distance, between the same first and last slice.
+    series UID: of another patient, study, frame of reference, size or orientation, or of an acquisition whose slices
+    lie between those of a larger one. Where slices are missing or unevenly spaced, the series is interpolated onto even
+    slices of the usual distance, between the same first and last slice.
 
     Args:
         paths: DICOM files in any order, also enhanced multi-frame ones.
@@ -129,7 +135,7 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
             "The file does not say where each of its images lies: they were taken as they come, evenly spaced and "
             "without tilt, so look at the result with care."
         )
-    stack = _sorted_without_duplicates(stack, notes)
+    stack = _sorted_without_duplicates(_without_overlap(stack, notes), notes)
     if len(stack) < MINIMUM_SLICES:
         refusal = (
             f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "
@@ -222,6 +228,52 @@ def _stacks(slices: list[Slice]) -> list[list[Slice]]:
         else:
             alike.append([item])
     return [stack for alike in stacks.values() for stack in alike]
+
+
+def _without_overlap(stack: list[Slice], notes: list[str]) -> list[Slice]:
+    """Without what of an acquisition, or phase, lies between the slices of a larger one: all of it where that is half
+    or more. Acquisitions that follow one another stay, and so do those that are no volume by themselves: many scanners
+    give each slice, or each turn of the tube, a number of its own."""
+    heights = {id(item): float(item.position @ stack[0].normal) for item in stack}
+    acquisitions = defaultdict(list)
+    for item in stack:
+        acquisitions[item.phase[:2]].append(item)
+    kept: list[Slice] = []
+    volumes: list[np.ndarray] = []
+    for _, items in sorted(acquisitions.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        along = np.array([heights[id(item)] for item in items])
+        inside = np.zeros(len(items), bool)
+        for larger in volumes:
+            inside |= _inside(along, larger)
+        if 2 * np.count_nonzero(inside) >= len(items):
+            continue
+        kept += [item for item, lost in zip(items, inside) if not lost]
+        if _is_volume(along[~inside], items[0].thickness):
+            volumes.append(along[~inside])
+    if len(kept) < len(stack):
+        lost = counted(len(stack) - len(kept), "image")
+        notes.append(f"Acquisitions in the series overlap: the largest was taken there, and {lost} left out.")
+    return kept
+
+
+def _is_volume(along: np.ndarray, thickness: float) -> bool:
+    """Whether slices at these heights (mm), of this thickness (0 where it isn't known), leave no room for others."""
+    steps = np.diff(np.sort(along))
+    steps = steps[steps >= SAME_POSITION_MM]
+    return len(steps) >= MINIMUM_SLICES - 1 and (not thickness or np.median(steps) < ROOM_BETWEEN * thickness)
+
+
+def _inside(along: np.ndarray, larger: np.ndarray) -> np.ndarray:
+    """(n,) Which slices of an acquisition lie between those of a larger one, by the heights (mm) of both; none where
+    they lie at the same positions."""
+    low, high = max(along.min(), larger.min()), min(along.max(), larger.max())
+    inside, around = (low <= along) & (along <= high), (low <= larger) & (larger <= high)
+    apart = np.concatenate([_distances(along[inside], larger), _distances(larger[around], along)]) >= SAME_POSITION_MM
+    return inside if np.count_nonzero(apart) > SHARE_BETWEEN * len(apart) else np.zeros_like(inside)
+
+
+def _distances(along: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.abs(along[:, None] - others).min(axis=1)
 
 
 def _sorted_without_duplicates(stack: list[Slice], notes: list[str]) -> list[Slice]:

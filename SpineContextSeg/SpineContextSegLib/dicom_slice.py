@@ -27,6 +27,7 @@ class Slice:
         frames: images in the file; 1 in a stack of several files, as none of them stands for all.
         size: rows, columns.
         spacing: distance of columns, of rows, in mm; None where it isn't stated.
+        thickness: mm; 0 where it isn't stated.
         position: (3,) middle of the first pixel, LPS, mm; None where it isn't stated.
         axes: (2, 3) direction of rows, of columns; None where they aren't stated.
         phase: what tells images at one position apart and sorts them by time, and the folder last.
@@ -48,6 +49,7 @@ class Slice:
     frames: int
     size: tuple[int, int]
     spacing: tuple[float, float] | None
+    thickness: float
     position: np.ndarray | None
     axes: np.ndarray | None
     phase: tuple[int, int, str, str]
@@ -117,6 +119,7 @@ def read_slice(path: Path) -> Slice | None:
         frames=size[2],
         size=(size[1], size[0]),
         spacing=spacing_of(text("0028|0030")),
+        thickness=max(0.0, *(numbers_in(text("0018|0050"), 1) or [0.0])),
         position=position_of(text("0020|0032")),
         axes=axes_of(text("0020|0037")),
         phase=(number("0020|0012"), number("0020|0100"), time, str(path.parent)),
