@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -40,6 +41,11 @@ def fill(folder: Path, scan: Path, *names: str) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(scan, folder / name)
     return folder
+
+
+def change(scan: Path) -> None:
+    """Another file of the same voxels, as after an export anew."""
+    scan.write_bytes(gzip.compress(gzip.decompress(scan.read_bytes()), 1))
 
 
 def batch(source: Path, output: Path, model: Path, *options: object) -> int:

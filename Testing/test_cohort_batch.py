@@ -1,5 +1,6 @@
 """`spinecontextseg batch` in everyday use: a mirrored tree, nothing done twice, nobody's corrections lost."""
 
+import json
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from cohorts import batch, files, fill, record, stamps, states, table
+from cohorts import batch, change, files, fill, record, stamps, states, table
 
 from SpineContextSegLib.cohort.records import CORRECTED
 from SpineContextSegLib.cohort.scans import find_scans
@@ -104,7 +105,7 @@ def changed(before, after):
 def test_only_what_is_missing_or_changed_is_done_again(small):
     source, output, model = small
     before = stamps(output)
-    os.utime(source / "b.nii.gz", (1, 1))
+    change(source / "b.nii.gz")
     fill(source, source / "a.nii.gz", "c.nii.gz")
     assert batch(source, output, model) == 0
     after = stamps(output)
@@ -137,9 +138,49 @@ def test_a_moved_folder_holds_the_same_scans(small):
     assert before.items() <= stamps(output).items() and len(stamps(output)) == 6
     before = stamps(output)
     assert batch(moved, output, model) == 0 and stamps(output) == before
-    os.utime(moved / "a.nii.gz", (1, 1))
+    change(moved / "a.nii.gz")
     assert batch(moved, output, model) == 0
     assert changed(before, stamps(output)) == ["a.json", "a.png", "a.seg.nrrd"]
+
+
+def test_a_copied_folder_and_touched_scans_hold_the_same_scans(small, capsys):
+    source, output, model = small
+    content = (output / "a.seg.nrrd").read_bytes()
+    (output / "a.seg.nrrd").write_bytes(content + b"\n")  # as if corrected
+    before = {name: stamp for name, stamp in stamps(output).items() if not name.endswith(".json")}
+    copied = fill(source.parent / "copied", source / "a.nii.gz", "a.nii.gz", "b.nii.gz")
+    for path in (*source.iterdir(), *copied.iterdir()):
+        os.utime(path, (1, 1) if path.parent == source else (2, 2))
+    for folder in (source, copied):
+        assert batch(folder, output, model) == 0
+        assert before.items() <= stamps(output).items() and len(stamps(output)) == 6
+        assert table(output)["a.nii.gz"]["message"] == CORRECTED
+    capsys.readouterr()
+    assert batch(copied, output, model) == 0 and record(output / "a.json")["source"] == str(copied / "a.nii.gz")
+    assert "2 scans, of which 2 need no work" in capsys.readouterr().out
+
+
+def test_a_copy_is_told_by_its_place_where_an_earlier_version_wrote_the_record(small):
+    source, output, model = small
+    for path in output.glob("[ab].json"):
+        path.write_text(json.dumps({key: value for key, value in record(path).items() if key != "checksum"}))
+    (output / "a.seg.nrrd").write_bytes((output / "a.seg.nrrd").read_bytes() + b"\n")  # as if corrected
+    before = stamps(output)
+    copied = source.rename(source.parent / "copied")
+    for path in copied.iterdir():
+        os.utime(path, (1, 1))
+    assert batch(copied, output, model) == 1
+    assert changed(before, stamps(output)) == ["b.json", "b.png", "b.seg.nrrd"]
+    assert files(output) == {*before, "report.csv", "report.html"}
+    assert "changed by hand, and the scan, its date or the options" in table(output)["a.nii.gz"]["message"]
+
+
+def test_a_name_that_leaves_no_room_for_the_results_is_refused(small):
+    source, output, model = small
+    name = f"{'n' * 248}.nii.gz"
+    fill(source, source / "a.nii.gz", name)
+    assert batch(source, output, model) == 1
+    assert table(output)[name]["message"].endswith("give the scan a shorter name.")
 
 
 def test_other_options_are_another_result(small):
@@ -159,7 +200,7 @@ def test_results_in_every_format_stay_ours(small):
         assert batch(source, output, model, "--no-preview", "--format", ending) == 0
         assert changed(before, stamps(output)) == sorted(f"{stem}.{e}" for stem in "ab" for e in ("json", ending))
     (output / "a.nii.gz").write_bytes((output / "b.nii.gz").read_bytes()[:-1])
-    os.utime(source / "a.nii.gz", (1, 1))
+    change(source / "a.nii.gz")
     assert batch(source, output, model, "--no-preview", "--format", "nii.gz") == 1
     assert "changed by hand" in table(output)["a.nii.gz"]["message"]
 
@@ -196,7 +237,7 @@ def test_corrections_are_never_overwritten(small):
     (output / "a.png").unlink()
     assert batch(source, output, model) == 0 and table(output)["a.nii.gz"]["message"] == CORRECTED
     before = stamps(output)
-    os.utime(source / "a.nii.gz", (1, 1))
+    change(source / "a.nii.gz")
     assert batch(source, output, model) == 1
     assert stamps(output) == before and "changed by hand" in table(output)["a.nii.gz"]["message"]
     (output / "a.seg.nrrd").rename(output / "corrected.nrrd")

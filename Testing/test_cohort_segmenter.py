@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import SimpleITK as sitk
-from cohorts import fill
+from cohorts import change, fill
 
 from SpineContextSegLib.cohort import records, segmenter
 from SpineContextSegLib.cohort.places import place_scans
@@ -112,9 +112,16 @@ def test_a_scan_that_is_copied_while_the_batch_runs_is_tried_again_and_a_broken_
     scan.write_bytes(whole[:5000])
     assert Segmenter(1).run(job)["state"] == "failed"
     assert cohort.result()["state"] == "refused"
+    os.utime(scan, (1, 1))
     assert not cohort.plan().jobs
     scan.write_bytes(whole)
     assert cohort.result()["state"] == "done"
+
+
+def test_a_scan_that_is_replaced_while_it_is_segmented_is_segmented_again(cohort, monkeypatch):
+    while_segmenting(monkeypatch, lambda: change(cohort.source / "a.nii.gz"))
+    assert cohort.result()["state"] == "done"
+    assert cohort.job().work == "segment"
 
 
 def test_a_series_isnt_segmented_without_the_slices_that_have_gone(cohort, sample_scan):
@@ -150,7 +157,7 @@ def test_a_refusal_says_what_force_is_for(tmp_path, sample_scan):
 def test_a_result_that_cant_be_read_stops_no_other_scan(cohort, monkeypatch):
     cohort.result()
     fill(cohort.source, cohort.source / "a.nii.gz", "b.nii.gz")
-    os.utime(cohort.source / "a.nii.gz", (1, 1))
+    change(cohort.source / "a.nii.gz")
 
     def closed(path):
         raise PermissionError(13, "Permission denied", str(path))
@@ -187,7 +194,7 @@ def test_the_picture_of_an_earlier_result_goes_with_it(cohort):
     picture = cohort.output / "a.png"
     cohort.result(preview=True)
     (scan,) = cohort.source.iterdir()
-    os.utime(scan, (1, 1))  # perhaps another patient's by now
+    change(scan)  # perhaps another patient's by now
     assert cohort.result(preview=False)["state"] == "done" and not picture.exists()
     assert cohort.job(preview=True).work == "preview"
     cohort.result(preview=True)

@@ -19,8 +19,8 @@ DONE = 'print(\'{"state": "done"}\', flush=True)'
 @pytest.fixture
 def job(tmp_path):
     return Job("batch", "a", "", "", (), "a", str(tmp_path / "a.nii.gz"), (str(tmp_path / "a.nii.gz"),), False, (),
-               str(tmp_path / "a.seg.nrrd"), str(tmp_path / "a.png"), False, str(tmp_path / "a.json"), "segment",
-               "model", "", "spine", False, str(tmp_path))  # fmt: skip
+               str(tmp_path / "a.seg.nrrd"), str(tmp_path / "a.png"), False, str(tmp_path / "a.json"), ".seg.nrrd",
+               "segment", "model", "", "spine", False, str(tmp_path))  # fmt: skip
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ class Job:
         name: of the scan, for people.
         source, files, is_series, notes: see `scans.Scan`.
         segmentation, preview, record: to be written, the picture only `with_preview`; else none stays there.
+        ending: of the segmentation.
         work: "segment", or "preview" where only the picture is missing.
         model, digest: name or folder of the model, and its `records.model_digest`.
         structures, force: as in `pipeline.segment`.
@@ -38,6 +39,7 @@ class Job:
     preview: str
     with_preview: bool
     record: str
+    ending: str
     work: Literal["segment", "preview"]
     model: str
     digest: str

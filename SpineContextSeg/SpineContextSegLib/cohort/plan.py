@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..nifti import read_nifti_header
 from ..reading import image_reader, quiet_itk
 from .job import Job
 from .places import Place
-from .records import as_it_is, fingerprint, is_ours, make_record, read_record, write_record
+from .records import as_it_is, fingerprint, has_checksum, is_ours, make_record, meant, read_record, write_record
 from .scans import Scan
 
 
@@ -49,25 +50,26 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
     """
     plan = Plan()
     for scan, place in zip(scans, places, strict=True):
+        asked = meant(options.digest, options.structures, options.force, place.ending)
         try:
-            mark, content = fingerprint(scan.files, _meant(options, place)), fingerprint(scan.files, {})
+            mark, content = fingerprint(scan.files, asked), fingerprint(scan.files, {})
         except OSError as error:
             message = f"'{scan.name}' can't be read ({error.strerror}): check the file."
             plan.settled[scan.key] = make_record(scan.key, "", "refused", message)
             continue
         record = read_record(place.record)
-        unchanged = record is not None and record["fingerprint"] == mark
+        unchanged = record is not None and _is_unchanged(record, mark, asked, scan)
+        if unchanged:
+            record = _brought_up_to_date(record, scan, mark, content, place, staging)
         written = tuple(record["written"]) if record else ()
         try:
             work, reason = _work(place, record if unchanged else None, written, options.preview)
             if work is None and not reason:
-                plan.settled[scan.key] = _kept(record, scan, content, place, staging)
+                done = record["state"] == "done"
+                plan.settled[scan.key] = as_it_is(record, place.segmentation) if done else record
                 continue
         except OSError as error:
-            work, reason = None, (
-                f"'{place.segmentation.name}' can't be read ({error.strerror}): check its permissions, or move it away "
-                "to segment the scan again."
-            )
+            work, reason = None, _why_unreadable(error, place)
         if reason:
             plan.settled[scan.key] = make_record(scan.key, mark, "refused", reason, written=written)
         else:
@@ -75,26 +77,36 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
                 batch=staging.name, key=scan.key, fingerprint=mark, content=content, written=written,
                 name=scan.name, source=str(scan.source), files=tuple(map(str, scan.files)), is_series=scan.is_series,
                 notes=scan.notes, segmentation=str(place.segmentation),
-                preview=str(place.preview), with_preview=options.preview, record=str(place.record), work=work,
+                preview=str(place.preview), with_preview=options.preview, record=str(place.record),
+                ending=place.ending, work=work,
                 model=options.model, digest=options.digest, structures=options.structures, force=options.force,
                 staging=str(staging),
             ))  # fmt: skip
     return plan
 
 
-def _kept(record: dict, scan: Scan, content: str, place: Place, staging: Path) -> dict:
-    """The record of a scan that needs no work; rewritten where the scan was moved, else a later change there would make
-    it another scan. Raises OSError: the segmentation can't be read."""
-    kept = record | {"source": str(scan.source), "content": content}
-    if kept != record:
+def _is_unchanged(record: Mapping, mark: str, asked: Mapping[str, object], scan: Scan) -> bool:
+    """Whether a record is of the same scan and of what is asked for; a copy has other dates."""
+    return record["fingerprint"] == mark or (record.get("options") == asked and has_checksum(scan.files, record))
+
+
+def _brought_up_to_date(record: dict, scan: Scan, mark: str, content: str, place: Place, staging: Path) -> dict:
+    """The record of an unchanged scan; rewritten where the scan was moved or copied, else a later change there would
+    make it another scan, and a copy would be read each time to tell that it is one."""
+    now = record | {"source": str(scan.source), "fingerprint": mark, "content": content}
+    if now != record:
         with suppress(OSError):  # the next run tries again
-            write_record(kept, place.record, staging)
-    return as_it_is(kept, place.segmentation) if kept["state"] == "done" else kept
+            write_record(now, place.record, staging)
+    return now
 
 
-def _meant(options: Options, place: Place) -> dict[str, object]:
-    """Another result is meant where one of these differs."""
-    return {"model": options.digest, "structures": options.structures, "force": options.force, "ending": place.ending}
+def _why_unreadable(error: OSError, place: Place) -> str:
+    if error.errno == errno.ENAMETOOLONG:
+        return "With the ending of its result, the name is too long for the disk: give the scan a shorter name."
+    return (
+        f"'{place.segmentation.name}' can't be read ({error.strerror}): check its permissions, or move it away to "
+        "segment the scan again."
+    )
 
 
 def _work(
@@ -122,8 +134,8 @@ def _work(
         return ("preview" if preview and not place.preview.is_file() else None), ""
     if not is_ours(place.segmentation, written):
         return None, (
-            f"'{place.segmentation.name}' was changed by hand, and the scan or the options have changed, too: move it "
-            "away to segment the scan again."
+            f"'{place.segmentation.name}' was changed by hand, and the scan, its date or the options have changed, "
+            "too: move it away to segment the scan again."
         )
     return "segment", ""
 

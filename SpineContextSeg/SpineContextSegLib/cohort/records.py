@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -105,16 +106,31 @@ def doubt_of(record: Mapping) -> str:
 
 def facts_of(job: Job) -> dict:
     """What was asked for, and of which scan, as a record keeps it."""
-    options = {"structures": job.structures, "force": job.force}
+    options = meant(job.digest, job.structures, job.force, job.ending)
     return {"options": options, "source": job.source, "content": job.content}
 
 
-def is_of(record: Mapping, source: Path, files: Iterable[Path]) -> bool:
+def meant(digest: str, structures: str, force: bool, ending: str) -> dict[str, object]:
+    """What is asked of a scan; another result is meant where one of these differs. See `Job`."""
+    return {"model": digest, "structures": structures, "force": force, "ending": ending}
+
+
+def is_of(record: Mapping, source: Path, files: Sequence[Path]) -> bool:
     """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
     or its files are the same wherever they lie now."""
+    return (
+        _told_source(record) == str(source) or is_unchanged(files, record.get("content")) or has_checksum(files, record)
+    )
+
+
+def has_gone(record: Mapping) -> bool:
+    """Whether the scan of a record no longer lies where it did, as on another computer."""
+    return not os.path.exists(_told_source(record))
+
+
+def _told_source(record: Mapping) -> str:
     # Earlier versions told it of results only.
-    told = record.get("source") or record.get("input", {}).get("path")
-    return told == str(source) or is_unchanged(files, record.get("content"))
+    return record.get("source") or record.get("input", {}).get("path", "")
 
 
 def is_unchanged(files: Iterable[Path], content: str | None) -> bool:
@@ -135,6 +151,38 @@ def fingerprint(files: Iterable[Path], options: Mapping[str, object]) -> str:
     facts = [(name, facts.st_size, facts.st_mtime_ns) for name, facts in stated]
     content = json.dumps([sorted(facts), sorted(options.items())])
     return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+
+def has_checksum(files: Sequence[Path], record: Mapping) -> bool:
+    """Whether all files are there, and what they hold is what the record tells, whatever their dates."""
+    told = record.get("checksum")
+    try:
+        # Most others are told by their size, without reading them.
+        return bool(told) and told["bytes"] == _bytes(files) and told == checksum(files)
+    except OSError:
+        return False
+
+
+def checksum(files: Sequence[Path]) -> dict[str, object]:
+    """Of what a scan's files hold, and of their names; a copy has the same.
+
+    Raises:
+        OSError: a file has gone, or can't be read.
+    """
+    stated = ((path, path.stat()) for path in files)
+    digests = [(path.name, _digest_at(path, facts.st_size, facts.st_mtime_ns)) for path, facts in stated]
+    content = json.dumps(sorted(digests))
+    return {"bytes": _bytes(files), "sha256": hashlib.sha256(content.encode("ascii")).hexdigest()}
+
+
+def _bytes(files: Iterable[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
+
+
+@cache
+def _digest_at(path: Path, size: int, time_ns: int) -> str:
+    """As `file_digest`; several steps ask for it, and a scan is large."""
+    return file_digest(path)
 
 
 def model_digest(model: Model) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from ..errors import InputRefused
 from ..pairing import candidates, label_files, labels_among, stem
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
-from .records import doubt_of, is_of, is_ours, read_record
+from .records import doubt_of, has_gone, is_of, is_ours, read_record
 from .scans import Scan, find_scans
 
 _MODALITIES = ("CT", "MR")
@@ -173,7 +172,7 @@ class _Finder:
     def moved(self, path: Path, record: Mapping | None) -> Scan | None:
         """The scan at the same place in the tree, where the one of the record has gone from where it was, as on another
         computer."""
-        if record is None or self.told(path, record) or os.path.exists(record.get("source", "")):
+        if record is None or self.told(path, record) or not has_gone(record):
             return None
         return self._by_key.get(record["scan"])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ..account import Account
@@ -23,6 +25,7 @@ from .job import Job
 from .records import (
     PLACING,
     as_it_is,
+    checksum,
     doubt_of,
     facts_of,
     file_digest,
@@ -59,13 +62,19 @@ class Segmenter:
     def run(self, job: Job) -> dict:
         """Does a job and returns the record that now lies beside the result. Nothing is raised for what goes wrong with
         a scan; `job.staging` exists, and what is left in it is rubbish."""
+        known = {}
         try:
             self._load(job)
-            return self._draw(job) if job.work == "preview" else self._segment(job)
+            if job.work == "preview":
+                return self._draw(job)
+            # Before it is read for its voxels: else that of what replaced it meanwhile would stand beside its result.
+            with suppress(OSError):  # reading tells it better
+                known["checksum"] = checksum([Path(name) for name in job.files])
+            return self._segment(job, known)
         except InputRefused as refusal:
             forcible = isinstance(refusal, UnlikelyValues)
             hint = f" {force_hint(self._model.card.modality[0])}" if forcible else ""
-            return leave_record(job, "refused", f"{refusal}{hint}")
+            return leave_record(job, "refused", f"{refusal}{hint}", **known)
         except Exception as error:  # noqa: BLE001, one scan's fault must not stop the others
             log = "".join(traceback.format_exception(error)).splitlines()
             return leave_record(job, "failed", describe(error), log=log)
@@ -86,7 +95,8 @@ class Segmenter:
             raise RuntimeError(str(refusal)) from refusal
         self._loaded = job.model, job.digest
 
-    def _segment(self, job: Job) -> dict:
+    def _segment(self, job: Job, known: Mapping[str, object]) -> dict:
+        """`known` of the scan goes into the record."""
         before, after, staging = Stopwatch(), Stopwatch(), Path(job.staging)
         target = Path(job.segmentation)
         with before.stage("read"):
@@ -117,13 +127,13 @@ class Segmenter:
             return make_record(*about, "refused", CORRECTED_MEANWHILE.format(name=target.name), written=written)
         # Should this be interrupted between two of the files, they are still known as ours.
         written = list(dict.fromkeys([*written, digest]))
-        placing = make_record(*about, PLACING, written=written, **facts_of(job))
+        placing = make_record(*about, PLACING, written=written, **facts_of(job), **known)
         write_record(placing, Path(job.record), staging)
         if not job.with_preview:  # that of an earlier result would pass for one of this
             Path(job.preview).unlink(missing_ok=True)
         for partial, whole in files.items():
             os.replace(partial, whole)
-        facts = {**facts_of(job), "bytes": target.stat().st_size, **account.report()}
+        facts = {**facts_of(job), **known, "bytes": target.stat().st_size, **account.report()}
         record = make_record(*about, "done", written=written, **facts)
         write_record(record, Path(job.record), staging)
         return record
