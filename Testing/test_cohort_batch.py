@@ -12,8 +12,11 @@ import pytest
 import SimpleITK as sitk
 from cohorts import batch, change, files, fill, record, stamps, states, table
 
+from SpineContextSegLib.checks import NO_SPINE
+from SpineContextSegLib.cli import main
 from SpineContextSegLib.cohort.records import CORRECTED
 from SpineContextSegLib.cohort.scans import find_scans
+from SpineContextSegLib.commands.measure import NO_VERTEBRA
 from SpineContextSegLib.labels import VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.metrics import dice
 from SpineContextSegLib.reading import read_labels
@@ -173,6 +176,19 @@ def test_a_copy_is_told_by_its_place_where_an_earlier_version_wrote_the_record(s
     assert changed(before, stamps(output)) == ["b.json", "b.png", "b.seg.nrrd"]
     assert files(output) == {*before, "report.csv", "report.html"}
     assert "changed by hand, and the scan, its date or the options" in table(output)["a.nii.gz"]["message"]
+
+
+def test_a_scan_without_a_spine_is_said_to_have_none(tmp_path, sample_scan, tiny_model, capsys):
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    soft = Volume(np.where(sample_scan.bone, 50, sample_scan.volume.array).astype(np.int16), sample_scan.volume.affine)
+    write_volume(soft, source / "soft.nii.gz")
+    assert batch(source, output, tiny_model, "--force") == 0
+    assert re.search(rf"done +soft.nii.gz, .* s: {re.escape(NO_SPINE)}", capsys.readouterr().out)
+    row = table(output)["soft.nii.gz"]
+    assert (row["state"], row["levels"], row["spine_ml"]) == ("done", "none found", "0")
+    assert main(["measure", str(source), str(output), "--table", str(tmp_path / "t.csv")]) == 0
+    assert capsys.readouterr().err == f"Warning: soft.nii.gz: {NO_VERTEBRA}\n"
 
 
 def test_a_name_that_leaves_no_room_for_the_results_is_refused(small):

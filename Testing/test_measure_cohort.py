@@ -14,6 +14,7 @@ from generated_spines import smooth_spine
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.cohort.records import doubt_of, file_digest, fingerprint, make_record, write_record
 from SpineContextSegLib.cohort.scans import Scan, find_scans
+from SpineContextSegLib.commands.measure import NO_VERTEBRA
 from SpineContextSegLib.measure import TABLE_TITLES, table_cells, vertebra_rows
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
@@ -66,6 +67,7 @@ def note(path: Path, scan: Scan, *, state: str = "done", certain: bool = False, 
     record = make_record(
         scan.key, "", state, written=map(file_digest, (*earlier, path)), source=str(scan.source),
         content=fingerprint(scan.files, {}), files=[str(path)], levels={"certain": certain, "confidence": 0.7},
+        structures=[{"value": value} for value in np.unique(read_labels(path).array).tolist() if value],
     )  # fmt: skip
     write_record(record, path.with_name(path.name.split(".")[0] + ".json"), path.parent)
 
@@ -206,6 +208,20 @@ def test_what_the_last_run_did_not_finish_is_not_measured(spine, folders, tmp_pa
     said = capsys.readouterr().err
     assert "Not measured: a.nii.gz: 'a.seg.nrrd' is of an earlier run" in said
     assert "Not measured, as they have no segmentation: 1 (b/b.nii.gz)." in said
+
+
+def test_a_result_without_a_vertebra_is_a_warning_unless_it_was_corrected_to_that(spine, folders, tmp_path, capsys):
+    scans, results = folders
+    empty = renamed(spine, dict.fromkeys((20, 21, 22), 0))
+    put(empty, results / "a.seg.nrrd", scans)
+    put(spine, results / "b" / "b.nii.gz")
+    assert measure(scans, results, "--table", tmp_path / "t.csv") == 0
+    assert capsys.readouterr().err == f"Warning: a.nii.gz: {NO_VERTEBRA}\n"
+    assert list(rows(tmp_path / "t.csv")) == ["b/b.nii.gz"]
+    put(spine, results / "a.seg.nrrd", scans)
+    write_segmentation(empty, results / "a.seg.nrrd")
+    assert measure(scans, results, "--table", tmp_path / "t.csv") == 1
+    assert "Not measured: a.nii.gz: 'a.seg.nrrd' holds no vertebra" in capsys.readouterr().err
 
 
 def test_why_a_scan_has_no_density_is_said_once(spine, folders, tmp_path, capsys):

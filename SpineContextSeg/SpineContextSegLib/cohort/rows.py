@@ -14,7 +14,7 @@ COLUMNS = (
     "scan", "state", "message", "warnings", "model", "seconds", "levels", "confidence", "certain", "spine_ml",
     "volumes_ml", "segmentation",
 )  # fmt: skip
-NOT_TOLD_APART = "not told apart"
+NOT_TOLD_APART, NONE_FOUND = "not told apart", "none found"
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,16 @@ class Row:
 
     @property
     def levels(self) -> str:
-        """Those found, from top to bottom; where single vertebrae aren't told apart, these words; "" without result."""
+        """Those found, from top to bottom; in words where there are none or vertebrae aren't told apart; "" without
+        result."""
         column = self.record.get("levels")
         if column:
             return " ".join(
                 structure(item["value"]).abbreviation + ("*" if item["partial"] else "") for item in column["vertebrae"]
             )
-        return NOT_TOLD_APART if self.state == "done" else ""
+        if self.state != "done":
+            return ""
+        return NOT_TOLD_APART if self.record["structures"] else NONE_FOUND
 
     @property
     def confidence(self) -> float | None:

@@ -12,7 +12,7 @@ from ..errors import InputRefused
 from ..pairing import candidates, label_files, labels_among, stem
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
-from .records import doubt_of, has_gone, is_of, is_ours, read_record
+from .records import has_gone, is_of, is_ours, read_record
 from .scans import Scan, find_scans
 
 _MODALITIES = ("CT", "MR")
@@ -99,8 +99,8 @@ def find_segmented(source: Path, results: Path) -> Found:
     )
 
 
-def segmentation_of(segmented: Segmented) -> tuple[Path, str]:
-    """The one file to go by, and in short, if so, that its levels aren't certain: not of one that was corrected since.
+def segmentation_of(segmented: Segmented) -> tuple[Path, Mapping | None]:
+    """The one file to go by, and what the batch said of it: nothing of one that was corrected since.
 
     Raises:
         InputRefused: there are several, or the batch came to no end with this scan.
@@ -115,12 +115,12 @@ def segmentation_of(segmented: Segmented) -> tuple[Path, str]:
     [path] = paths
     record = segmented.segmentations[path]
     if record is None or not is_ours(path, record["written"]):
-        return path, ""
+        return path, None
     if record["state"] != "done":
         raise InputRefused(
             f"'{path.name}' is of an earlier run, and the last one did not finish this scan: see the batch's report."
         )
-    return path, doubt_of(record)
+    return path, record
 
 
 def read_scan(scan: Scan) -> tuple[Volume, list[str]]:

@@ -157,6 +157,9 @@ def _scans(count: int) -> str:
 
 
 def _line(job: Job, record: Mapping) -> str:
+    from ..checks import NO_SPINE
+
     if record["state"] == "done":
-        return f"done     {job.name}, {record['seconds_total']:.1f} s"
+        found = "" if record["structures"] else f": {NO_SPINE}"
+        return f"done     {job.name}, {record['seconds_total']:.1f} s{found}"
     return f"{record['state']:<8} {job.name}: {record['message']}"

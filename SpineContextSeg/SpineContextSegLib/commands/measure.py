@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..measure import VertebraRow
     from ..volume import Grid, Volume
 
+NO_VERTEBRA = "The batch found no vertebra in it, so that nothing is measured: look at its picture."
+
 DESCRIPTION = """\
 Measure every vertebra of a segmentation, also a corrected one: middle, volume, mean HU of the trabecular interior of
 the body, and the heights of the body at the front, in the middle and at the back. Of a folder of scans and one of
@@ -167,9 +169,14 @@ def _find(arguments: argparse.Namespace) -> Found:
 
 def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[str]]:
     """As `_measured`, with a remark in each row where levels aren't certain."""
+    from ..cohort.records import doubt_of
     from ..cohort.segmented import read_scan, segmentation_of
+    from ..labels import VERTEBRAE
 
-    labels, doubt = segmentation_of(segmented)
+    labels, record = segmentation_of(segmented)
+    if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
+        return [], [NO_VERTEBRA]
+    doubt = doubt_of(record) if record else ""
     rows, remarks, _ = _measured(labels, segmented.scan.source, lambda: read_scan(segmented.scan))
     return [row.with_remark(doubt) for row in rows], remarks
 
