@@ -178,6 +178,14 @@ def test_a_copy_is_told_by_its_place_where_an_earlier_version_wrote_the_record(s
     assert "changed by hand, and the scan, its date or the options" in table(output)["a.nii.gz"]["message"]
 
 
+def test_what_is_left_out_is_said_at_the_start(small, capsys):
+    source, output, model = small
+    fill(source, source / "a.nii.gz", "a_seg.nii.gz")
+    capsys.readouterr()
+    assert batch(source, output, model) == 0
+    assert capsys.readouterr().out.startswith("Left out, named as segmentations: 1 (a_seg.nii.gz).\n")
+
+
 def test_a_scan_without_a_spine_is_said_to_have_none(tmp_path, sample_scan, tiny_model, capsys):
     source, output = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -41,7 +41,12 @@ def test_scans_are_found_below_and_segmentations_left_out(tree, some_file):
     cohort = find_scans(tree)
     assert keys(cohort) == ["b.nii.gz", "Größe 1/a.nrrd", "c/x.mha"]
     assert [scan.stem for scan in cohort.scans] == ["b", "a", "x"]
-    assert cohort.notes == ["Left out, named as segmentations: 3."]
+    assert cohort.notes == [
+        "Left out, named as segmentations: 3 (Größe 1/a.seg.nrrd, Größe 1/a_seg.nii.gz, c/x_labels.mha)."
+    ]
+    fill(tree, some_file, "d_seg.nii", "e_seg.nii", "f_seg.nii")
+    assert find_scans(tree).notes[0].endswith("6 (Größe 1/a.seg.nrrd, Größe 1/a_seg.nii.gz, c/x_labels.mha, "
+                                              "d_seg.nii, e_seg.nii, ...).")  # fmt: skip
     assert cohort.unreadable == {}
 
 

@@ -24,6 +24,7 @@ BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code"})
 # VerSe's own releases have derivatives without the description.
 BIDS_RAW, BIDS_RESULTS = "rawdata", "derivatives"
 LONGEST_NAME = 80
+_MOST_LISTED = 5
 # What may be a scan, too, or hold some, but isn't read; the longest first.
 _FOREIGN_ENDINGS = (
     ".gipl.gz", ".nrrd.gz", ".mha.gz", ".hdr.gz", ".img.gz", ".dcm.gz", ".tar.gz",
@@ -92,18 +93,18 @@ def find_scans(source: Path, left_out: Path | None = None, modalities: Collectio
     Raises:
         InputRefused: there is nothing to segment.
     """
-    cohort, others, foreign = Cohort(), Counter(), Counter()
+    cohort, others, foreign, segmentations = Cohort(), Counter(), Counter(), []
     if source.is_file():
         _add(cohort, others, foreign, Path(), [source], modalities)
     else:
         for folder, files, labels in _folders(source, left_out, cohort):
             results = {path for path in files if _is_image(path) and _is_result(path)}
             files = [path for path in files if path not in results]
-            others["segmentation"] += len(labels)
+            segmentations += [path.relative_to(source).as_posix() for path in labels]
             others["result"] += len(results)
             _add(cohort, others, foreign, folder.relative_to(source), files, modalities)
     cohort.scans.sort(key=lambda scan: (scan.folder.parts, scan.stem, scan.key))
-    cohort.notes += _notes(others, foreign)
+    cohort.notes += _notes(others, foreign, segmentations)
     if not cohort.scans and not cohort.unreadable:
         raise InputRefused(
             " ".join([f"'{source}' holds no scan: give scans as NIfTI, NRRD, MetaImage or DICOM.", *cohort.notes])
@@ -236,14 +237,19 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", text)[:LONGEST_NAME].strip("._ ")
 
 
-def _notes(others: Counter, foreign: Counter) -> Iterable[str]:
-    if others["segmentation"]:
-        yield f"Left out, named as segmentations: {others['segmentation']}."
+def listed(names: Collection[str]) -> str:
+    """The first of them."""
+    return ", ".join([*sorted(names)[:_MOST_LISTED], *["..."] * (len(names) > _MOST_LISTED)])
+
+
+def _notes(others: Counter, foreign: Counter, segmentations: Collection[str]) -> Iterable[str]:
+    if segmentations:
+        yield f"Left out, named as segmentations: {len(segmentations)} ({listed(segmentations)})."
     if others["result"]:
         yield f"Left out, results of an earlier batch: {others['result']}."
     if others["lost"]:
         yield f"Left out, damaged files and DICOM files without an image: {others['lost']}."
-    told = ("segmentation", "result", "lost", "short")
+    told = ("result", "lost", "short")
     modalities = {reason: count for reason, count in others.items() if reason not in told}
     if modalities:
         named = ", ".join(f"{count} {reason}" for reason, count in sorted(modalities.items()))

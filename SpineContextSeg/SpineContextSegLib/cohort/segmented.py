@@ -13,10 +13,9 @@ from ..pairing import candidates, label_files, labels_among, stem
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
 from .records import has_gone, is_of, is_ours, read_record
-from .scans import Scan, find_scans
+from .scans import Scan, find_scans, listed
 
 _MODALITIES = ("CT", "MR")
-_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def find_segmented(source: Path, results: Path) -> Found:
         segmented,
         [f"{name}: {sentence}" for name, sentence in cohort.unreadable.items()]
         + [f"{_name(path, results)}: {_why_alone(alone[path], source)}" for path in alone if path not in elsewhere],
-        [f"{sentence}: {len(names)} ({_listed(names)})." for sentence, names in notes.items() if names],
+        [f"{sentence}: {len(names)} ({listed(names)})." for sentence, names in notes.items() if names],
     )
 
 
@@ -235,10 +234,6 @@ def _why_alone(record: Mapping | None, source: Path) -> str:
 
 def _name(path: Path, results: Path) -> str:
     return path.relative_to(results).as_posix()
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join([*sorted(names)[:_MOST_NAMES], *["..."] * (len(names) > _MOST_NAMES)])
 
 
 def _is_earlier(path: Path, record: Mapping | None) -> bool:

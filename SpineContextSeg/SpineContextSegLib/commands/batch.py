@@ -108,6 +108,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             "Structures": arguments.structures, "Program": f"SpineContextSeg {__version__}",
         })  # fmt: skip
         count = len(summary.rows())
+        for note in cohort.notes:
+            print_if_possible(note)
         interrupted = False
         try:
             with Bar("scans") as bar, closing(_results(plan.jobs, client, arguments, bar.say)) as results:
