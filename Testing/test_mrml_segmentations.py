@@ -144,6 +144,15 @@ def test_transform_is_left_with_the_volume(scene):
     assert node.GetParentTransformNode() is None
 
 
+def test_views_are_told_once_they_listen_again(scene):
+    """While the scene is in a batch, views of slices pass over what they are told."""
+    volume = add_volume(SMALL)
+    node, told = add_result(volume, blocks(20)), []
+    node.AddObserver("ModifiedEvent", lambda *_: told.append(bool(scene.IsBatchProcessing())))
+    add_result(volume, blocks(21), segmentation_node=node)
+    assert told and not told[-1]
+
+
 @pytest.mark.parametrize("place", ["study", "folder", "root"])
 def test_result_lies_beside_its_volume(scene, place):
     volume = add_volume(SMALL)

@@ -151,3 +151,65 @@ def test_the_whole_column_is_in_view_after_a_run(tmp_path, scan, tiny_model):
     finally:
         page.close()
         server.end()
+
+
+def test_slices_show_what_a_run_and_an_earlier_version_put_there(tmp_path, scan, tiny_model):
+    require_browser()
+    write_volume(scan, tmp_path / "c.nii.gz")
+    # Larger than the bone that the run finds.
+    labels = np.zeros(scan.array.shape, np.uint8)
+    labels[5:-5, 5:-5, 5:-5] = 20
+    versions = Versions(tmp_path / "c.nii.gz", tmp_path)
+    versions.save(Volume(labels, scan.affine), NAMES, kind="model", by="model", report={"model": "tiny 0"})
+    server = WorkbenchServer(tmp_path, tiny_model, tmp_path / "c.nii.gz")
+    page = Page(server.address, tmp_path)
+
+    def seen() -> np.ndarray:
+        """The share of each slice view that is neither gray nor almost."""
+        pictures = (page.view_picture(view) for view in VIEWS)
+        return np.array([(np.ptp(picture, axis=2) > 40).mean() for picture in pictures])
+
+    try:
+        page.until(lambda: page.state("scan_name") == "c.nii.gz" and not page.state("opening"))
+        page.until(lambda: (seen() > 0.1).all())
+        opened = seen()
+        page.click("segment")
+        page.until(lambda: page.state("status").startswith("Done") and not page.state("running"))
+        page.until(lambda: (seen() < 0.6 * opened).all(), 15)
+        page.click("show-versions")
+        page.press(f"[data-version='{versions.list()[0].folder.name}']")
+        page.until(lambda: page.state("unsaved") and not page.state("opening"))
+        page.until(lambda: np.allclose(seen(), opened, rtol=0.1), 15)
+    finally:
+        page.close()
+        server.end()
+
+
+def test_the_first_stroke_is_in_view(tmp_path, scan, tiny_model):
+    require_browser()
+    # Where a scanner's table may be, and the view's own camera doesn't look.
+    affine = scan.affine.copy()
+    affine[2, 3] -= 1500
+    write_volume(Volume(scan.array, affine), tmp_path / "d.nii.gz")
+    server = WorkbenchServer(tmp_path, tiny_model, tmp_path / "d.nii.gz")
+    page = Page(server.address, tmp_path)
+
+    def paint(y: float) -> None:
+        before = sum(mask.sum() for mask in page.scene().values())
+        page.drag("Axial", (0.4, y), (0.6, y))
+        page.until(lambda: sum(mask.sum() for mask in page.scene().values()) > before)
+
+    try:
+        page.until(lambda: page.state("scan_name") == "d.nii.gz" and not page.state("opening"))
+        page.click("add-segment")
+        page.click("tool-paint")
+        page.until(lambda: page.state("tool") == "paint")
+        paint(0.5)
+        page.until(lambda: (np.ptp(page.view_picture("3D"), axis=2) > 40).mean() > 0.02, 15)
+        zoom = page.look()["zoom"]
+        # From then on the view is the user's.
+        paint(0.3)
+        assert page.look()["zoom"] == zoom
+    finally:
+        page.close()
+        server.end()

@@ -27,6 +27,7 @@ UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
 _BODY_QUANTILE = 0.7
 # Half a vertebra's height, so that a slice through a disc or an arch alone doesn't decide.
 _AROUND_MM = 12.0
+_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 
 
 class Scene:
@@ -42,6 +43,9 @@ class Scene:
         self.segmentation_node = None
         # Whether surfaces are kept up to date; each change of a large segment costs a second then.
         self.surfaces = True
+        # Whether the view of surfaces was turned to them; later on, it is where the user has it.
+        self._surfaces_in_view = False
+        self.undo_stack.index_changed.connect(self._look_at_surfaces)
         _pose_as_application(self.app)
         # Without a first Clear, trame-slicer's painting fails.
         self.app.scene.Clear()
@@ -78,6 +82,7 @@ class Scene:
         """Leaves the scene empty."""
         self.undo_stack.clear()
         self.volume_node = self.segmentation_node = None
+        self._surfaces_in_view = False
         self.app.scene.Clear()
 
     def _edit_segmentation(self) -> None:
@@ -142,16 +147,31 @@ class Scene:
 
     def _after_segments(self) -> None:
         self._edit_segmentation()
+        self._surfaces_in_view = False
         self.show_surfaces(self.surfaces)
-        for view in self.app.view_manager.get_threed_views():
-            # VTK measures what is seen before the camera has moved: only the second time is it right.
-            view.reset_view()
-            view.reset_view()
 
     def show_surfaces(self, shown: bool) -> None:
         """Makes or removes the surfaces of all segments."""
         self.surfaces = shown
         self.editor.show_3d(shown)
+        self._look_at_surfaces()
+
+    def _look_at_surfaces(self, *_: object) -> None:
+        """Turns their view to them once, as soon as there are any: of a result, or of the first stroke."""
+        if self._surfaces_in_view or not self._has_surfaces():
+            return
+        self._surfaces_in_view = True
+        for view in self.app.view_manager.get_threed_views():
+            # VTK measures what is seen before the camera has moved: only the second time is it right.
+            view.reset_view()
+            view.reset_view()
+
+    def _has_surfaces(self) -> bool:
+        if self.segmentation_node is None:
+            return False
+        segmentation = self.segmentation_node.GetSegmentation()
+        surfaces = (segmentation.GetSegment(name).GetRepresentation(_SURFACE) for name in segmentation.GetSegmentIDs())
+        return any(surface is not None and surface.GetNumberOfPoints() for surface in surfaces)
 
     def labels(self) -> tuple[Volume, dict[int, str], dict[int, str], int]:
         """The segments as one label map on the scan's grid, values as in exports; value -> name; value -> color.

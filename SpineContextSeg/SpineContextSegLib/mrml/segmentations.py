@@ -118,16 +118,15 @@ def load_terminology(path: str | Path) -> None:
 def _one_step(scene, segmentation_node, name: str):
     """The node to be changed, a new one if need be; whoever watches it or the scene hears of all changes at once."""
     scene.StartState(scene.BatchProcessState)
+    node = segmentation_node or scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
+    was_modifying = node.StartModify()
     try:
-        node = segmentation_node or scene.AddNewNodeByClass("vtkMRMLSegmentationNode", scene.GenerateUniqueName(name))
-        was_modifying = node.StartModify()
-        try:
-            node.CreateDefaultDisplayNodes()
-            yield node
-        finally:
-            node.EndModify(was_modifying)
+        node.CreateDefaultDisplayNodes()
+        yield node
     finally:
         scene.EndState(scene.BatchProcessState)
+        # Only now, as views of slices pass over what they are told in that state.
+        node.EndModify(was_modifying)
 
 
 def _discard(segmentation) -> None:
