@@ -125,6 +125,24 @@ def test_found_work_is_offered_until_it_is_brought_back(scan, data, sample_scan)
     play(save_while_it_is_offered, data)
 
 
+async def segment_what_was_emptied(bench):
+    await bench.open_entry(1)
+    await bench.segment()
+    bench.segments.remove(bench.state.segments[0]["id"])
+    assert (await bench.saving.autosave()).kind == "autosave"
+    await bench.segment(replace=True)
+    assert bench.state.notice == "" and not bench.state.unsaved
+    await bench.open_entry(1)
+    assert bench.state.recovery is None
+    await bench.worklist_actions.finish()
+    assert bench.worklist.accepted(1).kind == "model"
+
+
+def test_a_result_after_an_emptied_segmentation_is_no_correction(scan, data, tiny_model):
+    play(segment_what_was_emptied, data, tiny_model)
+    assert [version.kind for version in Versions(scan, data).list()] == ["model", "autosave", "model"]
+
+
 async def segment_on_a_full_disk(bench):
     await bench.open_entry(1)
     versions = bench.saving._versions

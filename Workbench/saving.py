@@ -193,6 +193,9 @@ class Saving:
         )
         if versions is self._versions:
             self._kept_changes = max(self._kept_changes, changes)
+            if kind == "model" and self._in_passing is not None:
+                # Of a segmentation that was emptied, so that no correction has followed it: nothing to be offered.
+                versions.set_aside(self._in_passing)
             self._in_passing = version if kind == "autosave" else None
             if kind != "autosave":
                 self._lasting_changes = max(self._lasting_changes, changes)
