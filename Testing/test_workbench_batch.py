@@ -61,6 +61,15 @@ def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, t
         np.testing.assert_array_equal(labels.array, read_labels(moved / entry.name).array)
 
 
+def test_the_scans_may_have_moved_between_two_runs(results, tmp_path, tiny_model):
+    moved = (tmp_path / "scans").rename(tmp_path / "moved")
+    main(["batch", str(moved), str(results), "--model", str(tiny_model), "--no-preview"])
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    assert take_over(worklist, results, pytest.fail) == 2
+    assert {entry.scan.parent for entry in worklist.entries()} == {moved}
+
+
 def test_what_can_not_be_taken_over_is_said(results, tmp_path):
     (tmp_path / "data").mkdir()
     worklist = Worklist.open(tmp_path / "data")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from SpineContextSegLib.cohort.records import file_digest, read_record
+from SpineContextSegLib.cohort.records import file_digest, read_record, told_source
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
@@ -48,9 +48,10 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     segmentation = path.with_name(Path(record["files"][0]).name)
     if not segmentation.is_file():
         raise InputRefused(f"its segmentation '{segmentation.name}' is gone.")
-    entries = worklist.add([record["input"]["path"]])
+    scan = told_source(record)
+    entries = worklist.add([scan])
     if len(entries) != 1:
-        raise InputRefused(f"'{record['input']['path']}' is not one scan.")
+        raise InputRefused(f"'{scan}' is not one scan.")
     _check_series(entries[0].scan, record)
     versions = worklist.versions(entries[0].number)
     if versions.list():

@@ -119,17 +119,17 @@ def is_of(record: Mapping, source: Path, files: Sequence[Path]) -> bool:
     """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
     or its files are the same wherever they lie now."""
     return (
-        _told_source(record) == str(source) or is_unchanged(files, record.get("content")) or has_checksum(files, record)
+        told_source(record) == str(source) or is_unchanged(files, record.get("content")) or has_checksum(files, record)
     )
 
 
 def has_gone(record: Mapping) -> bool:
     """Whether the scan of a record no longer lies where it did, as on another computer."""
-    return not os.path.exists(_told_source(record))
+    return not os.path.exists(told_source(record))
 
 
-def _told_source(record: Mapping) -> str:
-    # Earlier versions told it of results only.
+def told_source(record: Mapping) -> str:
+    """The file or folder of its scan, where that lay last. Earlier versions told it of results only."""
     return record.get("source") or record.get("input", {}).get("path", "")
 
 
