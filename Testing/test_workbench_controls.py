@@ -119,6 +119,11 @@ def test_what_does_not_look_like_a_ct_is_segmented_only_when_told_to(tmp_path, t
     page.click("segment")
     page.until(lambda: "Hounsfield" in page.state("notice") and not page.state("running"))
     assert page.scene() == {} and page.state("segments") == []
+    # It is offered beside this refusal alone.
+    page.click("save")
+    page.until(lambda: "nothing to save" in page.find("notice").text)
+    assert not page.driver.find_elements("id", "force")
+    page.click("segment")
     page.click("force")
     page.until(lambda: page.state("segments") and not page.state("running"))
     assert page.scene()["Vertebrae"][sample_scan.bone].mean() > 0.8

@@ -64,6 +64,33 @@ def test_strokes_while_another_scan_opens_are_kept(scans, data):
     assert Versions(scans[1], data).list() == []
 
 
+async def type_while_one_opens(bench, number):
+    from Workbench import workbench
+
+    await bench.open_entry(1)
+    read = workbench.read_volume
+
+    def slow(path):
+        # Later than a pause of typing.
+        time.sleep(2)
+        return read(path)
+
+    workbench.read_volume = slow
+    opening = asyncio.create_task(bench.open_entry(int(number)))
+    for text in ("metal", "metal at L3"):
+        bench.state.notes = text
+        bench.clicks.start(bench.worklist_actions.keep_typed_notes())
+        await asyncio.sleep(1.5 if text == "metal" else 0)
+    await opening
+    assert bench.state.notes == ("metal at L3" if number == "1" else "")
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["the same", "another"])
+def test_notes_that_are_typed_while_a_scan_opens_are_kept(scans, data, number):
+    play(type_while_one_opens, data, "", number)
+    assert [entry.notes for entry in Worklist.open(data).entries()] == ["metal at L3", "", ""]
+
+
 async def click_on_two(bench):
     await bench.open_entry(1)
     # So that there is something to be saved first.

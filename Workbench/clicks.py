@@ -25,7 +25,7 @@ class Clicks:
         """`act` as what a click does."""
 
         def click(*arguments) -> None:
-            self._state.notice = ""
+            self._say("")
             with self.in_words():
                 act(*arguments)
 
@@ -35,7 +35,7 @@ class Clicks:
         """`act`, which waits for something, as what a click does."""
 
         def click(*arguments) -> None:
-            self._state.notice = ""
+            self._say("")
             self.start(act(*arguments))
 
         return click
@@ -57,9 +57,13 @@ class Clicks:
         try:
             yield
         except InputRefused as refusal:
-            self._state.notice = str(refusal)
+            self._say(str(refusal))
         except Cancelled:
             self._state.status = "Cancelled, nothing was changed."
         except Exception as error:  # noqa: BLE001, a click must get an answer
             logging.exception("A click failed")
-            self._state.notice = describe(error)
+            self._say(describe(error))
+
+    def _say(self, notice: str) -> None:
+        # To segment anyway is offered beside the refusal of a run alone, which says so itself.
+        self._state.update({"notice": notice, "can_force": False})

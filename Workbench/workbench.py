@@ -213,6 +213,10 @@ class Workbench:
             # What was done meanwhile, too; from here on nothing is waited for until all is shown.
             while await self.saving.autosave():
                 pass
+            if self.state.entry is not None:
+                self.worklist_actions.keep_notes(self.state.entry, self.state.notes)
+            # Its own may be among them.
+            entry = self.worklist.entry(entry.number)
             self.scene.show(volume, without_ending(entry.name))
             self.tools.fit(volume.array)
             self.saving.begin(versions)

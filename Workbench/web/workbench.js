@@ -13,7 +13,7 @@
     if (!files || !files.length) return;
     const form = new FormData();
     for (const file of files) form.append("file", file, file.name);
-    trame.state.set("sending", true);
+    trame.state.update({ sending: true, notice: "", can_force: false });
     try {
       const answer = await fetch("upload", { method: "POST", body: form });
       if (!answer.ok) trame.state.set("notice", await answer.text());
@@ -83,7 +83,8 @@
 
   window.addEventListener("keydown", (event) => {
     if (event.target.closest(TYPED)) return;
-    const prefix = (event.ctrlKey || event.metaKey ? "ctrl+" : "") + (event.ctrlKey && event.shiftKey ? "shift+" : "");
+    const command = event.ctrlKey || event.metaKey;
+    const prefix = (command ? "ctrl+" : "") + (command && event.shiftKey ? "shift+" : "");
     const key = prefix + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
     if (!(key in KEYS)) return;
     event.preventDefault();
