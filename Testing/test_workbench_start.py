@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from Testing.store_use import write_scan
 
 pytest.importorskip("trame_slicer")
 
-from Workbench.__main__ import ignore_closed_pages  # noqa: E402
+from Workbench.__main__ import ignore_closed_pages, parser  # noqa: E402
 from Workbench.data_folder import FOLDER, default_folder  # noqa: E402
 from Workbench.store.worklist import Worklist  # noqa: E402
 
@@ -65,6 +66,32 @@ def test_where_the_list_is_kept(tmp_path, monkeypatch, sample_scan):
     monkeypatch.setattr("os.access", lambda *_: False)
     (tmp_path / "protected").mkdir()
     assert default_folder([tmp_path / "protected"]) == home
+
+
+def test_an_address_that_cant_be_had_is_told_in_a_sentence(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        taken = f"Port {port} is taken, probably by another workbench: open that one or choose --port 0."
+        # Kept for documents, so that no computer has it.
+        foreign = "The workbench can't be served at '203.0.113.5', port 0: choose another --host or --port."
+        for arguments, said in ((["--port", str(port)], taken), (["--host", "203.0.113.5", "--port", "0"], foreign)):
+            ended = subprocess.run(
+                [sys.executable, "-m", "Workbench", "--data", str(tmp_path), *arguments], cwd=ROOT, text=True,
+                capture_output=True, timeout=120,
+            )  # fmt: skip
+            assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{said}\n")
+
+
+@pytest.mark.parametrize("option, given", [("--port", "65536"), ("--port", "-1"), ("--port", "web"),
+                                           ("--upload-limit", "nan"), ("--upload-limit", "0"),
+                                           ("--upload-limit", "much"), ("--threads", "0")])  # fmt: skip
+def test_numbers_that_make_no_sense_are_refused(option, given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([f"{option}={given}"])
+    assert ended.value.code == 2
+    assert f"argument {option}: must be a " in (said := capsys.readouterr().err) and said.endswith(f"not '{given}'\n")
 
 
 def test_pages_that_are_left_are_no_faults_to_be_told(caplog):

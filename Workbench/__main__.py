@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import getpass
+import math
 import os
 import signal
 import sys
 from pathlib import Path
 
+from SpineContextSegLib.commands.arguments import positive_number
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.faults import describe
 
 from .guard import is_loopback, new_token
 
 REFUSED, FAILED = 2, 1
+GREATEST_PORT = 65535
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,13 +30,31 @@ def parser() -> argparse.ArgumentParser:
                         "folder of scans, or at home)")  # fmt: skip
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="of `spinecontextseg batch`, to be listed and "
                         "corrected")  # fmt: skip
-    parser.add_argument("--port", type=int, default=8765, help="0 takes any free one (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=8765, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="any other than loopback needs a token, which is printed")
     parser.add_argument("--by", default=user_name(), help="your name in saved versions (default: that of the login)")
     parser.add_argument("--model", default="spinecontext-ct", help="name of a model (default: %(default)s)")
-    parser.add_argument("--threads", type=int, help="processor threads of a run (default: all)")
-    parser.add_argument("--upload-limit", type=float, default=4.0, metavar="GB", help="(default: %(default)s)")
+    parser.add_argument("--threads", type=positive_number, help="processor threads of a run (default: all)")
+    parser.add_argument("--upload-limit", type=gigabytes, default=4.0, metavar="GB", help="(default: %(default)s)")
     return parser
+
+
+def port_number(text: str) -> int:
+    """For `type=`; 0 too, which takes any free one."""
+    if not text.isdecimal() or int(text) > GREATEST_PORT:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {GREATEST_PORT}, not {text!r}")
+    return int(text)
+
+
+def gigabytes(text: str) -> float:
+    """For `type=`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return number
 
 
 def user_name() -> str:
@@ -64,18 +86,22 @@ def main(arguments: list[str] | None = None) -> int:
             workbench.take_over(options.results, lambda problem: print(problem, file=sys.stderr))
         if options.scans:
             workbench.open_paths(options.scans)
+        serve(workbench, options.host, options.port, token)
     except InputRefused as refusal:
         print(refusal, file=sys.stderr)
         return REFUSED
     except OSError as error:
         print(describe(error), file=sys.stderr)
         return FAILED
-    serve(workbench, options.host, options.port, token)
     return 0
 
 
 def serve(workbench, host: str, port: int, token: str | None) -> None:
-    """Blocks until the server ends."""
+    """Blocks until the server ends.
+
+    Raises:
+        InputRefused: there can be none at this address; one sentence.
+    """
 
     def announce(**_) -> None:
         address = f"http://{'[' + host + ']' if ':' in host else host}:{workbench.server.port}/"
@@ -91,6 +117,12 @@ def serve(workbench, host: str, port: int, token: str | None) -> None:
         workbench.server.start(
             host=host, port=port, open_browser=False, show_connection_info=False, timeout=0, disable_logging=True
         )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            sentence = f"Port {port} is taken, probably by another workbench: open that one or choose --port 0."
+        else:
+            sentence = f"The workbench can't be served at '{host}', port {port}: choose another --host or --port."
+        raise InputRefused(sentence) from error
     finally:
         workbench.close()
 
