@@ -60,6 +60,11 @@ def test_a_folder_is_taken_through_and_exported(data, tiny_model, tmp_path, samp
         assert worklist.entry(1).notes == "metal at L4" and page.state("notes") == ""
         page.click("reject")
         page.until(lambda: page.find("reason").is_displayed())
+        page.find("reason").send_keys("of another scan")
+        page.press(".v-overlay--active .v-card-actions button")
+        page.until(lambda: not page.driver.find_elements("css selector", ".v-overlay--active"))
+        page.click("reject")
+        page.until(lambda: page.find("reason").is_displayed())
         page.find("reason").send_keys("half of it is missing")
         page.click("reject-now")
         page.until(lambda: page.state("entries")[1]["state"] == "rejected")

@@ -99,7 +99,7 @@ class WorklistActions:
     def reject(self) -> None:
         """Marks the scan as rejected for the reason that was typed."""
         self._worklist.set_state(self._state.entry, State.REJECTED, str(self._state.reason))
-        self._state.update({"rejecting": False, "reason": ""})
+        self._state.rejecting = False
         self.show()
 
     def reopen(self, number: int) -> None:

@@ -8,6 +8,7 @@ from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
 from .events import CLICK_ALONE
+from .spoken import named
 from .store.worklist import State
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def fill(bench: Workbench) -> None:
             v.VBtn("Done, next", size="small", variant="flat", color="success", id="done", classes="mr-2",
                    disabled=("running || opening",), click=bench.clicks.begin(actions.finish))  # fmt: skip
             v.VBtn("Reject...", size="small", variant="tonal", color="error", id="reject", disabled=("running",),
-                   click="rejecting = true")  # fmt: skip
+                   click="reason = ''; rejecting = true")  # fmt: skip
 
 
 def _progress() -> None:
@@ -71,7 +72,8 @@ def _all_new(bench: Workbench) -> None:
     with html.Div(v_if="all_running", classes="d-flex align-center mb-2"):
         with html.Div(style="flex: 1; min-width: 0;"):
             html.Div("{{ all_text }}", classes="text-caption text-truncate", id="all-text")
-            v.VProgressLinear(model_value=("all_share",), color="primary", rounded=True)
+            v.VProgressLinear(model_value=("all_share",), color="primary", rounded=True,
+                              **named("Progress of all new scans"))  # fmt: skip
         v.VBtn("Cancel", size="small", color="error", id="cancel-all", classes="ml-2",
                click=bench.clicks.attempt(bench.all_new.cancel))  # fmt: skip
 
@@ -80,7 +82,8 @@ def _entries(bench: Workbench) -> None:
     colors = {state.value: color for state, (_, color) in LOOKS.items()}
     names = {state.value: name for state, (name, _) in LOOKS.items()}
     v.VTextField(v_model=("filter",), placeholder="Filter by name, state or notes", id="filter", clearable=True,
-                 v_if="entries.length > 5 || filter", classes="mb-1")  # fmt: skip
+                 v_if="entries.length > 5 || filter", classes="mb-1",
+                 **named("Filter"))  # fmt: skip
     with v.VList(density="compact", lines="two", classes="entries py-0", bg_color="transparent",
                  style="max-height: max(170px, calc(100vh - 480px)); overflow-y: auto;"):  # fmt: skip
         with v.VListItem(v_for="item in window.workbench.matching(entries, filter)", key="item.number",
