@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from trame.widgets import html
 from trame.widgets import vuetify3 as v
 
+from .spoken import named
+
 if TYPE_CHECKING:
     from .workbench import Workbench
 
@@ -72,7 +74,8 @@ def _versions(bench: Workbench) -> None:
 def _rename(bench: Workbench) -> None:
     with v.VDialog(v_model=("renaming",), max_width=WIDTH), v.VCard(title="Name and color"):
         with v.VCardText(), html.Div(classes="d-flex align-center"):
-            html.Input(type="color", v_model=("new_color",), style="width: 44px; height: 38px;", classes="mr-3")
+            html.Input(type="color", v_model=("new_color",), style="width: 44px; height: 38px;", classes="mr-3",
+                       **named("Color"))  # fmt: skip
             v.VTextField(v_model=("new_name",), label="Name", maxlength=100, id="new-name")
         with v.VCardActions():
             v.VSpacer()

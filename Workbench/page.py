@@ -12,6 +12,7 @@ from trame_slicer.core import LayoutManager
 
 from . import dialogs, level_tab, segment_tab, shortcuts, worklist_tab
 from .exports import DICOM_SEG, EXPORTS
+from .spoken import announced, named
 from .theme import VUETIFY
 from .views import LAYOUT
 
@@ -113,18 +114,19 @@ def _icon(icon: str, title: str, name: str, click, disabled: str) -> None:
 
 def _strips(bench: Workbench) -> None:
     """What there is to say, above the views, which make room for it."""
-    with html.Div(v_if="notice", id="notice", classes="strip fault"):
+    with html.Div(v_if="notice", id="notice", classes="strip fault", **announced("alert")):
         v.VIcon("mdi-close-circle-outline", size="small")
         html.Div("{{ notice }}", style="flex: 1;")
         v.VBtn("Segment anyway", v_if="can_force", id="force", size="small", variant="outlined",
                click=(bench.clicks.begin(bench.segment), "[false, true]"))  # fmt: skip
         _close("notice = ''")
-    with html.Div(v_if="warnings.length && warnings_shown", id="warnings", classes="strip warning"):
+    with html.Div(v_if="warnings.length && warnings_shown", id="warnings", classes="strip warning",
+                  **announced("status")):  # fmt: skip
         v.VIcon("mdi-alert-outline", size="small")
         with html.Div(style="flex: 1;"):
             html.Div("{{ sentence }}", v_for="sentence in warnings", key="sentence")
         _close("warnings_shown = false")
-    with html.Div(v_if="remarks.length", id="remarks", classes="strip remark"):
+    with html.Div(v_if="remarks.length", id="remarks", classes="strip remark", **announced("status")):
         v.VIcon("mdi-information-outline", size="small")
         with html.Div(style="flex: 1;"):
             html.Div("{{ sentence }}", v_for="sentence in remarks", key="sentence")
@@ -148,10 +150,10 @@ def _status_line(bench: Workbench) -> None:
     with v.VFooter(app=True, height=30, color="surface", border="t", classes="py-0 px-4 text-caption"):
         v.VProgressCircular(v_if="opening || sending", indeterminate=True, size=14, width=2, classes="mr-2")
         html.Div("{{ sending ? 'Sending the scan...' : opening ? 'Opening...' : status }}", id="status",
-                 classes="text-truncate", style="max-width: 620px;")  # fmt: skip
+                 classes="text-truncate", style="max-width: 620px;", **announced("status"))  # fmt: skip
         v.VProgressLinear(v_if="running", model_value=("progress || 0",), indeterminate=("progress === null",),
                           color="primary", rounded=True, style="width: 220px; flex: none;", classes="ml-4",
-                          id="progress")  # fmt: skip
+                          id="progress", **named("Progress of the run"))  # fmt: skip
         v.VSpacer()
         html.Div("{{ under_mouse }}", id="under-mouse", style="white-space: pre;", classes="mr-6")
         html.Div("Not for diagnosis or treatment", style="color: #9fb3bf;")

@@ -10,6 +10,7 @@ from trame.widgets import vuetify3 as v
 from .editing import SMOOTHINGS, Tool
 from .events import CLICK_ALONE
 from .numbers import BOUNDS
+from .spoken import named
 
 if TYPE_CHECKING:
     from .workbench import Workbench
@@ -80,7 +81,7 @@ def _tools(bench: Workbench) -> None:
                   classes="flex-grow-0")  # fmt: skip
     with html.Div(classes="d-flex align-center"):
         html.Div("Brush", classes="text-caption", style="width: 52px;")
-        v.VSlider(v_model=("brush_mm",), **_within("brush_mm"), step=1)
+        v.VSlider(v_model=("brush_mm",), **_within("brush_mm"), step=1, **named("Brush"))
         html.Div("{{ Math.round(brush_mm) }} mm", classes="text-caption text-right", style="width: 50px;")
     v.VSwitch(v_model=("keep_inside",), label="Keep what is inside, cut away the rest", id="keep-inside",
               v_if="tool === 'scissors'", classes="mt-1")  # fmt: skip
@@ -90,7 +91,8 @@ def _tools(bench: Workbench) -> None:
         html.Div("{{ +limits[0].toPrecision(3) }}", classes="text-caption", style="width: 40px;")
         # 320 steps: 10 HU each in a CT.
         v.VRangeSlider(v_model=("limits",), min=("limits_bounds[0]",), max=("limits_bounds[1]",),
-                       step=("(limits_bounds[1] - limits_bounds[0]) / 320",))  # fmt: skip
+                       step=("(limits_bounds[1] - limits_bounds[0]) / 320",),
+                       **named("Least and greatest value"))  # fmt: skip
         html.Div("{{ +limits[1].toPrecision(3) }}", classes="text-caption text-right", style="width: 40px;")
 
 
@@ -103,9 +105,10 @@ def _whole_segment(bench: Workbench) -> None:
         v.VBtn("Remove pieces below", size="small", variant="tonal", id="small-islands", disabled=(unusable,),
                click=bench.clicks.attempt(bench.tools.remove_small_islands))  # fmt: skip
         v.VTextField(v_model=("island_voxels",), type="number", suffix="voxels", classes="ml-2",
-                     id="island-voxels", **_within("island_voxels"))  # fmt: skip
+                     id="island-voxels", **_within("island_voxels"), **named("Voxels of a piece"))  # fmt: skip
     with html.Div(classes="d-flex align-center"):
-        v.VSelect(v_model=("smoothing",), items=("smoothings", list(SMOOTHINGS)), style="width: 128px;")
+        v.VSelect(v_model=("smoothing",), items=("smoothings", list(SMOOTHINGS)), label="Smoothing",
+                  style="width: 128px;")  # fmt: skip
         v.VTextField(v_model=("smoothing_mm",), type="number", label="mm", classes="mx-2", id="smoothing-mm",
                      style="width: 84px;", **_within("smoothing_mm"))  # fmt: skip
         v.VBtn("Smooth", size="small", variant="tonal", id="smooth", disabled=(unusable,),
@@ -115,7 +118,7 @@ def _whole_segment(bench: Workbench) -> None:
 def _looks(bench: Workbench) -> None:
     with html.Div(classes="d-flex align-center"):
         html.Div("Opacity", classes="text-caption", style="width: 52px;")
-        v.VSlider(v_model=("opacity",), **_within("opacity"), step=0.05, id="opacity")
+        v.VSlider(v_model=("opacity",), **_within("opacity"), step=0.05, id="opacity", **named("Opacity"))
         v.VSwitch(v_model=("show_3d",), label="3D", id="show-3d", classes="ml-3 flex-grow-0")
     v.VSelect(v_model=("model",), items=("models",), label="Network", id="model", v_if="models.length > 1",
               disabled=("running",), hide_details=True)  # fmt: skip

@@ -15,6 +15,7 @@ from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
 
 from .bearings import EDGES, name_of
 from .scene import fit_slice
+from .spoken import named
 
 LAYOUT = "spine"
 
@@ -46,7 +47,7 @@ def _slice_frame(server: Server, _view_id: str, view) -> None:
                 title="Whole slice (R: all three)"):  # fmt: skip
         v.VIcon("mdi-fit-to-screen-outline", size="small")
     with html.Div(classes="view-slider"):
-        Slider(typed_state=connect_slice_view_slider_to_state(server, view))
+        Slider(connect_slice_view_slider_to_state(server, view), **named(f"Slice, {view.get_orientation()}"))
 
 
 def _surface_frame(_server: Server, _view_id: str, view) -> None:
