@@ -76,3 +76,19 @@ def test_a_swap_tells_of_disorder(page):
     page.state.which, page.state.level = T12, L1
     page.choice.repair("swap")
     assert page.state.remarks == ["L1 lies above T12: the levels are out of order."]
+
+
+def chosen_segment(page) -> str:
+    return next(vertebra.segment_id for vertebra in page.repair.levels.vertebrae if vertebra.value == page.state.which)
+
+
+@pytest.mark.parametrize("repair, level", [("swap", L1), ("swap", T11), ("rename", L1), ("up", T12), ("down", T12)])
+def test_the_chosen_vertebra_stays_chosen_whatever_it_is_called(page, repair, level):
+    page.open(T11, T12, L1)
+    page.state.which, page.state.level = T12, level
+    chosen = chosen_segment(page)
+    page.choice.repair(repair)
+    assert chosen_segment(page) == chosen and page.state.level == page.state.which
+    page.repair.levels.undo()
+    page.choice.show()
+    assert chosen_segment(page) == chosen and page.state.which == T12

@@ -42,6 +42,15 @@ def opened(page, name):
     page.until(lambda: page.state("scan_name") == name and not page.state("opening"))
 
 
+def choose_l3(page: Page) -> None:
+    """As the level that the chosen vertebra is to get."""
+    page.press(".v-select:has(#level) .v-field")
+    choices = page.until(lambda: page.driver.find_elements("css selector", ".v-overlay--active .v-list-item"))
+    next(choice for choice in choices if choice.text == "L3").click()
+    page.until(lambda: page.state("level") == 22)
+    page.until(lambda: not page.driver.find_elements("css selector", ".v-overlay--active"))
+
+
 def names_of(page):
     return [item["name"] for item in page.state("segments")]
 
@@ -166,14 +175,14 @@ def test_every_tool_and_repair_can_be_undone(data, tiny_model, tmp_path):
         undone()
 
         page.tab("Levels")
-        page.press(".v-select:has(#level) .v-field")
-        choices = page.until(lambda: page.driver.find_elements("css selector", ".v-overlay--active .v-list-item"))
-        next(choice for choice in choices if choice.text == "L3").click()
-        page.until(lambda: page.state("level") == 22)
+        choose_l3(page)
         page.click("levels-swap")
         page.until(lambda: (page.scene()["L3 vertebra"] == before["L2 vertebra"]).all())
         np.testing.assert_array_equal(page.scene()["L2 vertebra"], before["L3 vertebra"])
         undone()
+        # The level that is offered is that of the chosen vertebra again.
+        assert page.state("which") == page.state("level") == 21
+        choose_l3(page)
         page.click("levels-rename")
         page.until(lambda: names_of(page) == ["L3 vertebra", "L4 vertebra", "L5 vertebra"])
         undone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from trame_server.state import State as PageState
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.labels import level_name
+from SpineContextSegLib.labels import level_name, structure
 from SpineContextSegLib.mrml.levels import Levels
 from SpineContextSegLib.repair import level_sequence
 
@@ -18,6 +18,8 @@ class LevelChoice:
     def __init__(self, repair: LevelRepair, state: PageState) -> None:
         self._repair, self._state = repair, state
         self._counted: Levels | None = None
+        # The segments behind the values that the page offers, as levels go from one to another.
+        self._segments: dict[int, str] = {}
 
     def show(self) -> None:
         """The vertebrae that are there now; the one that was chosen stays so, whatever it is called.
@@ -26,18 +28,18 @@ class LevelChoice:
         nothing in a column without T12 says that it has none.
         """
         state, refusal = self._state, self._repair.refusal
-        names = [] if refusal else self._repair.names()
-        values, items = [value for value, _ in names], [{"title": name, "value": value} for value, name in names]
+        segments = {vertebra.value: vertebra.segment_id for vertebra in self._repair.vertebrae()}
+        items = [{"title": structure(value).abbreviation, "value": value} for value in segments]
         state.levels_refusal = refusal
-        is_changed, is_another = state.level_names != items, bool(names) and self._counted is not self._repair.levels
-        if is_another or (is_changed and not set(values) <= set(self._column())):
+        is_changed, is_another = self._segments != segments, bool(items) and self._counted is not self._repair.levels
+        if is_another or (is_changed and not segments.keys() <= set(self._column())):
             state.thoracic, state.lumbar = self._repair.counts()
             self._counted = self._repair.levels
         if is_changed:
-            before = [item["value"] for item in state.level_names]
             state.level_names = items
-            if names:
-                state.which = _same_vertebra(state.which, before, values)
+            if items:
+                state.which = _same_vertebra(state.which, self._segments, segments)
+            self._segments = segments
             self.show_sequence()
 
     def show_sequence(self) -> None:
@@ -59,8 +61,7 @@ class LevelChoice:
         state.remarks = self._repair.do(repair, *chosen)
 
 
-def _same_vertebra(which: int | None, before: list[int], after: list[int]) -> int:
-    """What the chosen vertebra is called now, from all values top to bottom `before` and `after` a repair."""
-    if which in before and len(before) == len(after):
-        return after[before.index(which)]
-    return which if which in after else after[0]
+def _same_vertebra(which: int | None, before: dict[int, str], after: dict[int, str]) -> int:
+    """What the chosen vertebra is called now, from value -> segment ID `before` and `after` a repair."""
+    called = {segment_id: value for value, segment_id in after.items()}
+    return called.get(before.get(which), which if which in after else next(iter(after)))

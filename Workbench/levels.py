@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from SpineContextSegLib.labels import structure
-from SpineContextSegLib.mrml.levels import Levels
+from SpineContextSegLib.mrml.levels import Levels, Vertebra
 from SpineContextSegLib.mrml.planes import plane_at
 from SpineContextSegLib.repair import counts_of, level_sequence
 
@@ -39,11 +38,9 @@ class LevelRepair:
         """Thoracic and lumbar vertebrae of the column as it is labelled now."""
         return counts_of(vertebra.value for vertebra in self.levels.vertebrae)
 
-    def names(self) -> list[tuple[int, str]]:
-        """Label value and short name of the vertebrae that are there, top to bottom."""
-        if self.refusal:
-            return []
-        return [(vertebra.value, structure(vertebra.value).abbreviation) for vertebra in self.levels.vertebrae]
+    def vertebrae(self) -> list[Vertebra]:
+        """Those that are there, in the order of the levels."""
+        return [] if self.refusal else self.levels.vertebrae
 
     def do(self, repair: str, which: int, level: int, thoracic: int, lumbar: int) -> list[str]:
         """Does a repair that can be undone with the rest.
