@@ -126,6 +126,15 @@ def test_playing_changes_volume_and_segmentation(scene, index_values):
     assert edited_frames(node) == []
 
 
+def test_views_are_told_once_they_listen_again(scene):
+    """While the scene is in a batch, views of slices pass over what they are told."""
+    volume, told = add_frames(), []
+    node = write_frames(volume, results())
+    node.AddObserver("ModifiedEvent", lambda *_: told.append(bool(scene.IsBatchProcessing())))
+    write_frames(volume, results(values=(1, 61)), segmentation_node=node)
+    assert told and not told[-1]
+
+
 def test_node_is_that_of_a_single_run(scene):
     """Reference volume, parent transform, place in the hierarchy: as `write_result` leaves them."""
     volume = add_frames()

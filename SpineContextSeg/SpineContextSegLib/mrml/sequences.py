@@ -137,6 +137,7 @@ def write_frames(
         frames.browser.SetSelectedItemNumber(selected)
     finally:
         scene.EndState(scene.BatchProcessState)
+    node.Modified()  # in that state, views of slices pass over what they are told
     return node
 
 
