@@ -67,8 +67,8 @@ def _qt_class(name: str) -> WidgetClass:
     cls = getattr(qt, name, None)
     if cls is None:
         raise KeyError(name)
-    # A class of its own: PySide6 drops the meta object of a Qt class together with an instance that was asked for it, and
-    # that of a Python class together with the class, which is held here.
+    # A class of its own: PySide6 drops the meta object of a Qt class together with an instance that was asked for it,
+    # and that of a Python class together with the class, which is held here.
     probe = type("Probe", (cls,), {})
     meta = probe.staticMetaObject
     methods = [meta.method(index) for index in range(meta.methodCount())]
