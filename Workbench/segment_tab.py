@@ -39,7 +39,8 @@ def fill(bench: Workbench) -> None:
 
 def _list(bench: Workbench) -> None:
     with html.Div(classes="d-flex align-center mb-1"):
-        html.Div("{{ segments.length ? segments.length + ' segments' : 'No segments yet' }}", classes="text-caption")
+        html.Div("{{ segments.length ? segments.length + (segments.length > 1 ? ' segments' : ' segment') "
+                 ": 'No segments yet' }}", classes="text-caption")  # fmt: skip
         v.VSpacer()
         v.VBtn("Add", size="small", prepend_icon="mdi-plus", id="add-segment", disabled=("!scan_name || running",),
                click=bench.clicks.attempt(bench.segments.add))  # fmt: skip
