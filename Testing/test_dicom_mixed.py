@@ -180,11 +180,22 @@ def test_of_an_acquisition_that_goes_on_from_another_the_overlap_is_left_out(tmp
     assert read.grid.extent_mm[2] == pytest.approx(24.5, abs=0.1)
 
 
+def test_what_only_the_smaller_acquisition_shows_is_kept(tmp_path):
+    """Most of it lies in the larger one."""
+    volume = scan(size=(9.0, 8.0, 24.0), spacing=(1, 1, 1))
+    last = Volume(np.full_like(volume.array, 500), volume.affine)
+    acquisitions(tmp_path, (volume, {"only": range(16)}), (last, {"only": range(8, 20)}), shift_mm=0.5)
+    read, notes = read_volume(tmp_path)
+    assert notes[0] == overlap(7) and (read.array[-4:] == 500).all()
+    assert read.grid.extent_mm[2] == pytest.approx(20.5, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("number", "thickness"),
     [
         (lambda k: k, 1.0), (lambda k: -k, 1.3), (lambda k: k // 4, 1.3), (lambda k: k % 6, 1.3),
-        (lambda k: k % 2, 1.0), (lambda k: k % 2, 1.3), (lambda k: k, None), (lambda k: k % 6, None),
+        (lambda k: k % 2, 1.0), (lambda k: k % 2, 1.3), (lambda k: k, None), (lambda k: k % 2, None),
+        (lambda k: k % 6, None),
     ],
 )  # fmt: skip
 def test_numbers_of_single_slices_and_turns_keep_none_apart(number, thickness, tmp_path):

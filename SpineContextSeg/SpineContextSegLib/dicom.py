@@ -7,6 +7,7 @@ don't run along the slice normal; the affine keeps that shear.
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ UNEVEN_SHARE = 0.1
 SIDEWAYS_LIMIT_MM = 2.0
 # Slices of an acquisition that lie this many thicknesses apart leave room for another, as of an MR taken in two turns.
 ROOM_BETWEEN = 1.5
+# Of the slice distance: an acquisition that goes on beyond a larger one by no more shows nothing else.
+REACH_BEYOND = 0.75
 # Share of the images where two acquisitions overlap that lie at a position of one alone: below, a few of two phases are
 # missing. It is about a third where one has every second position of the other.
 SHARE_BETWEEN = 0.2
@@ -231,10 +234,11 @@ def _stacks(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _without_overlap(stack: list[Slice], notes: list[str]) -> list[Slice]:
-    """Without what of an acquisition, or phase, lies between the slices of a larger one: all of it where that is half
-    or more. Acquisitions that follow one another stay, and so do those that are no volume by themselves: many scanners
-    give each slice, or each turn of the tube, a number of its own."""
+    """Without what of an acquisition, or phase, lies between the slices of a larger one; all of it where it reaches
+    nowhere else. Acquisitions that follow one another stay, and so do those that are no volume by themselves: many
+    scanners give each slice, or each turn of the tube, a number of its own."""
     heights = {id(item): float(item.position @ stack[0].normal) for item in stack}
+    usual = _usual_step(np.array(list(heights.values())))
     acquisitions = defaultdict(list)
     for item in stack:
         acquisitions[item.phase[:2]].append(item)
@@ -242,13 +246,15 @@ def _without_overlap(stack: list[Slice], notes: list[str]) -> list[Slice]:
     volumes: list[np.ndarray] = []
     for _, items in sorted(acquisitions.items(), key=lambda pair: (-len(pair[1]), pair[0])):
         along = np.array([heights[id(item)] for item in items])
-        inside = np.zeros(len(items), bool)
-        for larger in volumes:
-            inside |= _inside(along, larger)
-        if 2 * np.count_nonzero(inside) >= len(items):
+        inside, near = np.zeros((2, len(items)), bool)
+        for larger in filter(partial(_overlaps, along), volumes):
+            inside |= (larger.min() <= along) & (along <= larger.max())
+            reach = REACH_BEYOND * _usual_step(larger)
+            near |= (larger.min() - reach <= along) & (along <= larger.max() + reach)
+        if near.all():
             continue
         kept += [item for item, lost in zip(items, inside) if not lost]
-        if _is_volume(along[~inside], items[0].thickness):
+        if _is_volume(along[~inside], items[0].thickness or usual):
             volumes.append(along[~inside])
     if len(kept) < len(stack):
         lost = counted(len(stack) - len(kept), "image")
@@ -256,20 +262,26 @@ def _without_overlap(stack: list[Slice], notes: list[str]) -> list[Slice]:
     return kept
 
 
-def _is_volume(along: np.ndarray, thickness: float) -> bool:
-    """Whether slices at these heights (mm), of this thickness (0 where it isn't known), leave no room for others."""
+def _usual_step(along: np.ndarray) -> float:
+    """The distance (mm) of neighbors among slices at these heights; 0 where all lie at one."""
     steps = np.diff(np.sort(along))
     steps = steps[steps >= SAME_POSITION_MM]
-    return len(steps) >= MINIMUM_SLICES - 1 and (not thickness or np.median(steps) < ROOM_BETWEEN * thickness)
+    return float(np.median(steps)) if len(steps) else 0.0
 
 
-def _inside(along: np.ndarray, larger: np.ndarray) -> np.ndarray:
-    """(n,) Which slices of an acquisition lie between those of a larger one, by the heights (mm) of both; none where
-    they lie at the same positions."""
+def _is_volume(along: np.ndarray, thickness: float) -> bool:
+    """Whether slices at these heights (mm), of this thickness, leave no room for others."""
+    places = 1 + np.count_nonzero(np.diff(np.sort(along)) >= SAME_POSITION_MM)
+    return places >= MINIMUM_SLICES and _usual_step(along) < ROOM_BETWEEN * thickness
+
+
+def _overlaps(along: np.ndarray, larger: np.ndarray) -> bool:
+    """Whether slices of an acquisition lie between those of a larger one, by the heights (mm) of both, and not just at
+    the same positions."""
     low, high = max(along.min(), larger.min()), min(along.max(), larger.max())
     inside, around = (low <= along) & (along <= high), (low <= larger) & (larger <= high)
     apart = np.concatenate([_distances(along[inside], larger), _distances(larger[around], along)]) >= SAME_POSITION_MM
-    return inside if np.count_nonzero(apart) > SHARE_BETWEEN * len(apart) else np.zeros_like(inside)
+    return np.count_nonzero(apart) > SHARE_BETWEEN * len(apart)
 
 
 def _distances(along: np.ndarray, others: np.ndarray) -> np.ndarray:

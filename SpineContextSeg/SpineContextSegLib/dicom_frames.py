@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _POSITION = "PlanePositionSequence", "ImagePositionPatient"
 _ORIENTATION = "PlaneOrientationSequence", "ImageOrientationPatient"
 _SPACING = "PixelMeasuresSequence", "PixelSpacing"
+_THICKNESS = "PixelMeasuresSequence", "SliceThickness"
 _SLOPE = "PixelValueTransformationSequence", "RescaleSlope"
 _INTERCEPT = "PixelValueTransformationSequence", "RescaleIntercept"
 _PHASE = "FrameContentSequence", "TemporalPositionIndex"
@@ -76,12 +77,14 @@ def _grouped(item: Slice, header: Dataset) -> list[Slice]:
         position = position_of(_text(group, shared, *_POSITION))
         spacing = spacing_of(_text(group, shared, *_SPACING))
         axes = axes_of(_text(group, shared, *_ORIENTATION))
+        thickness = numbers_in(_text(group, shared, *_THICKNESS), 1)
         slope = scale[0] / scales[0][0]
         image = replace(
             item,
             # At the top it is that of one frame, if of any.
             position=item.position if position is None and item.frames == 1 else position,
             spacing=item.spacing if spacing is None else spacing,
+            thickness=max(0.0, thickness[0]) if thickness else item.thickness,
             axes=item.axes if axes is None else axes,
             phase=(item.phase[0], int(_text(group, {}, *_PHASE) or item.phase[1]), *item.phase[2:]),
             order=(item.order[0], n),
