@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,17 @@ async def type_while_one_opens(bench, number):
 def test_notes_that_are_typed_while_a_scan_opens_are_kept(scans, data, number):
     play(type_while_one_opens, data, "", number)
     assert [entry.notes for entry in Worklist.open(data).entries()] == ["metal at L3", "", ""]
+
+
+async def go_on_while_another_takes_notes(bench, data):
+    await bench.open_entry(1)
+    Worklist.open(Path(data), "Bob").set_notes(1, "ask radiology")
+    await bench.open_entry(2)
+
+
+def test_notes_of_another_workbench_are_kept(scans, data):
+    play(go_on_while_another_takes_notes, data, "", data)
+    assert [entry.notes for entry in Worklist.open(data).entries()] == ["ask radiology", "", ""]
 
 
 async def click_on_two(bench):

@@ -89,6 +89,7 @@ class Workbench:
         self.exports = Exports()
         self._run: SegmentRun | None = None
         self._reading_notes: list[str] = []
+        self._opened_notes = ""
         layout = make_layout(self.server, self.scene.app)
         self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
@@ -213,7 +214,8 @@ class Workbench:
             # What was done meanwhile, too; from here on nothing is waited for until all is shown.
             while await self.saving.autosave():
                 pass
-            if self.state.entry is not None:
+            # Only what was typed: somebody else may have changed them meanwhile.
+            if self.state.entry is not None and self.state.notes != self._opened_notes:
                 self.worklist_actions.keep_notes(self.state.entry, self.state.notes)
             # Its own may be among them.
             entry = self.worklist.entry(entry.number)
@@ -225,6 +227,7 @@ class Workbench:
                 "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "recovery": None,
                 "under_mouse": "",
             })  # fmt: skip
+            self._opened_notes = entry.notes
             self.worklist.note_versions([entry.number])
             if labels is not None:
                 self.saving.show(latest, labels)
