@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .records import has_gone, is_of, read_record
+from .records import is_of, read_record
 from .scans import Scan
 
 _RECORD, _PREVIEW = ".json", ".png"
@@ -98,6 +98,5 @@ def _is_part_of(segmentation: Path, scan: Scan) -> bool:
 def _tells_of(record: Mapping, scan: Scan) -> bool:
     if record["scan"] != scan.key:
         return False
-    # Records of earlier versions tell a scan by its name only; of others, a copy by its place in the tree.
-    by_place = "content" not in record or ("checksum" not in record and has_gone(record))
-    return by_place or is_of(record, scan.source, scan.files)
+    # Records of earlier versions tell a scan by its name only.
+    return "content" not in record or is_of(record, scan.source, scan.files)

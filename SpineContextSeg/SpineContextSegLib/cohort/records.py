@@ -158,7 +158,7 @@ def has_checksum(files: Sequence[Path], record: Mapping) -> bool:
     told = record.get("checksum")
     try:
         # Most others are told by their size, without reading them.
-        return bool(told) and told["bytes"] == _bytes(files) and told == checksum(files)
+        return isinstance(told, dict) and told.get("bytes") == _bytes(files) and told == checksum(files)
     except OSError:
         return False
 
