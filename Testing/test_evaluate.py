@@ -214,9 +214,9 @@ def test_a_file_that_cannot_be_compared_does_not_cost_the_others(tmp_path, capsy
     (tmp_path / "mine" / "a.nii.gz").write_bytes(stump)
     save(column([19, 20], affine=np.diag([1, 1, 2, 1.0])), tmp_path / "truth" / "c.nii.gz")
     result = evaluate(tmp_path / "mine", tmp_path / "truth")
-    assert [case.name for case in result.cases] == ["b"] and list(result.not_compared) == ["a", "c"]
+    assert [case.name for case in result.cases] == ["b"] and [name for name, _ in result.not_compared] == ["a", "c"]
     result.write_json(tmp_path / "result.json")
-    assert "same grid" in json.loads((tmp_path / "result.json").read_text())["not_compared"]["c"]
+    assert "same grid" in json.loads((tmp_path / "result.json").read_text())["not_compared"][1]["why"]
     assert main(["evaluate", str(tmp_path / "mine"), str(tmp_path / "truth")]) == FAILED
     said = capsys.readouterr()
     assert said.out.startswith("b\n") and "Not compared: c: " in said.err and "Of 3 pairs, 2" in said.err

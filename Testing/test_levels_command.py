@@ -68,6 +68,7 @@ def test_what_is_odd_is_said(values, sentences, tmp_path, capsys):
         ((T11, L1, L2), ["--this", "L2=L2"], "T12 was missing between T11 and L1"),
         ((9, T11, T12), ["--this", "T12=T12"], "T3 to T10 were missing between T2 and T11"),
         ((T11, L1, L2), ["--this", "L2=L2", "--thoracic", 11], None),
+        ((T11, L1, L2), ["--this", "L1=L2", "--thoracic", 11], None),
         ((T11, L1, L2), ["--shift", 1], None),
         ((T12, L1, L2), ["--this", "L1=T13"], None),
     ],

@@ -54,12 +54,12 @@ def evaluate(
     """
     with _readable(prediction):
         pairs, notes = find_pairs(Path(prediction), Path(reference))
-    scored, predicted, not_compared = [], set(), {}
+    scored, predicted, not_compared = [], set(), []
     for done, pair in enumerate(pairs, 1):
         try:
             both = _read(pair, reference_numbering)
         except InputRefused as refusal:
-            not_compared[pair.name] = str(refusal)
+            not_compared.append((pair.name, str(refusal)))
         else:
             structures, case_notes = _agreements(both)
             scored.append((pair, structures, _identification(both)))
@@ -68,7 +68,7 @@ def evaluate(
         if on_case:
             on_case(done, len(pairs))
     if not scored:
-        raise InputRefused(next(iter(not_compared.values())))
+        raise InputRefused(not_compared[0][1])
     unanswered = _unanswered(predicted)
     levels_asked = labels.levels_known(predicted & labels.VERTEBRAE)
     cases = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .labels import LEVEL_ORDER, level_name
+from .repair import sequence_of
 
 
 def remarks_on_levels(order: Sequence[int], sequence: Sequence[int]) -> list[str]:
@@ -31,9 +32,9 @@ def remarks_on_closed_gaps(before: Sequence[int], after: Sequence[int], sequence
 
     Args:
         before, after: values of the same vertebrae from top to bottom by their places.
-        sequence: as in `remarks_on_levels`, of the column `before`.
+        sequence: as in `remarks_on_levels`, of the column `after`; what it lacks can't have been missed.
     """
-    remarks = []
+    remarks, sequence = [], [value for value in sequence_of(before) if value in sequence]
     for old, new in zip(zip(before, before[1:]), zip(after, after[1:])):
         missing = _missing(*old, before, sequence)
         if missing and not _missing(*new, after, sequence):

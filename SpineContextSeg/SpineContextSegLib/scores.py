@@ -78,13 +78,13 @@ class Statistics:
 class Evaluation:
     """Everything that was measured; `notes` are sentences about what was left out and why.
 
-    not_compared: name of a case -> the sentence that says why it isn't among `cases`.
+    not_compared: names of what isn't among `cases`, each with the sentence that says why.
     """
 
     cases: list[Case]
     notes: list[str]
     reference_numbering: str
-    not_compared: dict[str, str] = field(default_factory=dict)
+    not_compared: list[tuple[str, str]] = field(default_factory=list)
 
     def structures(self) -> list[str]:
         """Names of the structures in any case: groups first, then levels from top to bottom."""
@@ -173,7 +173,7 @@ class Evaluation:
         content = {
             "reference_numbering": self.reference_numbering,
             "notes": self.notes,
-            "not_compared": self.not_compared,
+            "not_compared": [{"name": name, "why": why} for name, why in self.not_compared],
             "cases": cases,
             "summary": summary,
             "levels": _level_summary([found for _, found in self.levels()]),

@@ -74,6 +74,6 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             evaluation.write_json(outputs.stage(arguments.json))
     print_if_possible(evaluation.table().removesuffix("\n"))
     if left := evaluation.not_compared:
-        for name, why in left.items():
+        for name, why in left:
             print_if_possible(f"Not compared: {name}: {why}", sys.stderr)
         raise Incomplete(f"Of {len(left) + len(evaluation.cases)} pairs, {len(left)} could not be compared.")

@@ -75,7 +75,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
     from ..level_remarks import remarks_on_closed_gaps, remarks_on_levels
-    from ..repair import order_of, sequence_of
+    from ..repair import order_of
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
     from .label_input import read_vertebrae
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     with Outputs(interruption) as outputs:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
-    remarks = remarks_on_closed_gaps(order_of(labels), order, sequence_of(counts)) if arguments.this else []
+    remarks = remarks_on_closed_gaps(order_of(labels), order, sequence) if arguments.this else []
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
     for sentence in remarks + remarks_on_levels(order, _sequence(arguments, set(order))):

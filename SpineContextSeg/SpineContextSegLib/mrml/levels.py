@@ -146,7 +146,7 @@ class Levels:
         mapping = repair.renamed(order, which, level, sequence)
         remarks = self._relabel(f"{level_name(which)} is {level_name(level)}", mapping, labels, order, sequence)
         after = [mapping.get(value, value) for value in order]
-        return remarks_on_closed_gaps(order, after, repair.sequence_of(order)) + remarks
+        return remarks_on_closed_gaps(order, after, sequence) + remarks
 
     def shift(self, steps: int, sequence: Sequence[int]) -> list[str]:
         """All vertebrae move `steps` levels down (negative: up), see `repair.shifted`."""
