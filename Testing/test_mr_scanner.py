@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from SpineContextSegLib.mr import BRIGHT
+from SpineContextSegLib.mr import BRIGHT, standardized
+from SpineContextSegLib.volume import Volume
 from Testing.bone_block import SPACING_MM, scene
+from Training import generated_mr
 from Training.anatomy.tissues import Tissue
 from Training.classes import BACKGROUND, BODY, CANAL
 from Training.generated_scans import generated_scan
 from Training.mr_scanner import draw_mr_recipe, render_mr, without_epidural_fat
 from Training.mr_signal import SEQUENCES, draw_signals
+from Training.stored_slices import on_planes, stored_image
 
 
 def signals_of(sequence):
@@ -102,3 +105,20 @@ def test_generated_series_fits_its_labels():
     assert scan.traits == ("t1",) and sac < 0.8 * marrow
     again = generated_scan(9_000_001, "MR")
     assert np.array_equal(again.image.array, scan.image.array)
+
+
+def test_networks_see_of_a_stored_series_what_the_scanner_rendered(monkeypatch):
+    """Training is given what is rendered; a scan is stored as signal and standardized on its way to the network."""
+    rendered = []
+
+    def render(*arguments):
+        rendered.append(render_mr(*arguments))
+        return rendered[-1]
+
+    monkeypatch.setattr(generated_mr, "render_mr", render)
+    recipe, scan, _ = generated_mr.generated_mr(9_000_001, "neck", 3.0)
+    _, step = on_planes(recipe, 3.0)
+    expected = stored_image(Volume(rendered[0][0].numpy(), np.eye(4)), recipe.slice_axis, step).array
+    bright = expected > 100
+    ratio = standardized(scan).array[bright] / expected[bright]
+    assert bright.mean() > 0.3 and np.std(ratio) < 0.02 * np.mean(ratio)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from SpineContextSegLib.mr import BRIGHT
 from SpineContextSegLib.volume import Grid, Volume
 
 from .anatomy.generate import generate
@@ -20,6 +21,8 @@ from .stored_slices import on_planes, stored_image, stored_labels
 _BEHIND_MM, _IN_FRONT_MM = (20.0, 70.0), (40.0, 130.0)
 _BESIDE_SAGITTAL_MM, _BESIDE_MM = (28.0, 48.0), (60.0, 110.0)
 _SAGITTAL = 2
+# What a scanner stores for the signal that `mr.standardized` calls bright.
+_STORED_BRIGHT = 4000.0
 
 
 def generated_mr(seed: int, region: str, spacing_mm: float) -> tuple[MRRecipe, Volume, Volume]:
@@ -37,8 +40,13 @@ def generated_mr(seed: int, region: str, spacing_mm: float) -> tuple[MRRecipe, V
     grid = Grid(tuple(anatomy.label.shape), affine).crop(box)
     labels = verse_labels(replace(anatomy, label=without_epidural_fat(anatomy.label, anatomy.tissue)))[box]
     axis = recipe.slice_axis
-    signal = Volume(image.numpy().round().astype(np.int16), grid.affine)
+    signal = Volume(_as_stored(image.numpy()), grid.affine)
     return recipe, stored_image(signal, axis, step), stored_labels(Volume(labels, grid.affine), axis, step)
+
+
+def _as_stored(standardized: np.ndarray) -> np.ndarray:
+    """int16 signal of which `mr.standardized` makes these values again, but for one factor."""
+    return np.round((standardized / BRIGHT) ** 2 * _STORED_BRIGHT).astype(np.int16)
 
 
 def _field_of_view(label: torch.Tensor, spacing_mm: float, recipe: MRRecipe, rng: np.random.Generator):
