@@ -84,6 +84,15 @@ def test_an_address_that_cant_be_had_is_told_in_a_sentence(tmp_path):
             assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{said}\n")
 
 
+def test_an_installation_without_the_workbench_says_how_to_get_it(tmp_path):
+    """As after `pip install .`, or where there is no Slicer core for the processor."""
+    lacking = "import sys; sys.modules['trame_slicer'] = None; from Workbench.__main__ import main; sys.exit(main())"
+    ended = subprocess.run(
+        [sys.executable, "-c", lacking, "--data", str(tmp_path)], cwd=ROOT, text=True, capture_output=True, timeout=120
+    )
+    assert ended.returncode == 2 and "pip install '.[workbench]'" in ended.stderr and "Traceback" not in ended.stderr
+
+
 @pytest.mark.parametrize("option, given", [("--port", "65536"), ("--port", "-1"), ("--port", "web"),
                                            ("--upload-limit", "nan"), ("--upload-limit", "0"),
                                            ("--upload-limit", "much"), ("--threads", "0")])  # fmt: skip

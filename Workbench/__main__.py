@@ -72,7 +72,13 @@ def main(arguments: list[str] | None = None) -> int:
     sys.argv[1:] = []
     os.environ["WSLINK_READY_MSG"] = ""
     from .data_folder import default_folder
-    from .workbench import Workbench
+
+    try:
+        from .workbench import Workbench
+    except ModuleNotFoundError as missing:
+        print(f"This installation lacks {missing.name}: install the workbench with `pip install '.[workbench]'` in the "
+              "project's folder. Intel Macs and Linux on ARM have no Slicer core for it.", file=sys.stderr)  # fmt: skip
+        return REFUSED
 
     token = None if is_loopback(options.host) else new_token()
     data = options.data or default_folder(options.scans)

@@ -47,7 +47,8 @@ examples:
   spinecontextseg levels spine.nii.gz --this L4=L5 --output corrected.nii.gz
   spinecontextseg levels spine.nii.gz --shift -1 --output spine.nii.gz
   spinecontextseg levels spine.nii.gz --this L1=T13 --output corrected.nii.gz        (a 13th thoracic vertebra)
-  spinecontextseg levels spine.nii.gz --this L1=L1 --thoracic 11 -o corrected.nii.gz (there is no T12)
+  spinecontextseg levels spine.nii.gz --this L1=L1 --thoracic 11 -o corrected.nii.gz (no T12; right from L1 down)
+  spinecontextseg levels spine.nii.gz --this T12=L1 --thoracic 11 -o corrected.nii.gz (no T12; right down to T11)
   spinecontextseg levels spine.seg.nrrd --split L2 12.5 -30 141 -o spine.seg.nrrd"""
 
 
