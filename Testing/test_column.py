@@ -317,6 +317,11 @@ def test_a_crumb_on_the_sacrum_is_sacrum_where_no_network_names():
     larger = block_spine(*upper, (slice(16, 23), slice(5, 25), slice(5, 25)), shape=(84, 30, 30))
     larger.probabilities[SACRUM] = spine.probabilities[SACRUM]
     assert len(named(larger, looks_by_spacing)[1].levels.values) == 4
+    speck = block_spine(*upper, crumb, shape=(84, 30, 30))
+    speck.probabilities[SACRUM] = np.zeros((84, 30, 30), np.uint8)
+    speck.probabilities[SACRUM][10:16, 10:16, 10:16] = 255
+    array, column = named(speck, looks_by_spacing)
+    assert len(column.levels.values) == 4 and not (array[crumb] == SACRUM).any(), "a speck is no sacrum to be part of"
 
 
 def test_sacrum_above_the_last_gap_is_vertebra(trunk):

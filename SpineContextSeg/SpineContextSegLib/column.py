@@ -100,7 +100,7 @@ def name_vertebrae(
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
     above = of_sacrum | ~_below_sacrum(vertebrae, voxels, sacrum)
     crumb = np.zeros(len(none), bool)
-    if len(sacrum) and SACRUM not in looks:
+    if SACRUM not in looks and _sacrum_follows(vertebrae.centers[above], sacrum, spine.grid):
         crumb = _crumb_of_sacrum(vertebrae, voxels, above)
     limit = np.where(vertebrae.at_border, _CERTAINLY_NONE_CUT, _CERTAINLY_NONE)
     kept = _from_first_to_last((none < limit) & ~crumb & above)
