@@ -4,38 +4,26 @@ Positions: DICOM PS3.3 C.7.6.2, Image Position and Image Orientation (Patient). 
 don't run along the slice normal; the affine keeps that shear.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import defaultdict
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from .checks import MINIMUM_SLICES, check_geometry
-from .dicom_folder import counted, dicom_files, left_out
+from .dicom_choice import choose_stack
+from .dicom_folder import dicom_files, left_out
 from .dicom_frames import images_in
+from .dicom_order import in_order
 from .dicom_pixels import onto_even_slices, read_pixels
 from .dicom_slice import Slice, read_slice
 from .errors import InputRefused
 from .stated_geometry import UNSTATED_ORIENTATION
 from .volume import Grid, Volume, lps_affine
 
-SAME_POSITION_MM = 0.01
 # A slice may lie this share of the slice distance off an even lattice before the series is resampled.
 UNEVEN_SHARE = 0.1
 SIDEWAYS_LIMIT_MM = 2.0
-# Slices of an acquisition that lie this many thicknesses apart leave room for another, as of an MR taken in two turns.
-ROOM_BETWEEN = 1.5
-# Of the slice distance: an acquisition that goes on beyond a larger one by no more shows nothing else.
-REACH_BEYOND = 0.75
-# Share of the images where two acquisitions overlap that lie at a position of one alone: below, a few of two phases are
-# missing. It is about a third where one has every second position of the other.
-SHARE_BETWEEN = 0.2
-# Of direction cosines, and of the distance of pixels in mm.
-SAME_FRAME = 1e-3
-# What `Slice.origin` holds.
-_ORIGINS = ("patient", "study", "frame of reference")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +118,7 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
             f"the {modality} series."
         )
         raise InputRefused(" ".join([refusal, *lost]))
-    stack, notes = _choose_stack(slices, modality)
+    stack, notes = choose_stack(slices, modality)
     notes += lost
     unstated = [UNSTATED_ORIENTATION] * any(s.axes is None for s in stack)
     if any(s.assumed for s in stack):
@@ -138,7 +126,8 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
             "The file does not say where each of its images lies: they were taken as they come, evenly spaced and "
             "without tilt, so look at the result with care."
         )
-    stack = _sorted_without_duplicates(_without_overlap(stack, notes), notes)
+    stack, ordering = in_order(stack)
+    notes += ordering
     if len(stack) < MINIMUM_SLICES:
         refusal = (
             f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "
@@ -179,154 +168,3 @@ def _of_shared_origin(slices: list[Slice]) -> list[Slice]:
         replace(item, origin=tuple("" if alone else value for value, alone in zip(item.origin, own[item.series_uid])))
         for item in slices
     ]
-
-
-def _choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[str]]:
-    """The largest stack of a modality, if there is one, and notes on what was left out.
-
-    Raises:
-        InputRefused: no image of it says all that is needed.
-    """
-    notes = []
-    wanted = [s for s in slices if not s.localizer] or slices
-    if len(wanted) < len(slices):
-        notes.append(f"{counted(len(slices) - len(wanted), 'localizer image')} left out.")
-    of_modality = [s for s in wanted if s.modality == modality]
-    placed = [s for s in of_modality or wanted if not s.refusal]
-    if not placed:
-        raise InputRefused((of_modality or wanted)[0].refusal)
-    stack = max(_stacks(placed), key=lambda s: len(s) * s[0].size[0] * s[0].size[1])
-    if stack[0].modality not in ("CT", "MR"):
-        notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, neither CT nor MR.")
-    series = len({s.series_uid for s in wanted})
-    name = f" \"{stack[0].description}\"" if stack[0].description else ""
-    if series > 1:
-        kind = f"{modality} series" if of_modality else "series"
-        notes.append(f"The folder holds {series} series; the largest {kind}{name} with {len(stack)} slices was taken.")
-    unplaced = len(of_modality or wanted) - len(placed)
-    if unplaced:
-        notes.append(f"{counted(unplaced, 'image')} left out, whose place, voxel size or scale can't be read.")
-    taken = {id(s) for s in stack}
-    odd = [s for s in wanted if s.series_uid == stack[0].series_uid and not s.refusal and id(s) not in taken]
-    for difference, count in Counter(_difference(item, stack[0]) for item in odd).items():
-        notes.append(f"{counted(count, 'image')} left out, of another {difference} than the series{name}.")
-    return stack, notes
-
-
-def _difference(odd: Slice, item: Slice) -> str:
-    """Why one image of a series doesn't lie in one volume with another."""
-    names = (name for name, value, other in zip(_ORIGINS, odd.origin, item.origin) if value != other)
-    return next(names, "size or orientation")
-
-
-def _stacks(slices: list[Slice]) -> list[list[Slice]]:
-    """Slices that can lie in one volume, together; each joins the first stack whose first slice lies like it."""
-    stacks = defaultdict(list)
-    for item in slices:
-        alike = stacks[item.stack_key]
-        for stack in alike:
-            if np.abs(stack[0].frame - item.frame).max() <= SAME_FRAME:
-                stack.append(item)
-                break
-        else:
-            alike.append([item])
-    return [stack for alike in stacks.values() for stack in alike]
-
-
-def _without_overlap(stack: list[Slice], notes: list[str]) -> list[Slice]:
-    """Without what of an acquisition, or phase, lies between the slices of a larger one; all of it where it reaches
-    nowhere else. Acquisitions that follow one another stay, and so do those that are no volume by themselves: many
-    scanners give each slice, or each turn of the tube, a number of its own."""
-    heights = {id(item): float(item.position @ stack[0].normal) for item in stack}
-    usual = _usual_step(np.array(list(heights.values())))
-    acquisitions = defaultdict(list)
-    for item in stack:
-        acquisitions[item.phase[:2]].append(item)
-    kept: list[Slice] = []
-    volumes: list[np.ndarray] = []
-    for _, items in sorted(acquisitions.items(), key=lambda pair: (-len(pair[1]), pair[0])):
-        along = np.array([heights[id(item)] for item in items])
-        inside, near = np.zeros((2, len(items)), bool)
-        for larger in filter(partial(_overlaps, along), volumes):
-            inside |= (larger.min() <= along) & (along <= larger.max())
-            reach = REACH_BEYOND * _usual_step(larger)
-            near |= (larger.min() - reach <= along) & (along <= larger.max() + reach)
-        if near.all():
-            continue
-        kept += [item for item, lost in zip(items, inside) if not lost]
-        if _is_volume(along[~inside], items[0].thickness or usual):
-            volumes.append(along[~inside])
-    if len(kept) < len(stack):
-        lost = counted(len(stack) - len(kept), "image")
-        notes.append(f"Acquisitions in the series overlap: the largest was taken there, and {lost} left out.")
-    return kept
-
-
-def _usual_step(along: np.ndarray) -> float:
-    """The distance (mm) of neighbors among slices at these heights; 0 where all lie at one."""
-    steps = np.diff(np.sort(along))
-    steps = steps[steps >= SAME_POSITION_MM]
-    return float(np.median(steps)) if len(steps) else 0.0
-
-
-def _is_volume(along: np.ndarray, thickness: float) -> bool:
-    """Whether slices at these heights (mm), of this thickness, leave no room for others."""
-    places = 1 + np.count_nonzero(np.diff(np.sort(along)) >= SAME_POSITION_MM)
-    return places >= MINIMUM_SLICES and _usual_step(along) < ROOM_BETWEEN * thickness
-
-
-def _overlaps(along: np.ndarray, larger: np.ndarray) -> bool:
-    """Whether slices of an acquisition lie between those of a larger one, by the heights (mm) of both, and not just at
-    the same positions."""
-    low, high = max(along.min(), larger.min()), min(along.max(), larger.max())
-    inside, around = (low <= along) & (along <= high), (low <= larger) & (larger <= high)
-    apart = np.concatenate([_distances(along[inside], larger), _distances(larger[around], along)]) >= SAME_POSITION_MM
-    return np.count_nonzero(apart) > SHARE_BETWEEN * len(apart)
-
-
-def _distances(along: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.abs(along[:, None] - others).min(axis=1)
-
-
-def _sorted_without_duplicates(stack: list[Slice], notes: list[str]) -> list[Slice]:
-    """One slice per position, in order along the slice normal; of several, the earliest acquired."""
-    normal = stack[0].normal
-    ordered = sorted(stack, key=lambda s: (float(s.position @ normal), _time(s)))
-    groups: list[list[Slice]] = []
-    for item in ordered:
-        if groups and abs(float((item.position - groups[-1][0].position) @ normal)) < SAME_POSITION_MM:
-            groups[-1].append(item)
-        else:
-            groups.append([item])
-    kept = [min(group, key=_time) for group in groups]
-    if len(kept) < len(stack):
-        times = Counter(map(len, groups)).most_common(1)[0][0]
-        if times > 1:
-            notes.append(f"The series holds {times} images per position (phases or copies); the earliest were taken.")
-        else:
-            notes.append(f"{counted(len(stack) - len(kept), 'duplicate slice')} left out.")
-        if _may_be_mixed(groups, kept):
-            notes.append("Nothing says which images are of one phase, so phases may be mixed: give one phase alone.")
-    return kept
-
-
-def _time(item: Slice) -> tuple:
-    """Sorts images at one position, so that the same phase comes first everywhere."""
-    return (item.phase, item.order[0], _file(item), item.order[1])
-
-
-def _file(item: Slice) -> str:
-    """Which file an image is in, if it isn't the only one there: the images in one file go together."""
-    return str(item.path) if item.frames > 1 else ""
-
-
-def _may_be_mixed(groups: Iterable[list[Slice]], kept: Iterable[Slice]) -> bool:
-    """Whether among images at one position only a number tells which is earlier, and it isn't one that counts on
-    through all phases. Copies of an image aren't counted."""
-    rivals = {
-        (item.sop_uid or item.path, item.order[1]): _time(item)
-        for group, best in zip(groups, kept)
-        for item in group
-        if len(group) > 1 and item.phase == best.phase
-    }
-    return len(set(rivals.values())) < len(rivals)
