@@ -144,6 +144,21 @@ def test_largest_series_of_the_wanted_modality(tmp_path):
     assert_same_voxels_in_space(read_volume(tmp_path)[0], ct)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "there", "said"),
+    [("CT", "MR", []), ("MR", "CT", ["No MR series was found: the series is a CT."])],
+)
+def test_the_other_one_of_ct_and_mr_comes_before_what_is_no_scan(wanted, there, said, tmp_path):
+    volume = scan(size=(24, 20, 15))
+    SeriesWriter(tmp_path / "a", description="T2", modality=there).write(volume)
+    SeriesWriter(tmp_path / "b", description="Drawn", modality="SEG").write(scan(size=(40, 40, 60)))
+    SeriesWriter(tmp_path / "c", description="Fused", modality="PT").write(scan(size=(40, 40, 60)))
+    read, notes = read_volume(tmp_path, wanted)
+    assert_same_voxels_in_space(read, volume)
+    taken = f'The folder holds 3 series; the largest {there} series "T2" with 15 slices was taken.'
+    assert notes == [*said, taken]
+
+
 @pytest.mark.parametrize(("modality", "said"), [("MR", []), ("PT", ["The series is PT, neither CT nor MR."])])
 def test_other_modality_is_read(tmp_path, modality, said):
     volume = scan()

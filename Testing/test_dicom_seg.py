@@ -234,6 +234,17 @@ def test_without_highdicom_it_is_said_what_to_install(tmp_path, monkeypatch):
     assert "pip install highdicom" in refusal(lambda: find_images(tmp_path, GRIDS["lps"]))
 
 
+def test_beside_it_its_series_is_still_what_is_read(tmp_path):
+    """With more frames than the series has slices, each as large, and whatever was asked for."""
+    volume = scan(GRIDS["sagittal_thick"])
+    SeriesWriter(tmp_path / "series", modality="MR").write(volume)
+    labels, file = written(volume, tmp_path, writer="done")
+    assert file.NumberOfFrames > len(volume.array)
+    for modality in ("CT", "MR"):
+        read, _ = read_volume(tmp_path, modality)
+        assert read.grid.same_as(labels.grid) and read.array.max() > 255
+
+
 def test_the_command_line_writes_it(tiny_model, sample_scan, tmp_path, capsys):
     SeriesWriter(tmp_path / "series").write(sample_scan.volume)
     arguments = ["--model", str(tiny_model), "--threads", "1"]

@@ -73,7 +73,8 @@ def list_series(paths: list[Path]) -> dict[str, list[Slice]]:
 
 
 def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") -> tuple[Volume, list[str]]:
-    """Reads the largest series of a modality among the files (of another one where none of it is there).
+    """Reads the largest series of a modality among the files; where none is there, of the other one of CT and MR, and
+    of any other only where there is neither.
 
     Files that hold many frames each are joined. Localizers and duplicates are dropped, and so is what shares only the
     series UID: of another patient, study, frame of reference, size or orientation, or of an acquisition whose slices

@@ -10,6 +10,7 @@ from .dicom_folder import counted
 from .dicom_slice import Slice
 from .errors import InputRefused
 
+SCANS = ("CT", "MR")
 # Of direction cosines, and of the distance of pixels in mm.
 SAME_FRAME = 1e-3
 # What `Slice.origin` holds.
@@ -17,35 +18,49 @@ _ORIGINS = ("patient", "study", "frame of reference")
 
 
 def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[str]]:
-    """The largest stack of a modality, if there is one, and notes on what was left out.
+    """The largest stack of a modality, or of what comes next to it, and notes on what was left out.
 
     Raises:
         InputRefused: no image of it says all that is needed.
     """
     notes = []
-    wanted = [s for s in slices if not s.localizer] or slices
-    if len(wanted) < len(slices):
-        notes.append(f"{counted(len(slices) - len(wanted), 'localizer image')} left out.")
-    of_modality = [s for s in wanted if s.modality == modality]
-    placed = [s for s in of_modality or wanted if not s.refusal]
+    shown = [s for s in slices if not s.localizer] or slices
+    if len(shown) < len(slices):
+        notes.append(f"{counted(len(slices) - len(shown), 'localizer image')} left out.")
+    wanted = _nearest_to(modality, shown)
+    placed = [s for s in wanted if not s.refusal]
     if not placed:
-        raise InputRefused((of_modality or wanted)[0].refusal)
+        raise InputRefused(wanted[0].refusal)
     stack = max(_stacks(placed), key=lambda s: len(s) * s[0].size[0] * s[0].size[1])
-    if stack[0].modality not in ("CT", "MR"):
-        notes.append(f"The series is {stack[0].modality or 'of unknown modality'}, neither CT nor MR.")
-    series = len({s.series_uid for s in wanted})
+    taken = stack[0].modality
+    if taken not in SCANS:
+        notes.append(f"The series is {taken or 'of unknown modality'}, neither CT nor MR.")
+    # CT is also what is asked for where no model is chosen yet, and an MR is as good then.
+    elif modality not in ("CT", taken):
+        notes.append(f"No {modality} series was found: the series is a {taken}.")
+    series = len({s.series_uid for s in shown})
     name = f" \"{stack[0].description}\"" if stack[0].description else ""
     if series > 1:
-        kind = f"{modality} series" if of_modality else "series"
+        kind = f"{taken} series" if taken in SCANS else "series"
         notes.append(f"The folder holds {series} series; the largest {kind}{name} with {len(stack)} slices was taken.")
-    unplaced = len(of_modality or wanted) - len(placed)
+    unplaced = len(wanted) - len(placed)
     if unplaced:
         notes.append(f"{counted(unplaced, 'image')} left out, whose place, voxel size or scale can't be read.")
-    taken = {id(s) for s in stack}
-    odd = [s for s in wanted if s.series_uid == stack[0].series_uid and not s.refusal and id(s) not in taken]
+    ids = {id(s) for s in stack}
+    odd = [s for s in shown if s.series_uid == stack[0].series_uid and not s.refusal and id(s) not in ids]
     for difference, count in Counter(_difference(item, stack[0]) for item in odd).items():
         notes.append(f"{counted(count, 'image')} left out, of another {difference} than the series{name}.")
     return stack, notes
+
+
+def _nearest_to(modality: str, slices: list[Slice]) -> list[Slice]:
+    """The images of a modality; else scans of another; else what there is, such as what was drawn on scans."""
+
+    def rank(item: Slice) -> tuple[bool, bool]:
+        return item.modality != modality, item.modality not in SCANS
+
+    nearest = min(map(rank, slices))
+    return [item for item in slices if rank(item) == nearest]
 
 
 def _difference(odd: Slice, item: Slice) -> str:

@@ -37,7 +37,8 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
     """Reads one gray-value volume: NIfTI-1, NRRD, MHA, a DICOM folder (searched to the bottom) or one DICOM file.
 
     Args:
-        modality: "CT" or "MR": what is taken from a DICOM folder that holds both, and what refusals ask for.
+        modality: "CT" or "MR": what is taken from a DICOM folder that holds both, and what refusals ask for. The other
+            one is taken where there is none of it.
 
     Returns:
         The volume, array (k, j, i) as stored (rescaled to HU for DICOM), affine IJK -> RAS in mm, shear kept; and
