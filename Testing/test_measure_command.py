@@ -16,6 +16,7 @@ from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.cli_use import contents, refused
+from Testing.dicom_series import SeriesWriter
 
 MARROW_HU, FAT_HU = 180, -80
 
@@ -105,6 +106,22 @@ def test_a_scan_whose_axes_are_stored_otherwise_is_measured_alike(scan, tmp_path
     assert (tmp_path / "usual.csv").read_text() == (tmp_path / "turned.csv").read_text()
 
 
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_of_a_folder_the_series_that_was_labelled_is_measured(modality, scan, tmp_path, capsys):
+    """And not the largest, of either modality."""
+    volume, labels = read_volume(scan / "ct.nii.gz")[0], scan / "labels.nii.gz"
+    folder = tmp_path / "dicom"
+    SeriesWriter(folder, description="Labelled", modality=modality).write(volume)
+    larger = Volume(np.concatenate([volume.array, volume.array[-3:]]), volume.affine)
+    SeriesWriter(folder, description="Large", instance=1000).write(larger)
+    assert measure(folder, labels, "--table", tmp_path / "table.csv") == 0
+    assert measure(scan / "ct.nii.gz", labels, "--table", tmp_path / "expected.csv") == 0
+    assert (tmp_path / "table.csv").read_text() == (tmp_path / "expected.csv").read_text()
+    capsys.readouterr()
+    write_volume(Volume(read_labels(labels).array[1:], volume.affine), tmp_path / "of_none.nii.gz")
+    assert "same grid" in refused(capsys, measure(folder, tmp_path / "of_none.nii.gz"))
+
+
 def test_odd_levels_are_said(scan, tmp_path, capsys):
     """As `levels` says them: the table alone doesn't show that they are wrong."""
     labels = read_labels(scan / "labels.nii.gz")
@@ -142,6 +159,7 @@ def refusals():
     """Name of the case -> (arguments; {} is the folder of the scan, [] that of the results; a word of the answer)."""
     return {
         "no scan": (["{}/none.nii.gz", "{}/labels.nii.gz"], "none.nii.gz"),
+        "no scan in a folder": (["[]", "{}/labels.nii.gz"], "No DICOM images"),
         "no labels": (["{}/ct.nii.gz", "{}/none.nii.gz"], "none.nii.gz"),
         "exchanged": (["{}/labels.nii.gz", "{}/ct.nii.gz"], "ct.nii.gz"),
         "twice the same": (["{}/labels.nii.gz", "{}/labels.nii.gz"], "same file"),

@@ -10,8 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checks import MINIMUM_SLICES, check_geometry, check_path
-from .dicom import read_dicom_files, read_dicom_folder
-from .dicom_folder import is_dicom_file
+from .dicom import find_stack, list_series, read_dicom_files, read_dicom_folder
+from .dicom_folder import dicom_files, is_dicom_file
 from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_complete, check_size, check_voxels
@@ -61,6 +61,21 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
         if is_dicom_file(path):
             return read_dicom_files([path], modality=modality)
     raise InputRefused(f"'{path.name}' is of no known kind: give NIfTI (.nii.gz), .nrrd, .mha or a DICOM folder.")
+
+
+def read_volume_on(grid: Grid, path: str | Path) -> tuple[Volume, list[str]]:
+    """As `read_volume`; of several DICOM series in a folder one on this grid, as labels have it, where there is one."""
+    path = Path(path)
+    if path.is_dir():
+        check_path(path)
+        with quiet_itk():
+            files = dicom_files(path)
+            series = [[item.path for item in slices] for slices in list_series(files).values()]
+            # All together at first: of several on one grid, such as two kernels, the largest is what was segmented.
+            for some in (files, *series):
+                if _is_on(grid, some, str(path)):
+                    return read_dicom_files(some, str(path))
+    return read_volume(path)
 
 
 def read_labels(path: str | Path) -> Volume:
@@ -116,6 +131,13 @@ def quiet_itk() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _is_on(grid: Grid, files: list[Path], source: str) -> bool:
+    try:
+        return find_stack(files, source).grid.same_as(grid, HEADER_AGREEMENT_MM)
+    except InputRefused:
+        return False
 
 
 def _read_image_file(path: Path) -> tuple[Volume, list[str]]:

@@ -33,10 +33,10 @@ segmentations, all vertebrae go into one table.
 Research use only: not for diagnosis or treatment."""
 
 EPILOG = """\
-CT is NIfTI, NRRD, MetaImage or a folder of DICOM files. LABELS is a label map in VerSe's numbering on the grid of the
-CT: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. The spinal canal (61) helps where it is labeled. Heights of C1 and C2, and
-of a body that the border of the scan cuts, are left empty, and so is the HU of a body with metal in it. Centroids are
-voxel indices, as in VerSe's files.
+CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
+LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. The spinal
+canal (61) helps where it is labeled. Heights of C1 and C2, and of a body that the border of the scan cuts, are left
+empty, and so is the HU of a body with metal in it. Centroids are voxel indices, as in VerSe's files.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
 that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
@@ -102,10 +102,10 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
 def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..account import RESEARCH_ONLY
-    from ..reading import read_volume
+    from ..reading import read_volume_on
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
-    rows, remarks, grid = _measured(arguments.labels, arguments.ct, lambda: read_volume(arguments.ct))
+    rows, remarks, grid = _measured(arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct))
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(rows, grid, arguments, outputs)
@@ -177,14 +177,14 @@ def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
         return [], [NO_VERTEBRA]
     doubt = doubt_of(record) if record else ""
-    rows, remarks, _ = _measured(labels, segmented.scan.source, lambda: read_scan(segmented.scan))
+    rows, remarks, _ = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan))
     return [row.with_remark(doubt) for row in rows], remarks
 
 
 def _measured(
-    labels_path: Path, ct_path: Path, read: Callable[[], tuple[Volume, list[str]]]
+    labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]]
 ) -> tuple[list[VertebraRow], list[str], Grid]:
-    """Rows of one scan, sentences for the user, and the grid of the labels.
+    """Rows of one scan, which `read` returns for the grid of its labels, sentences for the user, and that grid.
 
     Raises:
         InputRefused: scan or labels can't be read, or can't be measured together.
@@ -200,7 +200,7 @@ def _measured(
 
     labels, counts = read_vertebrae(labels_path)
     try:
-        ct, notes = read()
+        ct, notes = read(labels.grid)
     except OSError as error:
         raise InputRefused(f"'{ct_path}' can't be read ({error.strerror or error}): check the file.") from error
     names = f"'{ct_path.name}'", f"'{labels_path.name}'"
