@@ -112,8 +112,12 @@ def test_air_alone_is_refused_as_no_body():
     assert "No body" in refusal(ct_volume(air))
 
 
-def test_lost_rescale_intercept_is_named():
-    assert "1000 too high" in refusal(ct_volume(phantom() + 1024))
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("too_high", [1000, 1024])
+def test_lost_rescale_intercept_is_named(too_high, modality):
+    volume = ct_volume(phantom() + too_high)
+    assert "1000 too high" in refusal(volume, modality=modality)
+    assert any("1000 too high" in warning for warning in check_input(volume, modality, force=True))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +183,22 @@ def test_slices_that_are_too_thick_are_warned_about(slice_mm, told):
 
 def test_mr_is_not_judged_by_hu_for_a_model_of_mr():
     assert check_input(Volume(np.random.default_rng(0).gamma(2, 100, (20, 40, 40)), RAS_2MM), modality="MR") == []
+
+
+def test_mr_as_bright_as_a_ct_stored_too_high_passes():
+    """As much of it lies in the place of fat and of soft tissue, but nearly as much below, where a CT has little."""
+    signal = np.random.default_rng(0).normal(900, 150, (20, 40, 40))
+    assert check_input(Volume(signal, RAS_2MM), modality="MR") == []
+    assert "not the Hounsfield units" in refusal(Volume(signal, RAS_2MM))
+
+
+@needs_scans
+@pytest.mark.parametrize("too_high", [1000, 1024])
+@pytest.mark.parametrize("name", CTS)
+def test_real_cts_stored_too_high_are_refused(name, too_high):
+    volume, _ = real_scan(ct(name))
+    for modality in ("CT", "MR"):
+        assert "1000 too high" in refusal(Volume(volume.array + np.float32(too_high), volume.affine), modality=modality)
 
 
 @needs_scans
