@@ -1,4 +1,5 @@
 import os
+import shutil
 
 import numpy as np
 import pydicom
@@ -142,6 +143,23 @@ def test_largest_series_of_the_wanted_modality(tmp_path):
     assert_same_voxels_in_space(read, magnet)
     assert notes == ['The folder holds 2 series; the largest MR series "T2" with 15 slices was taken.']
     assert_same_voxels_in_space(read_volume(tmp_path)[0], ct)
+
+
+def test_images_at_one_position_make_a_series_no_larger(tmp_path):
+    """As the b-values of a diffusion series, the echoes and the time points of others."""
+    anatomy, diffusion = scan(size=(24, 20, 15)), scan(size=(24, 20, 10))
+    SeriesWriter(tmp_path / "a", description="T2", modality="MR").write(anatomy)
+    writer = SeriesWriter(tmp_path / "b", description="DWI", modality="MR")
+    for b_value in range(3):
+        writer.write(Volume(diffusion.array + b_value, diffusion.affine))
+    read, notes = read_volume(tmp_path, "MR")
+    assert_same_voxels_in_space(read, anatomy)
+    assert notes == ['The folder holds 2 series; the largest MR series "T2" with 15 slices was taken.']
+    SeriesWriter(tmp_path / "c", description="Scout", modality="MR").write(scan(size=(24, 20, 4)))
+    shutil.rmtree(tmp_path / "a")
+    read, notes = read_volume(tmp_path, "MR")
+    assert_same_voxels_in_space(read, diffusion)
+    assert notes[0] == 'The folder holds 2 series; the largest MR series "DWI" with 10 slices was taken.'
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from .checks import MINIMUM_SLICES, check_geometry
 from .dicom_choice import choose_stack
 from .dicom_folder import dicom_files, left_out
 from .dicom_frames import images_in
-from .dicom_order import in_order
 from .dicom_pixels import onto_even_slices, read_pixels
 from .dicom_slice import Slice, read_slice
 from .errors import InputRefused
@@ -127,8 +126,6 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
             "The file does not say where each of its images lies: they were taken as they come, evenly spaced and "
             "without tilt, so look at the result with care."
         )
-    stack, ordering = in_order(stack)
-    notes += ordering
     if len(stack) < MINIMUM_SLICES:
         refusal = (
             f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from .dicom_folder import counted
+from .dicom_order import in_order
 from .dicom_slice import Slice
 from .errors import InputRefused
 
@@ -18,7 +19,12 @@ _ORIGINS = ("patient", "study", "frame of reference")
 
 
 def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[str]]:
-    """The largest stack of a modality, or of what comes next to it, and notes on what was left out.
+    """The slices of the largest stack of a modality, or of what comes next to it, and notes on what was left out.
+
+    Echoes, phases and whatever else lies at one position make a stack no larger.
+
+    Returns:
+        As `dicom_order.in_order`.
 
     Raises:
         InputRefused: no image of it says all that is needed.
@@ -31,7 +37,8 @@ def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[
     placed = [s for s in wanted if not s.refusal]
     if not placed:
         raise InputRefused(wanted[0].refusal)
-    stack = max(_stacks(placed), key=lambda s: len(s) * s[0].size[0] * s[0].size[1])
+    candidates = [(images, *in_order(images)) for images in _stacks(placed)]
+    images, stack, ordering = max(candidates, key=lambda c: len(c[1]) * c[1][0].size[0] * c[1][0].size[1])
     taken = stack[0].modality
     if taken not in SCANS:
         notes.append(f"The series is {taken or 'of unknown modality'}, neither CT nor MR.")
@@ -46,11 +53,11 @@ def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[
     unplaced = len(wanted) - len(placed)
     if unplaced:
         notes.append(f"{counted(unplaced, 'image')} left out, whose place, voxel size or scale can't be read.")
-    ids = {id(s) for s in stack}
+    ids = {id(s) for s in images}
     odd = [s for s in shown if s.series_uid == stack[0].series_uid and not s.refusal and id(s) not in ids]
     for difference, count in Counter(_difference(item, stack[0]) for item in odd).items():
         notes.append(f"{counted(count, 'image')} left out, of another {difference} than the series{name}.")
-    return stack, notes
+    return stack, notes + ordering
 
 
 def _nearest_to(modality: str, slices: list[Slice]) -> list[Slice]:
