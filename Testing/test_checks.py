@@ -2,6 +2,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from SpineContextSegLib.checks import check_geometry, check_input, check_result, is_coarse
 from SpineContextSegLib.errors import InputRefused
@@ -190,6 +191,30 @@ def test_mr_as_bright_as_a_ct_stored_too_high_passes():
     signal = np.random.default_rng(0).normal(900, 150, (20, 40, 40))
     assert check_input(Volume(signal, RAS_2MM), modality="MR") == []
     assert "not the Hounsfield units" in refusal(Volume(signal, RAS_2MM))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda signal: (signal - signal.mean()) / signal.std(), lambda signal: signal / signal.max() * 2 - 1],
+    ids=["z-score", "-1 to 1"],
+)
+def test_rescaled_mr_below_zero_is_refused_unless_forced(change):
+    volume = Volume(change(np.random.default_rng(0).gamma(2, 100, (20, 40, 40))), RAS_2MM)
+    assert "below zero" in refusal(volume, modality="MR")
+    assert any("below zero" in warning for warning in check_input(volume, modality="MR", force=True))
+
+
+@needs_scans
+@pytest.mark.parametrize("name", MRS)
+def test_real_mrs_are_refused_as_z_scores_and_pass_as_splines(name):
+    volume, _ = real_scan(mr(name))
+    signal = volume.array.astype(np.float32)
+    assert "below zero" in refusal(Volume((signal - signal.mean()) / signal.std(), volume.affine), modality="MR")
+    image = sitk.GetImageFromArray(signal)
+    finer = [0.8] * 3
+    size = [int((n - 1) / step) for n, step in zip(image.GetSize(), finer)]
+    spline = sitk.Resample(image, size, sitk.Transform(), sitk.sitkBSpline, (0, 0, 0), finer)
+    assert check_input(Volume(sitk.GetArrayFromImage(spline), volume.affine), modality="MR") == []
 
 
 @needs_scans

@@ -31,6 +31,8 @@ BELOW_FAT = (-300.0, -150.0)
 MOST_BELOW_FAT = 0.1
 # A map of all vertebrae, discs and ribs has fewer values, and a scan has hundreds.
 MOST_LABELS = 100
+# Share of an MR's voxels: a spline leaves 1 to 10 % below zero, a z-score about half, a scaling to [-1, 1] nearly all.
+MOST_BELOW_ZERO = 0.2
 # Share of all voxels; a body fills more even in a scan of a whole room.
 BODY_FRACTION = 0.001
 
@@ -190,6 +192,12 @@ def _doubt_about_signal(sample: np.ndarray, modality: str) -> str | None:
         return f"{TOO_HIGH}: export it again in Hounsfield units and choose a model made for CT, not for {modality}."
     if len(np.unique(sample)) <= MOST_LABELS:
         return f"The image holds no more than {MOST_LABELS} values, as labels do: give the {modality} itself."
+    below_zero = share_within(sample, -np.inf, 0.0)
+    if below_zero > MOST_BELOW_ZERO:
+        return (
+            f"{below_zero:.0%} of the voxels are below zero and would be taken for air, as after a z-score or a scaling"
+            f" to -1 to 1: give the original {modality}."
+        )
     return None
 
 
