@@ -10,7 +10,7 @@ from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, edit, multi_frame
+from Testing.dicom_series import SeriesWriter, edit, multi_frame, part
 from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
 
 
@@ -256,7 +256,7 @@ def test_of_two_phases_the_earlier_is_taken(tmp_path):
 
 @pytest.mark.parametrize("name", ["lps", "sheared"])
 def test_missing_slices_are_interpolated_and_said(name, tmp_path):
-    volume = ramp(scan(name, size=(24, 20, 60)))
+    volume = ramp(scan(name, size=(24, 20, 60), spacing=(1, 1, 1.5)))
     missing = {5, 6, 11}
     SeriesWriter(tmp_path).write(volume, only=[k for k in range(len(volume.array)) if k not in missing])
     read, notes = read_volume(tmp_path)
@@ -265,6 +265,35 @@ def test_missing_slices_are_interpolated_and_said(name, tmp_path):
     step = volume.grid.affine[2, 2] if name == "lps" else None
     assert len(notes) == 1 and f"interpolated to {len(volume.array)} slices" in notes[0]
     assert step is None or f"gaps up to {3 * step:.3g} mm" in notes[0]
+
+
+def test_one_missing_slice_of_thick_ones_is_interpolated(tmp_path):
+    volume = ramp(scan(size=(24, 20, 60), spacing=(1, 1, 5)))
+    SeriesWriter(tmp_path).write(volume, only=[0, 1, 2, 4, 5, 6, 7, 9, 10, 11])
+    read, notes = read_volume(tmp_path)
+    assert read.grid.same_as(volume.grid, tolerance_mm=1e-3)
+    assert np.abs(read.array.astype(int) - volume.array).max() <= 1
+    assert len(notes) == 1 and "gaps up to 10 mm" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["lps", "sheared"])
+def test_of_blocks_with_wide_gaps_between_the_longest_is_taken(name, tmp_path):
+    """As of a lumbar MR that looks at one disc, then at the next. What lies between can't be told from both ends."""
+    volume = scan(name, size=(24, 20, 120), spacing=(1, 1, 4))
+    SeriesWriter(tmp_path, modality="MR").write(volume, only=[*range(4), *range(10, 16), *range(22, 27)])
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, part(volume, 10, 16))
+    gap = 7 * 4 * abs(volume.grid.directions[:, 2] @ np.cross(*volume.grid.directions[:, :2].T))
+    assert notes == [
+        f"The series has gaps of up to {gap:.0f} mm, too wide to be filled: only its longest run of 6 slices was taken,"
+        " and 9 images were left out."
+    ]
+
+
+def test_blocks_of_too_few_slices_are_refused(tmp_path):
+    SeriesWriter(tmp_path).write(scan(spacing=(1, 1, 2)), only=[0, 1, 6, 7, 12, 13])
+    with pytest.raises(InputRefused, match="Only 2 slices .* gaps of up to 10 mm, too wide .* 4 images were left out"):
+        read_volume(tmp_path)
 
 
 def test_uneven_spacing_is_put_right(tmp_path):

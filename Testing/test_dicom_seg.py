@@ -13,7 +13,7 @@ from SpineContextSegLib.labels import STRUCTURES, structures_of
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import LPS_FROM_RAS, Volume
 from SpineContextSegLib.writing import write_volume
-from Testing.dicom_series import SeriesWriter, multi_frame, parts
+from Testing.dicom_series import SeriesWriter, edit, multi_frame, parts
 from Testing.geometry import GRIDS, LPS, SHEARED, centered_grid, rotation
 
 highdicom = pytest.importorskip("highdicom")
@@ -121,6 +121,36 @@ def test_frames_of_an_enhanced_ct(turned, tmp_path):
     multi_frame(volume, tmp_path / "series" / "ct.dcm")
     labels, file = written(volume, tmp_path, writer="done")
     np.testing.assert_array_equal(labels_by_place(file, labels), labels.array)
+
+
+def test_of_blocks_with_a_gap_between_each_plane_is_on_its_own_image(tmp_path):
+    """Those of the longest block, which is all that was read."""
+    volume = scan(GRIDS["thick"])
+    SeriesWriter(tmp_path / "series").write(volume, only=[0, 1, 2, *range(7, 12)])
+    labels, file = written(volume, tmp_path, writer="done")
+    assert len(labels.array) == 5
+    np.testing.assert_array_equal(labels_by_place(file, labels), labels.array)
+    order = sorted(map(pydicom.dcmread, (tmp_path / "series").iterdir()), key=lambda ds: ds.ImagePositionPatient[2])
+    uids = {frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+            for frame in file.PerFrameFunctionalGroupsSequence}  # fmt: skip
+    assert uids == {ds.SOPInstanceUID for ds in order[4:7]}
+
+
+def test_of_frames_with_a_gap_between_each_plane_is_on_its_own_frame(tmp_path):
+    volume = scan(GRIDS["thick"])
+    multi_frame(volume, tmp_path / "series" / "ct.dcm")
+
+    def move_the_first(ds):
+        for frame in ds.PerFrameFunctionalGroupsSequence[:4]:
+            frame.PlanePositionSequence[0].ImagePositionPatient[2] -= 30
+
+    edit(tmp_path / "series", move_the_first)
+    labels, file = written(volume, tmp_path, writer="done")
+    assert len(labels.array) == len(volume.array) - 4
+    np.testing.assert_array_equal(labels_by_place(file, labels), labels.array)
+    frames = {frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
+              for frame in file.PerFrameFunctionalGroupsSequence}  # fmt: skip
+    assert frames == set(range(6, len(volume.array)))
 
 
 def test_what_is_said_of_the_segments(tmp_path):

@@ -78,7 +78,8 @@ def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") 
     Files that hold many frames each are joined. Localizers and duplicates are dropped, and so is what shares only the
     series UID: of another patient, study, frame of reference, size or orientation, or of an acquisition whose slices
     lie between those of a larger one. Where slices are missing or unevenly spaced, the series is interpolated onto even
-    slices of the usual distance, between the same first and last slice.
+    slices of the usual distance, between the same first and last slice; of what wide gaps part, the longest run of
+    slices is taken.
 
     Args:
         paths: DICOM files in any order, also enhanced multi-frame ones.
@@ -131,7 +132,7 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
             f"Only {len(stack)} slice{'s' * (len(stack) != 1)} of the series could be found: give the folder that "
             f"holds the whole {modality} series."
         )
-        raise InputRefused(" ".join([refusal, *unstated]))
+        raise InputRefused(" ".join([refusal, *notes, *unstated]))
     first, positions = stack[0], np.array([s.position for s in stack])
     along = (positions - positions[0]) @ first.normal
     step = float(np.median(np.diff(along)))

@@ -1,4 +1,5 @@
-"""Images that can lie in one volume as its slices: one per position, of one acquisition wherever several overlap."""
+"""Images that can lie in one volume as its slices: one per position, of one acquisition wherever several overlap, and
+without gaps that nothing can fill."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from .checks import MINIMUM_SLICES
+from .checks import MINIMUM_SLICES, THICKEST_MM
 from .dicom_folder import counted
 from .dicom_slice import Slice
 
@@ -20,6 +21,9 @@ REACH_BEYOND = 0.75
 # Share of the images where two acquisitions overlap that lie at a position of one alone: below, a few of two phases are
 # missing. It is about a third where one has every second position of the other.
 SHARE_BETWEEN = 0.2
+# In slice distances: what lies between slices farther apart isn't a mean of both. Closer than what a scan may have as
+# its slice distance, they may be anyway.
+WIDEST_GAP = 2.5
 
 
 def in_order(stack: list[Slice]) -> tuple[list[Slice], list[str]]:
@@ -29,7 +33,7 @@ def in_order(stack: list[Slice]) -> tuple[list[Slice], list[str]]:
         stack: images of one size, orientation and distance of pixels.
     """
     notes: list[str] = []
-    return _sorted_without_duplicates(_without_overlap(stack, notes), notes), notes
+    return _without_gaps(_sorted_without_duplicates(_without_overlap(stack, notes), notes), notes), notes
 
 
 def _without_overlap(stack: list[Slice], notes: list[str]) -> list[Slice]:
@@ -129,3 +133,21 @@ def _may_be_mixed(groups: Iterable[list[Slice]], kept: Iterable[Slice]) -> bool:
         if len(group) > 1 and item.phase == best.phase
     }
     return len(set(rivals.values())) < len(rivals)
+
+
+def _without_gaps(ordered: list[Slice], notes: list[str]) -> list[Slice]:
+    """The longest run of slices that are no farther apart than can be interpolated: not the blocks of a protocol that
+    looks at one disc, then at the next."""
+    steps = np.diff([float(item.position @ ordered[0].normal) for item in ordered])
+    if not len(steps):
+        return ordered
+    limit = max(WIDEST_GAP * np.median(steps), THICKEST_MM)
+    bounds = [0, *(np.flatnonzero(steps > limit) + 1), len(ordered)]
+    start, end = max(zip(bounds, bounds[1:]), key=lambda run: run[1] - run[0])
+    if end - start < len(ordered):
+        lost = counted(len(ordered) - (end - start), "image")
+        notes.append(
+            f"The series has gaps of up to {steps.max():.0f} mm, too wide to be filled: only its longest run of "
+            f"{end - start} slices was taken, and {lost} left out."
+        )
+    return ordered[start:end]
