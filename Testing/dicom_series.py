@@ -10,6 +10,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from SpineContextSegLib.volume import Volume
+from Testing.geometry import CORONAL, LPS, SAGITTAL, centered_grid
 
 
 @dataclass
@@ -127,3 +128,12 @@ def parts(volume: Volume, folder: Path, bounds: list[int]) -> None:
         multi_frame(part(volume, first, last), path)
         edit(path, lambda ds: ds.update({"StudyInstanceUID": uids[0], "SeriesInstanceUID": uids[1],
                                          "FrameOfReferenceUID": uids[2]}))  # fmt: skip
+
+
+def localizer(folder: Path, slices: int, **options) -> None:
+    """One series of few large pictures, sagittal, coronal and axial, in which nothing says what they are for."""
+    writer = SeriesWriter(folder, modality="MR", description="Survey", **options)
+    for axes in (SAGITTAL, CORONAL, LPS):
+        grid = centered_grid((2.0, 2.0, 12.0), (200.0, 200.0, 120.0), axes)
+        values = np.random.default_rng(2).integers(0, 900, grid.shape).astype(np.int16)
+        writer.write(Volume(values, grid.affine), only=range(slices))

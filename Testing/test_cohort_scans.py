@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from cohorts import fill
 
@@ -13,7 +14,7 @@ from SpineContextSegLib.cohort.records import make_record, write_record
 from SpineContextSegLib.cohort.scans import find_scans, safe_name
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter
+from Testing.dicom_series import SeriesWriter, edit, localizer, multi_frame
 
 
 @pytest.fixture
@@ -166,6 +167,31 @@ def test_every_ct_series_is_a_scan(tree, ct):
     ]
     stems = [place.stem for place in place_scans(cohort.scans, tree / "out", ".seg.nrrd")]
     assert stems == ["Thorax_1_0_B70f", "Thorax_1_0_B70f_2", "series"]
+
+
+def test_localizers_that_do_not_say_so_are_no_scans(tree, ct):
+    SeriesWriter(tree / "t2", modality="MR", description="T2").write(ct)
+    for slices in (1, 3, 7):
+        localizer(tree / str(slices), slices)
+    cohort = find_scans(tree, modalities=("MR",))
+    assert [scan.name for scan in cohort.scans] == ["t2 (T2)"]
+    assert cohort.notes == ["Left out, DICOM series of fewer than 3 slices or of localizers: 3."]
+
+
+def test_a_localizer_in_one_file_is_no_scan(tree, ct):
+    volume = Volume(np.concatenate([ct.array, ct.array[:4]]), ct.affine)
+    multi_frame(volume, tree / "survey.dcm")
+    multi_frame(volume, tree / "scan.dcm")
+    axes = [1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]
+
+    def turn(ds):
+        del ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+        for k, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
+            frame.PlaneOrientationSequence = [pydicom.Dataset()]
+            frame.PlaneOrientationSequence[0].ImageOrientationPatient = axes[k // 3]
+
+    edit(tree / "survey.dcm", turn)
+    assert [scan.files[0].name for scan in find_scans(tree).scans] == ["scan.dcm"]
 
 
 def test_of_slices_that_are_lost_their_series_tells(tree, ct):

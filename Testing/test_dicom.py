@@ -4,14 +4,14 @@ import shutil
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, generate_uid
 
 from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, edit, multi_frame, part
-from Testing.geometry import GRIDS, SHEARED, centered_grid, world_positions
+from Testing.dicom_series import SeriesWriter, edit, localizer, multi_frame, part
+from Testing.geometry import GRIDS, LPS, SHEARED, centered_grid, rotation, world_positions
 
 
 def scan(name="lps", size=(24.0, 20.0, 30.0), spacing=None) -> Volume:
@@ -195,6 +195,48 @@ def test_localizers_are_left_out(tmp_path):
     read, notes = read_volume(tmp_path)
     assert_same_voxels_in_space(read, volume)
     assert notes == ["1 localizer image was left out."]
+
+
+@pytest.mark.parametrize("slices", [1, 3, 7])
+def test_localizers_that_do_not_say_so_are_left_out(slices, tmp_path):
+    """Of larger pictures than the scan."""
+    volume = scan(size=(24, 20, 4))
+    SeriesWriter(tmp_path / "a", description="T2", modality="MR").write(volume)
+    localizer(tmp_path / "b", slices)
+    for modality in ("CT", "MR"):
+        read, notes = read_volume(tmp_path, modality)
+        assert_same_voxels_in_space(read, volume)
+        assert notes == [f"{3 * slices} localizer images were left out."]
+
+
+def test_nothing_but_a_localizer_is_said(tmp_path):
+    localizer(tmp_path / "three", 3)
+    read, notes = read_volume(tmp_path / "three", "MR")
+    assert len(read.array) == 3 and notes[0] == "There are only localizer images, so look at the result with care."
+    localizer(tmp_path / "one", 1)
+    with pytest.raises(InputRefused, match="Only 1 slice .* only localizer images"):
+        read_volume(tmp_path / "one", "MR")
+
+
+def test_a_scan_is_no_localizer_for_what_else_is_in_its_series(tmp_path):
+    """After an anonymization that gives all series of a patient one number."""
+    volume, uid = scan("sagittal_thick", size=(40, 40, 55)), generate_uid()
+    SeriesWriter(tmp_path / "a", modality="MR", series_uid=uid).write(volume)
+    localizer(tmp_path / "b", 3, series_uid=uid)
+    read, notes = read_volume(tmp_path, "MR")
+    assert_same_voxels_in_space(read, volume)
+    assert len(notes) == 1 and notes[0].startswith("9 images were left out, of another size or orientation")
+
+
+def test_slices_along_each_disc_are_no_localizer(tmp_path):
+    """Few in each of many orientations, all about axial."""
+    writer = SeriesWriter(tmp_path, modality="MR")
+    for degrees in (-30, -15, 0, 15, 40):
+        grid = centered_grid((1, 1, 4), (30, 30, 20), rotation(degrees, 0) @ rotation(degrees / 5, 1) @ LPS)
+        writer.write(Volume(np.zeros(grid.shape, np.int16), grid.affine))
+    read, notes = read_volume(tmp_path, "MR")
+    assert len(read.array) == 5
+    assert len(notes) == 1 and notes[0].startswith("20 images were left out, of another size or orientation")
 
 
 def test_image_of_another_orientation_in_the_series_is_left_out(tmp_path):

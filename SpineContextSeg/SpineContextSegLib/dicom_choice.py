@@ -12,6 +12,9 @@ from .dicom_slice import Slice
 from .errors import InputRefused
 
 SCANS = ("CT", "MR")
+# At most, in each of its three planes; a series of the spine has more in the one that it shows.
+LOCALIZER_SLICES = 10
+MOST_LOCALIZER_IMAGES = 3 * LOCALIZER_SLICES
 # Of direction cosines, and of the distance of pixels in mm.
 SAME_FRAME = 1e-3
 # What `Slice.origin` holds.
@@ -30,8 +33,11 @@ def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[
         InputRefused: no image of it says all that is needed.
     """
     notes = []
-    shown = [s for s in slices if not s.localizer] or slices
-    if len(shown) < len(slices):
+    shown = _without_localizers(slices)
+    if not shown:
+        shown = slices
+        notes.append("There are only localizer images, so look at the result with care.")
+    elif len(shown) < len(slices):
         notes.append(f"{counted(len(slices) - len(shown), 'localizer image')} left out.")
     wanted = _nearest_to(modality, shown)
     placed = [s for s in wanted if not s.refusal]
@@ -58,6 +64,22 @@ def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[
     for difference, count in Counter(_difference(item, stack[0]) for item in odd).items():
         notes.append(f"{counted(count, 'image')} left out, of another {difference} than the series{name}.")
     return stack, notes + ordering
+
+
+def is_unmarked_localizer(series: list[Slice]) -> bool:
+    """Whether the images of a series only show where others lie, though they don't say so, as those of an MR seldom do:
+    few sagittal ones, few coronal and few axial."""
+    stacks = _stacks([s for s in series if not s.refusal])
+    planes = {int(np.abs(stack[0].normal).argmax()) for stack in stacks}
+    return len(planes) == 3 and all(len(in_order(stack)[0]) <= LOCALIZER_SLICES for stack in stacks)
+
+
+def _without_localizers(slices: list[Slice]) -> list[Slice]:
+    series = defaultdict(list)
+    for item in slices:
+        series[item.series_uid].append(item)
+    left_out = {uid for uid, images in series.items() if is_unmarked_localizer(images)}
+    return [s for s in slices if not s.localizer and s.series_uid not in left_out]
 
 
 def _nearest_to(modality: str, slices: list[Slice]) -> list[Slice]:

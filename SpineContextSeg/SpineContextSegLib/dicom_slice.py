@@ -22,7 +22,7 @@ class Slice:
         path: of the file.
         sop_class, sop_uid, series_uid, description, modality: as the header has them; "" where it hasn't.
         origin: patient, study and frame of reference; images that differ in one don't share a space.
-        localizer: whether it only shows where other images lie.
+        localizer: whether it says that it only shows where other images lie; see `dicom_choice.is_unmarked_localizer`.
         inverted: whether low values are to be shown bright (MONOCHROME1).
         frames: images in the file; 1 in a stack of several files, as none of them stands for all.
         size: rows, columns.

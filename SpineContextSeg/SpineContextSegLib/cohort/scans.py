@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ..checks import MINIMUM_SLICES, check_path
 from ..dicom import Slice, list_series
+from ..dicom_choice import MOST_LOCALIZER_IMAGES, is_unmarked_localizer
 from ..dicom_folder import is_dicom_file, left_out, slices_among
+from ..dicom_frames import images_in
 from ..errors import InputRefused
 from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, stem
@@ -80,10 +82,10 @@ def find_scans(source: Path, left_out: Path | None = None, modalities: Collectio
     """All scans in a file or below a folder.
 
     Hidden files, files named as segmentations, results of a batch, what a BIDS dataset keeps beside its scans,
-    DICOM series of other modalities or with fewer than 3 slices, and files of other kinds that may be scans are left
-    out, and the notes say so. Links to folders are followed, each folder is searched once. One scan is one series in
-    one folder: copies of a series elsewhere are scans of their own, and what lies scattered over folders isn't put
-    together, since broken anonymization gives two patients the same UID.
+    DICOM series of other modalities, with fewer than 3 slices or of localizers, and files of other kinds that may be
+    scans are left out, and the notes say so. Links to folders are followed, each folder is searched once. One scan is
+    one series in one folder: copies of a series elsewhere are scans of their own, and what lies scattered over folders
+    isn't put together, since broken anonymization gives two patients the same UID.
 
     Args:
         source: exists.
@@ -229,6 +231,9 @@ def _why_left_out(slices: list[Slice], modalities: Collection[str]) -> str | Non
     if modality not in modalities:
         return modality or "of unknown modality"
     seen = sum(item.frames for item in slices if not item.localizer)
+    # To look for the frames of large files takes seconds, and a localizer is none.
+    if seen <= MOST_LOCALIZER_IMAGES and is_unmarked_localizer([one for item in slices for one in images_in(item)]):
+        return "short"
     return None if seen >= MINIMUM_SLICES else "short"
 
 
