@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
 from Testing.scans import ct, mr, needs_scans
@@ -21,9 +21,9 @@ def test_parts_of_a_vertebra_make_up_the_vertebra(image):
     assert np.mean((parts == DISC_LEVEL_UNKNOWN) == ((whole > 100) & (whole < 200))) > 0.9999
 
 
-def test_canal_holds_the_cord_and_other_values_are_refused():
-    labels = Volume(np.array([[[0, 60, 61, 41, 49, 62, 100]]], np.uint8), np.eye(4))
-    expected = [0, CANAL, CANAL, *[VERTEBRA_LEVEL_UNKNOWN] * 3, DISC_LEVEL_UNKNOWN]
+def test_canal_holds_the_cord_a_sacrum_stays_and_other_values_are_refused():
+    labels = Volume(np.array([[[0, 26, 60, 61, 41, 49, 62, 100]]], np.uint8), np.eye(4))
+    expected = [0, SACRUM, CANAL, CANAL, *[VERTEBRA_LEVEL_UNKNOWN] * 3, DISC_LEVEL_UNKNOWN]
     assert from_subregions(labels).array.ravel().tolist() == expected
     with pytest.raises(ValueError, match="20"):
         from_subregions(Volume(np.array([[[20]]], np.uint8), np.eye(4)))

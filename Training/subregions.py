@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, VERTEBRA_LEVEL_UNKNOWN
+from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.volume import Volume
 
 # github.com/Hendrik-code/TPTBox, `core/vert_constants.py`: arch, processes and corpus are 41 to 50, cord 60, canal 61,
-# endplate 62 (bone: it goes with the vertebra), disc 100.
+# endplate 62 (bone: it goes with the vertebra), disc 100. github.com/Hendrik-code/spineps, README.md, adds the sacrum,
+# whole and under VerSe's value.
 _VALUES = {
+    SACRUM: SACRUM,
     **dict.fromkeys((*range(41, 51), 62), VERTEBRA_LEVEL_UNKNOWN),
     **dict.fromkeys((60, 61), CANAL),
     100: DISC_LEVEL_UNKNOWN,
@@ -18,7 +20,7 @@ _VALUES = {
 
 
 def from_subregions(labels: Volume) -> Volume:
-    """uint8 (k, j, i), values of TPTBox's subregions -> 1 vertebra, 61 canal, 200 disc.
+    """uint8 (k, j, i), values of TPTBox's subregions -> 1 vertebra, 26 sacrum, 61 canal, 200 disc.
 
     Raises:
         InputRefused: a value that isn't one of them.
