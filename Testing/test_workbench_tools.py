@@ -1,9 +1,12 @@
 """The tool that is lit on the page is the one in use, on the segment that is chosen there."""
 
+import numpy as np
 import pytest
 
+from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.writing import write_volume
 from Testing.store_use import *  # noqa: F403
-from Testing.store_use import write_scan
+from Testing.store_use import SMALL, write_scan
 from Testing.workbench_use import paint, play
 from Workbench.store.worklist import Worklist
 
@@ -99,3 +102,23 @@ async def work_on_whole_segments(bench):
 
 def test_a_tool_comes_back_after_what_works_at_once(scan, data):
     play(work_on_whole_segments, data)
+
+
+async def limit_to_the_dark(bench):
+    await open_with_segments(bench)
+    least, greatest = bench.state.limits_bounds
+    assert least == -60 and 900 < greatest < 5000
+    bench.state.update({"limits": [-60, 40], "limited": True})
+    bench.tools.choose("paint")
+    assert bench.state.limits == [-60, 40]
+    node = bench.scene.editor.editor_node
+    assert node.GetSourceVolumeIntensityMask() and node.GetSourceVolumeIntensityMaskRange() == (-60, 40)
+
+
+def test_signal_below_zero_can_be_painted_within_limits(data):
+    """A spline has left an MR such voxels."""
+    signal = np.random.default_rng(3).gamma(2.0, 300.0, SMALL.shape).astype(np.float32)
+    signal[0, 0, :3] = -60, -5, np.nan
+    write_volume(Volume(signal, SMALL.affine), data / "mr.nii.gz")
+    Worklist.open(data).add([data / "mr.nii.gz"])
+    play(limit_to_the_dark, data)

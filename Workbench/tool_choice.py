@@ -28,7 +28,10 @@ class ToolChoice:
         if has_hounsfield_units(scan):
             self._bounds, limits, unit = _LIMITS_HU, _BONE_HU, "HU"
         else:
-            self._bounds, limits, unit = (0, max(float(np.nanmax(scan)), 1.0)), display_range(scan), "signal"
+            # A spline, or a scaling, leaves an MR values below zero.
+            finite = np.isfinite(scan)
+            self._bounds = float(scan.min(where=finite, initial=0)), float(scan.max(where=finite, initial=1))
+            limits, unit = display_range(scan), "signal"
         self._state.update({"limits_bounds": list(self._bounds), "limits": list(limits), "limits_unit": unit})
 
     def choose(self, name: str) -> None:
