@@ -298,7 +298,7 @@ def test_of_two_phases_the_earlier_is_taken(tmp_path):
 
 @pytest.mark.parametrize("name", ["lps", "sheared"])
 def test_missing_slices_are_interpolated_and_said(name, tmp_path):
-    volume = ramp(scan(name, size=(24, 20, 60), spacing=(1, 1, 1.5)))
+    volume = ramp(scan(name, size=(24, 20, 60)))
     missing = {5, 6, 11}
     SeriesWriter(tmp_path).write(volume, only=[k for k in range(len(volume.array)) if k not in missing])
     read, notes = read_volume(tmp_path)

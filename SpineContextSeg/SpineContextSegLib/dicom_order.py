@@ -21,9 +21,10 @@ REACH_BEYOND = 0.75
 # Share of the images where two acquisitions overlap that lie at a position of one alone: below, a few of two phases are
 # missing. It is about a third where one has every second position of the other.
 SHARE_BETWEEN = 0.2
-# In slice distances: what lies between slices farther apart isn't a mean of both. Closer than what a scan may have as
-# its slice distance, they may be anyway.
-WIDEST_GAP = 2.5
+# In slice distances: what lies between slices farther apart isn't a mean of both. Two lost in a row are bridged; blocks
+# that look at one lumbar disc each lie six and more apart. Closer than what a scan may have as its slice distance, they
+# may be anyway.
+WIDEST_GAP = 3.5
 
 
 def in_order(stack: list[Slice]) -> tuple[list[Slice], list[str]]:
