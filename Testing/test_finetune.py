@@ -195,6 +195,23 @@ def test_labels_may_be_stored_in_another_order_of_axes(dataset, base, tmp_path):
     assert sorted(held_out + taught) == find_labelled(copy)
 
 
+def test_scans_of_another_modality_are_left_out_and_named(dataset, base, tmp_path, capfd):
+    """The workbench exports CT and MR as one data set."""
+    copy = shutil.copytree(dataset, tmp_path / "mixed")
+    other = find_labelled(copy)[1]
+    ct, _ = read_volume(other)
+    write_volume(Volume(np.clip(ct.array, 0, None), ct.affine), other)
+    held_out, taught = finetune._checked(load_model(base), "ours", find_labelled(copy), 1, 1, None)
+    assert sorted(held_out + taught) == [path for path in find_labelled(copy) if path != other]
+    said = capfd.readouterr().out
+    assert said.startswith("Left out 1 of 3 scans") and "made for (CT): sub-0002_ct\n" in said
+    # One is left: it can't be held out and learnt from.
+    shutil.rmtree(copy / "rawdata" / "sub-0001")
+    assert run(copy, base) == 2
+    said = capfd.readouterr()
+    assert "Left out 1 of 2 scans" in said.out and "can't be held out" in said.err
+
+
 def test_folders_without_labelled_scans_are_refused(tmp_path, base, capfd):
     (tmp_path / "empty").mkdir()
     assert run(tmp_path / "empty", base) == 2 and run(tmp_path / "missing", base) == 2

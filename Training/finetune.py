@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from SpineContextSegLib.checks import check_input
 from SpineContextSegLib.cohort.records import file_digest
-from SpineContextSegLib.errors import Incomplete, InputRefused
+from SpineContextSegLib.errors import Incomplete, InputRefused, UnlikelyValues
 from SpineContextSegLib.evaluate import compare, identify_levels
 from SpineContextSegLib.integrity import data_file, names_data_elsewhere
 from SpineContextSegLib.labels import VERTEBRAE
@@ -139,19 +139,37 @@ def _checked(
     twice = sorted({each for each in names if names.count(each) > 1})
     if twice:
         raise InputRefused(f"Several scans are called {twice[0]}: give each its own name.")
+    left_out: dict[Path, UnlikelyValues] = {}
     for path in scans:
-        _check_labelled(path, model.card.modality[0])
-    return split(scans, hold_out)
+        try:
+            _check_labelled(path, model.card.modality[0])
+        except UnlikelyValues as refusal:
+            left_out[path] = refusal
+    fit = [path for path in scans if path not in left_out]
+    if not fit:
+        raise next(iter(left_out.values()))
+    if left_out:
+        print(
+            f"Left out {len(left_out)} of {len(scans)} scans, whose values aren't what {model.card.name} was made for "
+            f"({model.card.modality[0]}): {', '.join(map(stem, left_out))}",
+            flush=True,
+        )
+    return split(fit, hold_out)
 
 
 def _check_labelled(path: Path, modality: str) -> None:
-    """Reads all of a scan and its labels, so that what is damaged or can't be right is told now and not after hours."""
+    """Reads all of a scan and its labels, so that what is damaged or can't be right is told now and not after hours.
+
+    Raises:
+        UnlikelyValues: a scan of another modality, as in a data set of CT and MR.
+        InputRefused: anything else.
+    """
     file = labels_of(path)
     volume, truth = read_labelled(path, file)
     try:
         check_input(volume, modality)
     except InputRefused as refusal:
-        raise InputRefused(f"'{path}': {refusal}") from refusal
+        raise type(refusal)(f"'{path}': {refusal}") from refusal
     if not VERTEBRAE.intersection(np.unique(truth.array)):
         raise InputRefused(f"'{file}' holds no vertebra: label the scan, or take it out of the data set.")
 
