@@ -79,6 +79,17 @@ def written_for(job: Job) -> list[str]:
     return list(dict.fromkeys([*job.written, *(record["written"] if record else ())]))
 
 
+def earlier_result(job: Job) -> dict | None:
+    """The record of a result that was made of the same scan in another way, as by another model, and still lies
+    there."""
+    record, files = read_record(Path(job.record)), [Path(name) for name in job.files]
+    if record is None or record["state"] != "done":
+        return None
+    there = Path(job.record).with_name(Path(record["files"][0]).name).is_file()
+    same = is_unchanged(files, record.get("content")) or has_checksum(files, record)
+    return record if there and same else None
+
+
 def is_ours(segmentation: Path, written: Collection[str]) -> bool:
     """Whether a result may be put there: nothing lies there, an empty file, or one of `written` (see `make_record`).
 

@@ -27,6 +27,7 @@ from .records import (
     as_it_is,
     checksum,
     doubt_of,
+    earlier_result,
     facts_of,
     file_digest,
     is_ours,
@@ -46,6 +47,7 @@ OTHER_MODEL = (
 CORRECTED_MEANWHILE = (
     "'{name}' was saved by hand while the batch ran, and stays as it is: move it away to segment the scan again."
 )
+STAYS = "What {model} made of it stays."
 NOT_AS_PLANNED = "'{name}' has gone or changed since the batch began: check its disk, and run the batch again."
 RECORD_GONE = (
     "The record '{record}' has gone since the batch began: move '{segmentation}' away to segment the scan again."
@@ -73,8 +75,13 @@ class Segmenter:
             return self._segment(job, known)
         except InputRefused as refusal:
             forcible = isinstance(refusal, UnlikelyValues)
-            hint = f" {force_hint(self._model.card.modality[0])}" if forcible else ""
-            return leave_record(job, "refused", f"{refusal}{hint}", **known)
+            message = f"{refusal} {force_hint(self._model.card.modality[0])}" if forcible else str(refusal)
+            earlier = earlier_result(job) if forcible else None
+            if earlier:
+                # Where CT and MR lie in one folder, each model refuses the scans of the other.
+                told = f"{message} {STAYS.format(model=earlier['model'])}"
+                return make_record(job.key, job.fingerprint, "refused", told, written=earlier["written"])
+            return leave_record(job, "refused", message, **known)
         except Exception as error:  # noqa: BLE001, one scan's fault must not stop the others
             log = "".join(traceback.format_exception(error)).splitlines()
             return leave_record(job, "failed", describe(error), log=log)
