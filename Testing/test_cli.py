@@ -48,6 +48,14 @@ def test_help_tells_the_label_values(capsys):
     assert "1 stands for every vertebra and 200 for every disc" in shown
 
 
+@pytest.mark.parametrize("command", ["segment", "batch"])
+def test_help_is_about_mr_too(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "--model spinecontext-mr" in words and "a rescaled MR" in words and "largest CT" not in words
+
+
 @pytest.mark.parametrize(
     "command",
     [[], ["segment"], ["batch"], ["levels"], ["measure"], ["evaluate"], ["models"], ["models", "register"],

@@ -82,7 +82,7 @@ def test_two_at_once(logic, ct, sample_scan, quick, wait_until):
 
 def test_a_refusal_is_a_value_error_in_the_same_words(logic, scene, quick):
     before = state_of(scene)
-    with pytest.raises(InputRefused, match="^No volume is selected: choose the CT to segment.$"):
+    with pytest.raises(InputRefused, match="^No volume is selected: choose the scan to segment.$"):
         logic.segment(None, **quick)
     with pytest.raises(ValueError, match="runtime named abacus"):
         logic.segment(None, **quick | {"runtime": "abacus"})

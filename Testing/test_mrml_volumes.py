@@ -200,6 +200,7 @@ def test_what_can_not_be_segmented_is_refused_and_nothing_changes(scene, make):
     sentence = refusal(node)
     assert REFUSED[make] in sentence
     assert sentence.endswith(".") and sentence.count(". ") == 0, "one sentence"
+    assert " CT" not in sentence, "it may be an MR"
     with pytest.raises(InputRefused) as refused:
         write_result(node, Volume(np.ones(SMALL.shape, np.uint8), SMALL.affine), {"levels_known": False, "model": "m"})
     assert str(refused.value) == sentence
@@ -207,7 +208,7 @@ def test_what_can_not_be_segmented_is_refused_and_nothing_changes(scene, make):
 
 
 def test_no_volume_is_refused(scene):
-    assert refusal(None) == "No volume is selected: choose the CT to segment."
+    assert refusal(None) == "No volume is selected: choose the scan to segment."
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def check_geometry(grid: Grid) -> None:
     if min(grid.shape) < MINIMUM_SLICES:
         raise InputRefused(
             f"The image is {' x '.join(map(str, grid.shape[::-1]))} voxels large, too few slices for a volume: "
-            "give the whole CT series instead of single slices."
+            "give the whole series instead of single slices."
         )
     low, high = SPACING_LIMITS_MM
     spacing = grid.spacing_mm

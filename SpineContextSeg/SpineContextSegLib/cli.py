@@ -24,7 +24,7 @@ PROGRAM = "spinecontextseg"
 DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 DESCRIPTION = """\
-Spine segmentation in CT on an ordinary PC, without a GPU and without a network connection.
+Spine segmentation in CT and MR on an ordinary PC, without a GPU and without a network connection.
 Research use only: not for diagnosis or treatment."""
 
 EXAMPLES = """\

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FORMATS = ("seg.nrrd", "nii.gz", "nrrd", "mha")
 
 DESCRIPTION = f"""\
-Segment all scans of a folder, a BIDS dataset or a tree of DICOM series (one scan for each series in each folder).
+Segment all scans of a folder, a BIDS dataset or a tree of DICOM series (one scan for each series in each folder):
+CT, or MR with --model spinecontext-mr.
 The tree of results is that of the input: for each scan a segmentation, a picture and a record (.json); {TABLE}
 and {PAGE} sum up. Run it again to go on: what is done, and still fits scan, model and options, stays, and so do
 segmentations that you have corrected. A scan that is refused or fails stops no other.
@@ -44,7 +45,8 @@ trust, as Dask asks for no password):
 
 examples:
   spinecontextseg batch scans results
-  spinecontextseg batch bids_dataset results --structures all --format nii.gz"""
+  spinecontextseg batch bids_dataset results --structures all --format nii.gz
+  spinecontextseg batch lumbar_mrs results --model spinecontext-mr"""
 
 
 def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
@@ -70,7 +72,8 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser.add_argument("--report", metavar="FOLDER", type=named_path,
                         help=f"where {TABLE} and {PAGE} go, made where it isn't there (default OUT)")  # fmt: skip
     parser.add_argument("--force", action="store_true",
-                        help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
+                        help="segment although the values don't look like what the model was made for, as those of a"
+                        " cone-beam CT or a rescaled MR")  # fmt: skip
     parser.set_defaults(run=run)
 
 

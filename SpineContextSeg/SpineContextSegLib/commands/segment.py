@@ -31,8 +31,8 @@ whatever its orientation and spacing.
 Research use only: not for diagnosis or treatment."""
 
 EPILOG = """\
-INPUT is NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM files; the largest CT
-series in a folder is taken.
+INPUT is NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or a folder of DICOM files, of which
+the largest series of the model's modality (CT or MR) is taken.
 OUTPUT is, by its ending, .seg.nrrd (a segmentation with names and colors, for 3D Slicer), .nii.gz, .nii, .nrrd or .mha;
 of a DICOM series also .dcm (DICOM SEG). Files of these names that are there are replaced.
 Label values are VerSe's: 1 to 25 and 28 vertebrae, 26 sacrum; with --structures all also 61 spinal canal, and 100 more
@@ -73,7 +73,8 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
                         help="look closely at the whole body, not only where the spine is; slow")  # fmt: skip
     parser.add_argument("--threads", metavar="N", type=positive_number, help="CPU threads to use (default: all)")
     parser.add_argument("--force", action="store_true",
-                        help="segment although the values don't look like Hounsfield units (cone-beam CT)")  # fmt: skip
+                        help="segment although the values don't look like what the model was made for, as those of a"
+                        " cone-beam CT or a rescaled MR")  # fmt: skip
     parser.set_defaults(run=run)
 
 

@@ -14,22 +14,22 @@ from ..volume import Volume
 def refusal(volume_node) -> str | None:
     """Why this node can't be segmented and what to do, in one sentence; None if it can.
 
-    Looks at the kind of node, its size and its transforms; whether the values are those of a CT is for
-    `checks.check_input`, which reads the voxels.
+    Looks at the kind of node, its size and its transforms; whether the values are those of a CT or an MR is
+    for `checks.check_input`, which reads the voxels.
     """
     if volume_node is None:
-        return "No volume is selected: choose the CT to segment."
+        return "No volume is selected: choose the scan to segment."
     name = volume_node.GetName()
     if not volume_node.IsA("vtkMRMLScalarVolumeNode"):
-        return f"'{name}' is not a volume: choose the CT to segment."
+        return f"'{name}' is not a volume: choose the scan to segment."
     if volume_node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return f"'{name}' is a label map, not a CT: choose the CT that it was made from."
+        return f"'{name}' is a label map, not a scan: choose the scan that it was made from."
     image = volume_node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0 or image.GetPointData().GetScalars() is None:
-        return f"'{name}' holds no voxels: load the CT again."
+        return f"'{name}' holds no voxels: load the scan again."
     components = image.GetNumberOfScalarComponents()
     if components != 1:
-        return f"'{name}' holds {components} values per voxel, as a color image does: choose a CT, which holds one."
+        return f"'{name}' holds {components} values per voxel, as a color image does: choose a scan, which holds one."
     bending = non_linear_parent(volume_node)
     if bending is not None:
         return (
