@@ -81,8 +81,11 @@ def _paint_sacrum(canvas: BoneCanvas, plan: BodyPlan, draws):
             horn = capsule((q[0].abs(), q[1], q[2]), (horn_x, segment.canal_y - 6 * s, segment.height / 2 - 8 * s),
                            (horn_x + 1, segment.canal_y - 5.5 * s, segment.height / 2 + top), 5.5 * s, 4.4 * s)
             d = smooth_min(d, horn, 3.0)
-        if i < 2 and draws[1 + i] < 0.7:
-            lens = ellipsoid(q, (0, 0, -segment.height / 2), (0.36 * segment.width, 0.36 * segment.depth, 1.8))
+        if i < 2 and draws[1 + i] < 0.7:  # the rest of a disc, at most as deep as the bone and as high as a thin disc
+            size = draws[4 + i]
+            reach = 0.28 + 0.24 * size
+            middle = 0, 0, -segment.height / 2
+            lens = ellipsoid(q, middle, (reach * segment.width, reach * segment.depth, 1.0 + 2.2 * size))
             d = torch.maximum(d, -lens)
         kind = "sacrum" if i < 5 else "coccyx"
         pieces[kind] = smooth_min(pieces[kind], d, 4.0 * s) if kind in pieces else d
