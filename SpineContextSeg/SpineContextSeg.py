@@ -350,7 +350,7 @@ class SpineContextSegLogic(ScriptedLoadableModuleLogic):
             structures="all" also DISCS, {CANAL}; all other segments stay as they are
         :param region: box that limits the run; voxels outside stay as they are
         :param allFrames: if True then all frames of the sequence that the volume belongs to are segmented
-        :param force: segment although the values don't look like Hounsfield units (cone-beam CT)
+        :param force: segment although the values don't look like what the model was made for (cone-beam CT)
         :param model: name of a model, or its folder
         :param runtime: "auto", "openvino" or "torch"
         :param device: "auto", "cpu", "cuda" or "mps"
