@@ -324,6 +324,23 @@ def test_a_crumb_on_the_sacrum_is_sacrum_where_no_network_names():
     assert len(column.levels.values) == 4 and not (array[crumb] == SACRUM).any(), "a speck is no sacrum to be part of"
 
 
+def test_arch_that_points_into_the_sacrum_is_sacrum_where_no_network_names():
+    """A piece of any size, cut by the border, whose votes meet where the sacrum is: that of a steep L5, in an MR."""
+    upper = [(slice(k, k + 14), slice(15, 35), slice(5, 25)) for k in (66, 46, 26)]
+    arch = slice(2, 23), slice(0, 12), slice(5, 25)
+    spine = block_spine(*upper, shape=(84, 40, 30))
+    spine.probabilities[VERTEBRA_LEVEL_UNKNOWN][arch] = 255
+    ways = np.array([12, 25, 14.5])[:, None, None, None] - np.indices((84, 40, 30))
+    for axis in range(3):
+        spine.offsets[axis][arch] = np.rint(ways[2 - axis][arch] / OFFSET_STEP_MM)
+    spine.probabilities[SACRUM] = np.zeros((84, 40, 30), np.uint8)
+    bare, column = named(spine, looks_by_spacing)
+    assert len(column.levels.values) == 4, "without sacrum there it is a vertebra"
+    spine.probabilities[SACRUM][:23, 13:38, 5:25] = 255
+    array, column = named(spine, looks_by_spacing)
+    assert column.levels.values == (22, 23, 24) and (array[arch][:, :8] == SACRUM).all()
+
+
 def test_sacrum_above_the_last_gap_is_vertebra(trunk):
     """Specks of it at the upper end, as a network errs."""
     spine, look = trunk

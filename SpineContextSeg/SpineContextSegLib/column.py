@@ -33,6 +33,8 @@ _MANY_OF_NONE, _MOSTLY_NONE = 1 / 3, 0.65
 _LITTLE_OF_NONE, _CLEARLY_LESS = 0.1, 0.7
 # Of the vertebra above: no whole one is that small beside its neighbor.
 _CRUMB = 1 / 3
+# Around the middle of a vertebra lies its body; a ball of this radius fits into it.
+_MIDDLE_MM = 8.0
 # Of a volume at a time, so that the positions of the labelled ones fit into memory.
 _VOXELS_AT_ONCE = 8_000_000
 
@@ -101,7 +103,7 @@ def name_vertebrae(
     above = of_sacrum | ~_below_sacrum(vertebrae, voxels, sacrum)
     crumb = np.zeros(len(none), bool)
     if SACRUM not in looks and _sacrum_follows(vertebrae.centers[above], sacrum, spine.grid):
-        crumb = _crumb_of_sacrum(vertebrae, voxels, above)
+        crumb = _crumb_of_sacrum(vertebrae, voxels, above, sacrum, spine.grid)
     limit = np.where(vertebrae.at_border, _CERTAINLY_NONE_CUT, _CERTAINLY_NONE)
     kept = _from_first_to_last((none < limit) & ~crumb & above)
     doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
@@ -170,19 +172,25 @@ def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
 
 
 def _below_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, sacrum: np.ndarray) -> np.ndarray:
-    """(n,) bool, whether a supposed vertebra lies below the middle of the sacrum: gut or hip. All of them together are
-    less than the sacrum, or it is the sacrum that lies where none can be."""
+    """(n,) bool, whether a supposed vertebra lies below the middle of the sacrum: gut, hip, or S1 between its wings where
+    the scan ends there. All of them together are less than twice the sacrum, or it is the sacrum that lies where none
+    can be."""
     middle = np.median(sacrum[:, 2]) if len(sacrum) else -np.inf
     below = vertebrae.centers[:, 2] < middle
-    return below & (voxels[below].sum() < len(sacrum))
+    return below & (voxels[below].sum() < 2 * len(sacrum))
 
 
-def _crumb_of_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, above: np.ndarray) -> np.ndarray:
+def _crumb_of_sacrum(
+    vertebrae: Vertebrae, voxels: np.ndarray, above: np.ndarray, sacrum: np.ndarray, grid: Grid
+) -> np.ndarray:
     """(n,) bool, whether a supposed vertebra is a piece of the upper sacrum: the last of those `above` (n,) its middle,
-    wholly in view and yet far smaller than the one before. Where a network names vertebrae, it knows better."""
+    which has its own middle in it, or is wholly in view and yet far smaller than the one before. Where a network names
+    vertebrae, it knows better."""
     crumb, last = np.zeros(len(above), bool), np.flatnonzero(above)[-2:]
-    if len(last) > 1 and not vertebrae.at_border[last[1]]:
-        crumb[last[1]] = voxels[last[1]] < _CRUMB * voxels[last[0]]
+    if len(last) > 1:
+        small = not vertebrae.at_border[last[1]] and voxels[last[1]] < _CRUMB * voxels[last[0]]
+        near = np.count_nonzero(np.linalg.norm(sacrum - vertebrae.centers[last[1]], axis=1) < _MIDDLE_MM)
+        crumb[last[1]] = small or near * grid.voxel_volume_mm3 > 0.5 * (4 / 3 * np.pi * _MIDDLE_MM**3)
     return crumb
 
 
