@@ -7,13 +7,13 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.panel.runtimes import requirements
@@ -283,13 +283,16 @@ def test_pictures_are_where_the_addresses_say(recorded):
     assert f'set(EXTENSION_ICONURL "{icon}")' in text and f'set(EXTENSION_SCREENSHOTURLS "{screenshots}")' in text
     raw = recorded["EXTENSION_HOMEPAGE"][0].replace("github.com", "raw.githubusercontent.com") + "/main/"
     for address in [icon, *screenshots.split(" ")]:
-        assert address.startswith(raw) and png_size(ROOT / address.removeprefix(raw))
+        assert address.startswith(raw)
+        with Image.open(ROOT / address.removeprefix(raw)) as picture:
+            picture.verify()
+            assert address.endswith({"PNG": ".png", "JPEG": ".jpg"}[picture.format])
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    head = path.read_bytes()[:24]
-    assert head.startswith(b"\x89PNG")
-    return struct.unpack(">II", head[16:])
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return picture.size
 
 
 def test_icons_have_the_size_that_slicer_wants():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -45,14 +46,16 @@ def elsewhere(user) -> None:
     user.wait_until(lambda: not slicer.modules.SpineContextSegWidget.parent.isEntered)
 
 
-def watch_deletion() -> tuple[list[str], list[str]]:
-    """The names of all volumes and segmentations in the scene, and, as time goes by, of those that are freed."""
-    names, freed = [], []
+def watch_deletion() -> tuple[dict[str, Callable], list[str]]:
+    """The names of all volumes and segmentations in the scene, with what observes each, and, as time goes by, the names
+    of those that are freed."""
+    # The observers are kept: one that is collected together with its node has lost its default when it is called.
+    observers, freed = {}, []
     for kind in ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"):
         for node in slicer.util.getNodesByClass(kind):
-            names.append(node.GetName())
-            node.AddObserver("DeleteEvent", lambda *_, name=node.GetName(): freed.append(name))
-    return names, freed
+            observers[node.GetName()] = lambda *_, name=node.GetName(): freed.append(name)
+            node.AddObserver("DeleteEvent", observers[node.GetName()])
+    return observers, freed
 
 
 @pytest.mark.parametrize("shown", [True, False])
