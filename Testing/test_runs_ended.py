@@ -134,6 +134,10 @@ def test_words_count_windows_and_time():
     assert "grid" in progress_text(27, 27, 0.0)
     assert duration(0.2) == "1 s" and duration(89) == "89 s" and duration(3900) == "1 h 5 min"
     assert done_text("CT spine", ["Vertebrae", "Sacrum"], 8.0) == "Done in 8 s: Vertebrae, Sacrum in 'CT spine'."
+    named = [f"L{n} vertebra" for n in range(1, 6)] + ["Sacrum"] + [f"Disc below L{n}" for n in range(1, 6)]
+    text = done_text("CT spine", [*named, "Spinal canal"], 8.0)
+    assert text == "Done in 8 s: 5 vertebrae from L1 to L5, Sacrum, Spinal canal, 5 discs in 'CT spine'."
+    assert done_text("CT spine", named[:2], 8.0) == "Done in 8 s: L1 vertebra, L2 vertebra in 'CT spine'."
 
     times = iter([0.0, 2.0, 6.0])
     time_left = TimeLeft(lambda: next(times))

@@ -311,7 +311,7 @@ class Workbench:
             self._warn(result.report)
             self.state.remarks = overlap_remarks(self.scene.labels()[-1], "the saved result")
             names = self.scene.editor.get_segment_names()
-            self.state.status = done_text(self.state.scan_name, names[:6], loop.time() - started)
+            self.state.status = done_text(self.state.scan_name, names, loop.time() - started)
             await self._save_result(result.report)
             self.worklist_actions.note_result(self.state.entry)
         except UnlikelyValues as refusal:

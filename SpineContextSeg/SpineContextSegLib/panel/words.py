@@ -38,9 +38,21 @@ def progress_text(done: int, total: int, seconds_left: float | None, frame: tupl
 
 def done_text(name: str, structures: Iterable[str], seconds: float, kept: Iterable[str] = ()) -> str:
     """The status line of a run that found something; `kept` were looked for in vain and stay as they were."""
-    found, not_found = ", ".join(structures), ", ".join(kept)
+    found, not_found = ", ".join(_counted(list(structures))), ", ".join(kept)
     done = f"Done in {duration(seconds)}: {found} in '{name}'." if found else f"Done in {duration(seconds)}: '{name}'."
     return f"{done} Not found, so left as before: {not_found}." if not_found else done
+
+
+def _counted(names: list[str]) -> list[str]:
+    """Names of structures as in `labels`, from top to bottom, with several vertebrae and several discs as one item."""
+    vertebrae = [name.removesuffix(" vertebra") for name in names if name.endswith(" vertebra")]
+    discs = [name for name in names if name.startswith("Disc below ")]
+    items = [name for name in names if not (name.endswith(" vertebra") and len(vertebrae) > 2)]
+    if len(vertebrae) > 2:
+        items.insert(0, f"{len(vertebrae)} vertebrae from {vertebrae[0]} to {vertebrae[-1]}")
+    if len(discs) > 2:
+        items = [name for name in items if name not in discs] + [f"{len(discs)} discs"]
+    return items
 
 
 def in_frames(sentence: str, numbers: list[int], count: int) -> str:
