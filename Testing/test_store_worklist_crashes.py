@@ -58,6 +58,23 @@ def test_two_processes_make_and_change_one_worklist_at_once(folder):
     assert written == sorted(f"{name} {n}" for name in ("anna", "ben") for n in range(10))
 
 
+OPEN_MANY = """
+import sys
+from pathlib import Path
+from Workbench.store.database import prepare
+sys.stdin.read()
+for n in range(150):
+    prepare(Path(sys.argv[1]) / f"{n}.sqlite")
+"""
+
+
+def test_processes_that_make_the_same_worklists_at_once_wait_for_each_other(tmp_path):
+    """Before, one in a hundred told of another program that the file belonged to, or that kept it locked."""
+    three = [start(OPEN_MANY, tmp_path, stdin=subprocess.PIPE) for _ in range(3)]
+    let_go(three)
+    assert len(list(tmp_path.glob("*.sqlite"))) == 150
+
+
 FULL = """
 import resource, sys
 from pathlib import Path

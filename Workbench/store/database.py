@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -63,12 +64,13 @@ def prepare(path: Path) -> None:
     """
     try:
         with _connection(path, "rwc") as connection:
-            _refuse_others(connection, path)
-            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise sqlite3.DatabaseError("malformed")
+            # All in one transaction: between two questions another workbench could make the tables.
             with _transaction(connection):
+                _refuse_others(connection, path)
+                if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                    raise sqlite3.DatabaseError("malformed")
                 _migrate(connection)
-            connection.execute("PRAGMA journal_mode = WAL")
+            _keep_a_log(connection)
     except sqlite3.DatabaseError as error:
         if not _is_damage(error):
             raise _in_words(error, path) from error
@@ -121,6 +123,19 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Turns to the write-ahead log; for this SQLite doesn't wait for others of itself."""
+    latest = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > latest:
+                raise
+            time.sleep(0.01)
 
 
 def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
