@@ -12,7 +12,7 @@ import torch
 
 from SpineContextSegLib.mr import BRIGHT
 from Training.anatomy.tissues import Tissue
-from Training.classes import BACKGROUND, BODY, CANAL, DISC, OTHER_BONE, RIB
+from Training.classes import BACKGROUND, BODY, CANAL, DISC, OTHER_BONE, POSTERIOR, RIB, SACRUM
 from Training.mr_signal import Signals, draw_signals
 from Training.smoothing import along_axis, blur, noise, slice_matrices
 
@@ -29,6 +29,8 @@ class MRRecipe:
     fat_in_muscle: float  # share of fat where there is most of it; 0 = none
     marrow_texture: tuple[float, float]  # fine, patchy
     endplate: float  # change of the marrow beside a disc
+    arch_marrow: float  # signal of the marrow of arches and sacrum, in parts of that of bodies
+    shell_mm: float  # depth below the surface of arches and sacrum at which most is marrow
     ring_mm: float  # thickness of the rim of a disc
     blur_mm: float
     chemical_shift_mm: float  # of fat, along the frequency axis
@@ -60,6 +62,8 @@ def draw_mr_recipe(rng: np.random.Generator) -> MRRecipe:
         fat_in_muscle=float(u(0.2, 1.0)) if chance(0.5) else 0.0,
         marrow_texture=(float(u(0, 0.12)), float(u(0, 0.25))),
         endplate=float(u(-0.5, 0.6)) if chance(0.25) else 0.0,
+        arch_marrow=float(u(0.8, 1.3)),
+        shell_mm=float(u(0.4, 1.6)),
         ring_mm=float(u(1.5, 4.0)),
         blur_mm=float(u(0.3, 1.1)),
         chemical_shift_mm=float(u(-1.2, 1.2)) if chance(0.5) else 0.0,
@@ -104,6 +108,7 @@ def render_mr(
     """
     signal = _soft_tissue(tissue, label, spacing_mm, recipe, generator)
     marrow = _marrow(label, spacing_mm, recipe, generator)
+    cortex = _shell(bone, cortex, label, spacing_mm, recipe)
     fat = (tissue == int(Tissue.FAT)) * (1 - bone)
     signal = blur(signal, (_PARTIAL_VOLUME_VOXELS,) * 3)
     signal = torch.lerp(signal, torch.lerp(marrow, torch.full_like(marrow, recipe.signals.cortical), cortex), bone)
@@ -144,10 +149,17 @@ def _marrow(label, spacing_mm, recipe, generator):
     texture = texture + patchy * noise(label.shape, (6.0 / spacing_mm,) * 3, generator)
     marrow = recipe.signals.marrow * texture.clamp_min(0.1)
     marrow = torch.where((label == RIB) | (label == OTHER_BONE), marrow * 1.1, marrow)
+    marrow = torch.where((label == POSTERIOR) | (label == SACRUM), marrow * recipe.arch_marrow, marrow)
     if recipe.endplate:
         beside = (2 * blur((label == DISC).float(), (2.5 / spacing_mm,) * 3)).clamp(0, 1)
         marrow = marrow * (1 + recipe.endplate * beside)
     return marrow
+
+
+def _shell(bone, cortex, label, spacing_mm, recipe):
+    """The dense part of bone. More than half of an arch is dense to a CT, where an MR shows marrow in a dark line."""
+    within = (2 * blur(bone, (recipe.shell_mm / spacing_mm,) * 3) - 1).clamp(0, 1)
+    return torch.where((label == POSTERIOR) | (label == SACRUM), cortex * (1 - within), cortex)
 
 
 def _shifted(values, voxels, axis):

@@ -67,7 +67,9 @@ def _ligaments(painter, marks, rng):
             ends = [v.to_world([side * 0.25 * v.canal_width, v.canal_y - v.canal_depth * 0.6, 0])
                     for v in (upper, lower)]
             painter.tube(ends, rng.uniform(2.0, 4.0) * s, Tissue.CONNECTIVE)
-        if rng.random() < 0.8:
-            tips = [v.to_world(0.75 * v.spinous_tip + 0.25 * np.array([0, v.canal_y, 0])) for v in (upper, lower)]
-            kind = Tissue.CONNECTIVE if rng.random() < 0.7 else Tissue.FAT
-            painter.tube(tips, rng.uniform(1.5, 3.5) * s, kind)
+        if rng.random() < 0.85:
+            kind = Tissue.CONNECTIVE if rng.random() < 0.8 else Tissue.FAT
+            for part in np.linspace(0.15, 1.05, 7):  # from the laminae to over the tips: a sheet in the midline
+                ends = [v.to_world(part * v.spinous_tip + (1 - part) * np.array([0, v.canal_y - v.canal_depth / 2, 0]))
+                        for v in (upper, lower)]
+                painter.tube(ends, rng.uniform(2.0, 4.0) * s, kind)
