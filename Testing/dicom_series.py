@@ -10,7 +10,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from SpineContextSegLib.volume import Volume
-from Testing.geometry import CORONAL, LPS, SAGITTAL, centered_grid
+from Testing.geometry import CORONAL, GRIDS, LPS, SAGITTAL, centered_grid, world_positions
 
 
 @dataclass
@@ -137,3 +137,26 @@ def localizer(folder: Path, slices: int, **options) -> None:
         grid = centered_grid((2.0, 2.0, 12.0), (200.0, 200.0, 120.0), axes)
         values = np.random.default_rng(2).integers(0, 900, grid.shape).astype(np.int16)
         writer.write(Volume(values, grid.affine), only=range(slices))
+
+
+def scan(name="lps", size=(24.0, 20.0, 30.0), spacing=None) -> Volume:
+    """Noise in HU on a small grid with the directions of a known one."""
+    grid = GRIDS[name]
+    directions, spacing = grid.directions, spacing or grid.spacing_mm
+    grid = centered_grid(spacing, size, directions)
+    return Volume(np.random.default_rng(0).integers(-1024, 2000, grid.shape).astype(np.int16), grid.affine)
+
+
+def ramp(volume: Volume) -> Volume:
+    """HU that grow along the body, so that interpolated slices have a known value."""
+    return Volume(np.rint(world_positions(volume.grid)[..., 2] * 10 - 2000).astype(np.int16), volume.affine)
+
+
+def assert_same_voxels_in_space(read: Volume, written: Volume) -> None:
+    """Equal values at equal world positions; the order of slices is free."""
+    if not np.allclose(read.affine[:3, 3], written.affine[:3, 3], atol=1e-3):
+        flip = np.diag([1.0, 1.0, -1.0, 1.0])
+        flip[2, 3] = len(written.array) - 1
+        written = Volume(written.array[::-1], written.affine @ flip)
+    assert read.grid.same_as(written.grid, tolerance_mm=1e-3)
+    np.testing.assert_array_equal(read.array, written.array)

@@ -19,8 +19,7 @@ from SpineContextSegLib.cohort.scans import find_scans
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, edit, multi_frame, part, parts
-from Testing.test_dicom import assert_same_voxels_in_space, scan
+from Testing.dicom_series import SeriesWriter, assert_same_voxels_in_space, edit, multi_frame, part, parts, scan
 
 SIZE = (9.0, 8.0, 12.0)
 

@@ -10,8 +10,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.stated_geometry import UNSTATED_ORIENTATION
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, edit
-from Testing.test_dicom import assert_same_voxels_in_space, scan
+from Testing.dicom_series import SeriesWriter, assert_same_voxels_in_space, edit, scan
 
 SIZE = (9.0, 8.0, 12.0)
 PHASES = "The series holds 2 images per position (phases or copies); the earliest were taken."
