@@ -11,7 +11,7 @@ from SpineContextSegLib.volume import Volume
 from Testing.bone_block import SPACING_MM, scene
 from Training import generated_mr
 from Training.anatomy.tissues import Tissue
-from Training.classes import BACKGROUND, BODY, CANAL
+from Training.classes import BACKGROUND, BODY, CANAL, POSTERIOR
 from Training.generated_scans import generated_scan
 from Training.mr_scanner import draw_mr_recipe, render_mr, without_epidural_fat
 from Training.mr_signal import SEQUENCES, draw_signals
@@ -63,6 +63,20 @@ def test_voxels_show_the_drawn_signals():
     assert shown[35, 5, 40] == pytest.approx(float(recipe.signals.tissue[Tissue.FAT]), rel=1e-3)
     assert shown[20, 22, 35] == pytest.approx(recipe.signals.marrow, rel=1e-3)
     assert shown[20, 22, 24] == pytest.approx(recipe.signals.cortical, rel=0.05, abs=0.01)
+
+
+def test_an_arch_shows_marrow_in_a_dark_line():
+    """However dense all of it is to a CT; a body's dense bone stays dark as deep as it reaches."""
+    recipe = quiet_recipe(arch_marrow=1.2, shell_mm=1.6)
+    for kind in (BODY, POSTERIOR):
+        tissue, bone, cortex, label = scene()
+        label[label == BODY] = kind
+        cortex[bone > 0] = 255
+        image, _ = render_mr(tissue, bone / 255, cortex / 255, label, SPACING_MM, recipe, torch.Generator())
+        across = (image / BRIGHT).square()[20, 22, 24:28]
+        marrow = recipe.signals.cortical if kind == BODY else 1.2 * recipe.signals.marrow
+        assert across[3] == pytest.approx(marrow, rel=0.02)
+        assert kind == BODY or across[0] < 0.7 * across[3]
 
 
 def test_same_seed_same_series_and_any_recipe_is_finite():

@@ -1,5 +1,7 @@
 """What the generator paints around the bones: the right organs in the right places."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +78,24 @@ def test_canal_and_discs_hold_their_tissues(body):
     discs = tissue[(bones.disc_level > 0) & ~bones.canal]
     assert ((discs == int(Tissue.DISC)) | (discs == int(Tissue.GAS))).all()
     assert (discs == int(Tissue.DISC)).float().mean() > 0.8
+
+
+def test_ligament_or_fat_fills_the_midline_between_spinous_processes(body):
+    """As a sagittal MR shows it; taken for bone where training never saw it."""
+    plan, grid, bones, tissue = body
+    found = []
+    for upper, lower in pairwise(plan.vertebrae):
+        if upper.name[0] == "L":
+            ends = [
+                [v.to_world(part * v.spinous_tip + (1 - part) * np.array([0, v.canal_y - v.canal_depth / 2, 0]))
+                 for v in (upper, lower)] for part in (0.5, 0.7, 0.9)
+            ]  # fmt: skip
+            for above, below in ends:
+                place = tuple(np.round((np.add(above, below) / 2 - grid.origin_mm) / grid.spacing_mm).astype(int)[::-1])
+                if bones.distance[place] > 1.0:
+                    found.append(int(tissue[place]))
+    assert len(found) > 6 and np.mean(np.isin(found, [Tissue.CONNECTIVE, Tissue.FAT])) > 0.6
+    assert Tissue.CONNECTIVE in found
 
 
 def test_skin_closes_the_body(body):
