@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from SpineContextSegLib import __version__
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.panel.runtimes import requirements
 from SpineContextSegLib.reading import read_labels, read_volume
@@ -274,6 +275,11 @@ def test_the_address_of_the_repository_is_the_same_everywhere(recorded):
     }
     assert {path: names for path, names in found.items() if names - {owner_and_name}} == {}
     assert catalogue_entry()["scm_url"] == f"{homepage}.git"
+
+
+def test_what_is_cited_is_this_version():
+    told = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert {f"version: {__version__}", "title: SpineContextSeg", "license: Apache-2.0"} <= set(told)
 
 
 def test_pictures_are_where_the_addresses_say(recorded):
