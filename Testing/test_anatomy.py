@@ -173,6 +173,16 @@ def test_posterior_elements_have_their_share(spine):
         assert low < arch / body < high, v.name
 
 
+def test_the_last_spinous_process_is_the_smallest_of_the_lumbar_ones(spine):
+    plan, label, level = spine.plan, spine.only_bone(spine.label), spine.level
+    volume = {}
+    for v in (v for v in plan.vertebrae if v.name[0] == "L"):
+        points = local(plan, level, 2.0, (label == ARCH) & (level == v.value), v.name)
+        volume[v.name] = ((np.abs(points[:, 0]) < 6) & (points[:, 1] < v.canal_y - v.canal_depth / 2 - 6)).sum()
+    last = volume.pop("L5")
+    assert 0 < last < 0.85 * min(volume.values())
+
+
 def test_each_vertebra_is_one_piece(spine):
     plan, level = spine.plan, spine.level
     for v in plan.vertebrae:

@@ -16,15 +16,15 @@ SACRUM_VALUE = 26
 
 def paint_pelvis(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):
     """Paint the sacrum and, around it, as other bone coccyx, hip bones and femora, joints left open."""
-    draws = rng.uniform(size=6)
+    draws = rng.uniform(size=7)
     _paint_sacrum(canvas, plan, draws)
     for leg in plan.legs:
         _paint_hip_bone(canvas, plan, leg, 1.0 + 1.8 * draws[3])
         _paint_femur(canvas, plan, leg)
 
 
-def _segment(q, this: SacralPlan, below: SacralPlan | None, s: float, foramen: float):
-    """Distance to one sacral segment in its frame."""
+def _segment(q, this: SacralPlan, below: SacralPlan | None, s: float, foramen: float, crest_mm: float):
+    """Distance to one sacral segment in its frame; its crest reaches so far behind the roof of the canal."""
     x, y, z = q
     ax = x.abs()
     half = this.height / 2
@@ -47,7 +47,7 @@ def _segment(q, this: SacralPlan, below: SacralPlan | None, s: float, foramen: f
     roof_y = cy - cd - 2.2 * s
     roof = torch.maximum(torch.maximum(ax - 0.62 * reach, (y - roof_y - 0.24 * ax + 2 * s).abs() - 3.2 * s
                                                 - 0.3 * (ax - cw - 2 * s).clamp(0, 14 * s)), along)
-    crest = capsule((x, y, z * 0.35), (0, roof_y, 0), (0, roof_y - 5.5 * s * half / (15 * s), 0), 3.2 * s)
+    crest = capsule((x, y, z * 0.35), (0, roof_y, 0), (0, roof_y - crest_mm, 0), 3.2 * s)
     d = smooth_min(d, torch.minimum(roof, torch.maximum(crest, along)), 4.0)
     rho = superellipse(x, y - cy, cw, cd, 2.2)
     d = torch.maximum(d, -(rho - 1) * cd)
@@ -74,7 +74,8 @@ def _paint_sacrum(canvas: BoneCanvas, plan: BodyPlan, draws):
     for i, segment in enumerate(plan.sacrum):
         q = tuple(c + w for c, w in zip(box.local(segment.center, segment.rotation), warp))
         below = plan.sacrum[i + 1] if i < 4 else None
-        d = _segment(q, segment, below, s, (4.4 - 0.4 * min(i, 4)) * s)
+        crest_mm = 5.5 / 30 * segment.height * (1 + (2.5, 1.5)[i] * draws[6] if i < 2 else 1)
+        d = _segment(q, segment, below, s, (4.4 - 0.4 * min(i, 4)) * s, crest_mm)
         if i == 0:
             horn_x = segment.canal_width / 2 + 4.5 * s
             top = plan.vertebrae[-1].disc_below * 0.6
