@@ -23,6 +23,8 @@ NIFTI_HEADER_BYTES = 352
 WRITABLE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha")
 # Label maps pack a hundredfold at every level; level 9 takes many times longer for a few percent.
 SEGMENTATION_COMPRESSION = 2
+# `vtkSegmentationConverter::GetReferenceImageGeometryParameterName`
+_REFERENCE_GEOMETRY = "Reference image geometry"
 
 
 def check_output(path: str | Path, grid: Grid) -> None:
@@ -88,7 +90,7 @@ def write_segmentation(
     if _ending(path) != ".seg.nrrd":
         write_volume(labels, path)
         return
-    header = _header(_segments(set(present) - {0}, described), labels.array.shape)
+    header = _header(_segments(set(present) - {0}, described), labels.grid)
     write_complete(path, lambda partial: _write_sitk(labels, partial, header))
 
 
@@ -99,10 +101,14 @@ def _segments(values: set[int], described: Mapping[int, Segment]) -> list[Segmen
     return [described.get(value) or Segment.of(structure(value, levels_known=known)) for value in order]
 
 
-def _header(segments: Iterable[Segment], shape_kji: tuple[int, int, int]) -> dict[str, str]:
+def _header(segments: Iterable[Segment], grid: Grid) -> dict[str, str]:
     """The fields by which Slicer tells a segmentation with one shared layer (vtkMRMLSegmentationStorageNode)."""
+    # Slicer takes the extent of a layer from its first segment, so each states the whole image.
+    extent = [end for size in grid.shape[::-1] for end in (0, size - 1)]
     header = {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
+        # Without it, Slicer crops the image to the segments when it saves.
+        "Segmentation_ConversionParameters": f"{_REFERENCE_GEOMETRY}|{_serialized(grid, extent)}|&",
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
@@ -113,12 +119,16 @@ def _header(segments: Iterable[Segment], shape_kji: tuple[int, int, int]) -> dic
             "Color": " ".join(f"{part:.6g}" for part in segment.color),
             "LabelValue": str(segment.value),
             "Layer": "0",
-            # Slicer takes the extent of a layer from its first segment, so each states the whole image.
-            "Extent": " ".join(f"0 {n - 1}" for n in shape_kji[::-1]),
+            "Extent": " ".join(map(str, extent)),
             "Tags": "".join(f"{name}:{text}|" for name, text in segment.tags.items()),
         }
         header |= {f"Segment{number}_{field}": text for field, text in fields.items()}
     return header
+
+
+def _serialized(grid: Grid, extent: Iterable[int]) -> str:
+    """The matrix IJK -> RAS row by row and the extent, as `vtkSegmentationConverter::SerializeImageGeometry` has them."""
+    return "".join(f"{number!r};" for number in (*grid.affine.ravel().tolist(), *extent))
 
 
 def _ending(path: Path) -> str:
