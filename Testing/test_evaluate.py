@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from SpineContextSegLib.cli import FAILED, main
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import compare, evaluate, on_grid_of
+from SpineContextSegLib.evaluate import compare, evaluate, labels_on_grid_of, on_grid_of
 from SpineContextSegLib.pairing import find_pairs
 from SpineContextSegLib.scores import Statistics
 from SpineContextSegLib.volume import Volume, to_sitk
@@ -85,6 +85,28 @@ def test_other_grids_are_refused():
         on_grid_of(Volume(reference.array[:, :, ::2], coarser), reference.grid, NAMES)
     rounded = reference.affine.astype(np.float16).astype(np.float64)
     assert np.array_equal(on_grid_of(Volume(reference.array, rounded), reference.grid, NAMES), reference.array)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+def test_labels_that_were_cropped_are_put_back_to_the_voxel(axes):
+    whole = column([19, 20, 24])
+    part = whole.array[6:, 3:12, 2:10]
+    offset, turn = np.eye(4), np.eye(4)[:, [*axes, 3]]
+    offset[:3, 3] = 2, 3, 6
+    cropped = Volume(part.T.transpose(axes).T, whole.affine @ offset @ turn)
+    assert np.array_equal(labels_on_grid_of(cropped, whole.grid, NAMES), whole.array)
+    structures, notes = compare(cropped, whole, names=NAMES)
+    assert structures["Spine (binary)"].dice == structures["L1"].dice == 1
+    assert notes == ["'a' covers a part of the grid of 'b'; beyond, it counts as empty."]
+
+
+@pytest.mark.parametrize("shift", [(0.5, 0, 0), (0, -1, 0), (0, 0, 1), (0, 40, 0), (0, -40, 0)])
+def test_labels_that_lie_between_the_voxels_or_outside_are_refused(shift):
+    whole, offset = column([19, 20, 24]), np.eye(4)
+    offset[:3, 3] = shift
+    for array in (whole.array, whole.array[:, 1:]):
+        with pytest.raises(InputRefused, match="same grid .*(of .* against 12x14x24 voxels of|mm apart)"):
+            labels_on_grid_of(Volume(array, whole.affine @ offset), whole.grid, NAMES)
 
 
 def test_totalsegmentator_reference():

@@ -11,6 +11,7 @@ from scans import ct, needs_scans
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.measure import TABLE_TITLES, vertebra_rows
+from SpineContextSegLib.metrics import bounding_box
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
@@ -19,6 +20,7 @@ from Testing.cli_use import contents, refused
 from Testing.dicom_series import SeriesWriter
 
 MARROW_HU, FAT_HU = 180, -80
+HALF_A_SLICE = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +120,20 @@ def test_of_a_folder_the_series_that_was_labelled_is_measured(modality, scan, tm
     assert measure(scan / "ct.nii.gz", labels, "--table", tmp_path / "expected.csv") == 0
     assert (tmp_path / "table.csv").read_text() == (tmp_path / "expected.csv").read_text()
     capsys.readouterr()
-    write_volume(Volume(read_labels(labels).array[1:], volume.affine), tmp_path / "of_none.nii.gz")
+    write_volume(Volume(read_labels(labels).array, volume.affine @ HALF_A_SLICE), tmp_path / "of_none.nii.gz")
     assert "same grid" in refused(capsys, measure(folder, tmp_path / "of_none.nii.gz"))
+
+
+def test_labels_that_were_cropped_are_measured_as_the_whole(scan, tmp_path):
+    """What is partial, too, is told by the border of the scan."""
+    labels = read_labels(scan / "labels.nii.gz")
+    box = bounding_box(labels.array != 0)
+    write_segmentation(Volume(labels.array[box], labels.grid.crop(box).affine), tmp_path / "cropped.seg.nrrd")
+    for name, file in (("whole", scan / "labels.nii.gz"), ("cropped", tmp_path / "cropped.seg.nrrd")):
+        wanted = "--table", tmp_path / f"{name}.csv", "--centroids", tmp_path / f"{name}.json"
+        assert measure(scan / "ct.nii.gz", file, *wanted) == 0
+    for ending in ("csv", "json"):
+        assert (tmp_path / f"whole.{ending}").read_text() == (tmp_path / f"cropped.{ending}").read_text()
 
 
 def test_odd_levels_are_said(scan, tmp_path, capsys):
@@ -164,7 +178,7 @@ def refusals():
         "exchanged": (["{}/labels.nii.gz", "{}/ct.nii.gz"], "ct.nii.gz"),
         "twice the same": (["{}/labels.nii.gz", "{}/labels.nii.gz"], "same file"),
         "not told apart": (["{}/ct.nii.gz", "[]/one.nii.gz"], "apart"),
-        "another grid": (["{}/ct.nii.gz", "[]/cropped.nii.gz"], "same grid"),
+        "another grid": (["{}/ct.nii.gz", "[]/moved.nii.gz"], "same grid"),
         "table's ending": (["{}/ct.nii.gz", "{}/labels.nii.gz", "--table", "[]/t.txt"], ".csv"),
         "centroids' ending": (["{}/ct.nii.gz", "{}/labels.nii.gz", "--centroids", "[]/t.csv"], ".json"),
         "no such folder": (["{}/ct.nii.gz", "{}/labels.nii.gz", "--table", "[]/none/t.csv"], "create it"),
@@ -175,7 +189,7 @@ def refusals():
 def test_refusals_say_why_in_one_line_and_write_nothing(case, scan, tmp_path, capsys):
     labels = read_labels(scan / "labels.nii.gz")
     write_volume(Volume((labels.array > 0).astype(np.uint8), labels.affine), tmp_path / "one.nii.gz")
-    write_volume(Volume(labels.array[1:], labels.affine), tmp_path / "cropped.nii.gz")
+    write_volume(Volume(labels.array, labels.affine @ HALF_A_SLICE), tmp_path / "moved.nii.gz")
     before = contents(tmp_path)
     arguments, word = refusals()[case]
     arguments = [argument.replace("{}", str(scan)).replace("[]", str(tmp_path)) for argument in arguments]

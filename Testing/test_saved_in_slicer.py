@@ -6,8 +6,8 @@ import pytest
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation
-from Testing.levels_use import run
 from Testing.geometry import GRIDS
+from Testing.levels_use import run
 
 slicer = pytest.importorskip("slicer")
 

@@ -5,10 +5,12 @@ import pytest
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.metrics import bounding_box
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
-from SpineContextSegLib.writing import write_volume
+from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.dicom_series import SeriesWriter
+from Testing.workbench_use import play
 from Workbench.store.batch_results import take_over
 from Workbench.store.worklist import State, Worklist
 
@@ -101,6 +103,47 @@ def test_of_several_series_in_a_folder_the_result_of_the_one_that_is_shown_is_ta
     labels = worklist.versions(entry.number).load(version)
     assert labels.grid.same_as(read_volume(entry.scan)[0].grid)
     np.testing.assert_array_equal(labels.array, read_labels(tmp_path / "out" / "patient" / "Thin.seg.nrrd").array)
+
+
+def cropped(labels: Volume) -> Volume:
+    """To what is there, as Slicer does."""
+    box = bounding_box(labels.array != 0)
+    return Volume(labels.array[box], labels.grid.crop(box).affine)
+
+
+async def open_the_second(bench):
+    await bench.open_entry(2)
+    print(np.count_nonzero(bench.scene.labels()[0].array), bench.state.status, bench.state.notice)
+
+
+def test_a_result_that_slicer_cropped_is_opened(results, tmp_path):
+    pytest.importorskip("trame_slicer")
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    whole = read_labels(results / "b.seg.nrrd")
+    write_segmentation(cropped(whole), results / "b.seg.nrrd")
+    assert take_over(worklist, results, pytest.fail) == 2
+    versions = worklist.versions(2)
+    stored = versions.load(versions.latest())
+    assert stored.grid.same_as(whole.grid)
+    np.testing.assert_array_equal(stored.array, whole.array)
+    # As earlier workbenches took it over.
+    versions.save(cropped(whole), {1: "Vertebrae"}, kind="correction", by="tester")
+    assert play(open_the_second, tmp_path / "data").split()[:2] == [str(np.count_nonzero(whole.array)), "Opened"]
+
+
+def test_a_result_on_another_grid_is_not_taken_over(results, tmp_path):
+    (tmp_path / "data").mkdir()
+    worklist, said = Worklist.open(tmp_path / "data"), []
+    labels = read_labels(results / "b.seg.nrrd")
+    write_segmentation(Volume(labels.array, labels.affine @ np.diag([1, 1, 2, 1.0])), results / "b.seg.nrrd")
+    assert take_over(worklist, results, said.append) == 1
+    assert len(said) == 1 and said[0].startswith("'b.json'") and "'b.seg.nrrd' and 'b.nii.gz' don't lie on" in said[0]
+    # As earlier workbenches took it over.
+    versions = worklist.versions(2)
+    other = Volume(labels.array[::2], labels.affine @ np.diag([1, 1, 2, 1.0]))
+    versions.save(other, {1: "Vertebrae"}, kind="model", by="tester")
+    assert "don't lie on the same grid" in play(open_the_second, tmp_path / "data")
 
 
 def test_the_command_line_lists_them(results, tmp_path):

@@ -16,6 +16,7 @@ from undo_stack import UndoStack
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 import SpineContextSegLib
+from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
 from SpineContextSegLib.views import display_range
 from SpineContextSegLib.volume import Volume
@@ -120,6 +121,9 @@ class Scene:
         from SpineContextSegLib.mrml.ours import our_values
         from SpineContextSegLib.mrml.segmentations import write_result
 
+        grid = self.volume().grid
+        # Earlier workbenches took over what another program had cropped.
+        labels = Volume(labels_on_grid_of(labels, grid, ("The saved version", "the scan")), grid.affine)
         values = {int(value) for value in np.unique(labels.array)} - {0}
         ours = values & set(STRUCTURES)
         segmentation = self.segmentation_node.GetSegmentation()

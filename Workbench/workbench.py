@@ -230,8 +230,11 @@ class Workbench:
             self._opened_notes = entry.notes
             self.worklist.note_versions([entry.number])
             if labels is not None:
-                self.saving.show(latest, labels)
-                self.scene.go_to_spine()
+                try:
+                    self.saving.show(latest, labels)
+                    self.scene.go_to_spine()
+                except InputRefused as refusal:
+                    problem = str(refusal)
             self._reading_notes = notes
             self._warn()
             self.state.remarks = []

@@ -148,7 +148,9 @@ class _Comparable:
 
 
 def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, names: tuple[str, str]) -> _Comparable:
-    predicted, own_notes = _without_own(on_grid_of(prediction, reference.grid, names), names[0])
+    predicted, own_notes = _without_own(labels_on_grid_of(prediction, reference.grid, names), names[0])
+    if prediction.array.size < reference.array.size:
+        own_notes = [*own_notes, f"{names[0]} covers a part of the grid of {names[1]}; beyond, it counts as empty."]
     values = _values(predicted)
     _refuse(values - _VERSE_VALUES, names[0], "VerSe's numbering")
     referenced, more_notes = _without_own(reference.array, names[1])
@@ -217,6 +219,26 @@ def on_grid_of(volume: Volume, grid: Grid, names: tuple[str, str]) -> np.ndarray
         raise InputRefused(_different_grids(names, f"up to {apart:.2f} mm apart"))
     reordered = volume.array.T.transpose(np.abs(turn).argmax(axis=1))
     return np.flip(reordered, axis=tuple(np.flatnonzero(turn.sum(1) < 0))).T
+
+
+def labels_on_grid_of(labelled: Volume, grid: Grid, names: tuple[str, str]) -> np.ndarray:
+    """As `on_grid_of`, also of labels that cover a part of the grid, as programs crop them; beyond it there are none.
+
+    Raises:
+        InputRefused: as `on_grid_of`.
+    """
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in labelled.array.shape[::-1]])).reshape(3, -1).T
+    places = np.rint((labelled.grid.world(ends) - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T)
+    first, last = (np.clip(places.astype(int), 0, grid.shape[::-1]) for places in (places.min(0), places.max(0)))
+    box = tuple(slice(start, end + 1) for start, end in zip(first[::-1], last[::-1], strict=True))
+    try:
+        part = on_grid_of(labelled, grid.crop(box), names)
+    except InputRefused:
+        # The sentence is to speak of the whole grid.
+        return on_grid_of(labelled, grid, names)
+    whole = np.zeros(grid.shape, part.dtype)
+    whole[box] = part
+    return whole
 
 
 def _different_grids(names: tuple[str, str], difference: str) -> str:

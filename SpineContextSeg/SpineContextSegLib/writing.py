@@ -127,7 +127,7 @@ def _header(segments: Iterable[Segment], grid: Grid) -> dict[str, str]:
 
 
 def _serialized(grid: Grid, extent: Iterable[int]) -> str:
-    """The matrix IJK -> RAS row by row and the extent, as `vtkSegmentationConverter::SerializeImageGeometry` has them."""
+    """Matrix IJK -> RAS, row by row, and extent, as of `vtkSegmentationConverter::SerializeImageGeometry`."""
     return "".join(f"{number!r};" for number in (*grid.affine.ravel().tolist(), *extent))
 
 

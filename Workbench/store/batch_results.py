@@ -9,9 +9,10 @@ from SpineContextSegLib.cohort.records import file_digest, read_record, told_sou
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import STRUCTURES
-from SpineContextSegLib.reading import quiet_itk, read_labels
-from SpineContextSegLib.volume import count_labels
+from SpineContextSegLib.reading import quiet_itk, read_labels, read_volume
+from SpineContextSegLib.volume import Volume, count_labels
 
 from .worklist import State, Worklist
 
@@ -57,12 +58,20 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     if versions.list():
         return False
     labels = read_labels(segmentation)
+    kind = "model" if file_digest(segmentation) in record["written"] else "correction"
+    if kind == "correction":
+        labels = _on_grid_of_scan(labels, entries[0].scan, segmentation)
     found = {item["value"]: item["name"] for item in record["structures"]}
     names = {value: found.get(value) or _name(value) for value in count_labels(labels.array) if value}
-    kind = "model" if file_digest(segmentation) in record["written"] else "correction"
     versions.save(labels, names, kind=kind, by="batch", report=record)
     worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
     return True
+
+
+def _on_grid_of_scan(labels: Volume, scan: Path, segmentation: Path) -> Volume:
+    """Another program may have cropped them, or taken another scan."""
+    grid = read_volume(scan)[0].grid
+    return Volume(labels_on_grid_of(labels, grid, (f"'{segmentation.name}'", f"'{scan.name}'")), grid.affine)
 
 
 def _check_series(scan: Path, record: dict) -> None:

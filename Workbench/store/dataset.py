@@ -18,7 +18,7 @@ import numpy as np
 
 from SpineContextSegLib.centroids import write_centroids
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import on_grid_of
+from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, STRUCTURES, levels_known
 from SpineContextSegLib.measure import vertebra_rows
 from SpineContextSegLib.mr import has_hounsfield_units
@@ -132,7 +132,7 @@ def _read(worklist: Worklist, entry: Entry) -> _Case:
         raise InputRefused(f"'{entry.name}' is no longer done, somebody has just changed that: export again.")
     scan, notes = read_volume(entry.scan)
     stored = versions.load(version)
-    voxels = on_grid_of(stored, scan.grid, (f"Version {version.number}", f"'{entry.name}'"))
+    voxels = labels_on_grid_of(stored, scan.grid, (f"Version {version.number}", f"'{entry.name}'"))
     present = count_labels(voxels).keys() - {0}
     foreign = sorted(present - _KNOWN)
     if foreign:

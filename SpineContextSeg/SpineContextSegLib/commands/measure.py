@@ -189,7 +189,7 @@ def _measured(
     Raises:
         InputRefused: scan or labels can't be read, or can't be measured together.
     """
-    from ..evaluate import on_grid_of
+    from ..evaluate import labels_on_grid_of, on_grid_of
     from ..labels import SACRUM
     from ..level_remarks import remarks_on_levels
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
@@ -204,6 +204,8 @@ def _measured(
     except OSError as error:
         raise InputRefused(f"'{ct_path}' can't be read ({error.strerror or error}): check the file.") from error
     names = f"'{ct_path.name}'", f"'{labels_path.name}'"
+    if labels.array.size < ct.array.size:
+        labels = Volume(labels_on_grid_of(labels, ct.grid, names[::-1]), ct.affine)
     values = on_grid_of(ct, labels.grid, names)
     in_hu = has_hounsfield_units(values)
     if not in_hu:
