@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import structure
-from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_volume
 from Testing.geometry import GRIDS, SHEARED, centered_grid
@@ -399,7 +399,23 @@ def test_a_segment_with_the_value_of_another_structure_is_refused(fields, named,
         read_labels(path)
     assert f"has the value 1 for {named}" in str(refused.value)
     write_segments(path, fields | {"LabelValue": "23"}, {"Name": "own", "LabelValue": "2"})
-    assert set(np.unique(read_labels(path).array)) == {0, 2, 23}
+    is_ours = fields.get("ID", "").startswith("SpineContextSeg_") or "SpineContextSeg.Value" in fields.get("Tags", "")
+    assert set(np.unique(read_labels(path).array)) == {0, 23, 300 if is_ours else 2}
+
+
+def test_values_of_a_persons_own_segments(tmp_path):
+    """Free ones from 300 on, in the order of the list, and no segment without voxels takes those of another."""
+    ours, own = {"Name": "any", "ID": "SpineContextSeg_1"}, {"Name": "own", "ID": "Segment_1"}
+    path = tmp_path / "spine.seg.nrrd"
+    write_segments(path, *({"LabelValue": str(value)} for value in (1, 2, 300, 3)))
+    image = sitk.ReadImage(path)
+    written = ours | {"LabelValue": "1"}, *(own | {"LabelValue": str(value)} for value in (2, 300, 1, 3))
+    for n, fields in enumerate(written):
+        for name, text in fields.items():
+            image.SetMetaData(f"Segment{n}_{name}", text)
+    sitk.WriteImage(image, path)
+    assert [segment.value for segment in read_segments(path)] == [1, 301, 300, 302, 303]
+    np.testing.assert_array_equal(np.unique(read_labels(path).array), [0, 1, 300, 301, 303])
 
 
 def test_segments_that_are_right_are_read(tmp_path):

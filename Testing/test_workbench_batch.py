@@ -1,10 +1,13 @@
 """What `spinecontextseg batch` has segmented goes on in the workbench."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.labels import Segment, structure
 from SpineContextSegLib.metrics import bounding_box
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
@@ -130,6 +133,23 @@ def test_a_result_that_slicer_cropped_is_opened(results, tmp_path):
     # As earlier workbenches took it over.
     versions.save(cropped(whole), {1: "Vertebrae"}, kind="correction", by="tester")
     assert play(open_the_second, tmp_path / "data").split()[:2] == [str(np.count_nonzero(whole.array)), "Opened"]
+
+
+def test_names_and_colors_of_what_a_person_drew_are_taken_over(results, tmp_path):
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    labels = read_labels(results / "b.seg.nrrd")
+    labels.array[0, :3, :3] = 2  # as Slicer numbers it
+    drawn = {
+        1: replace(Segment.of(structure(1, levels_known=False)), name="Spine, checked"),
+        2: Segment(2, "Segment_1", "Lesion", (0.0, 0.5, 1.0), {}),
+    }
+    write_segmentation(labels, results / "b.seg.nrrd", drawn)
+    assert take_over(worklist, results, pytest.fail) == 2
+    versions = worklist.versions(2)
+    version = versions.latest()
+    assert version.names == {1: "Spine, checked", 300: "Lesion"} and version.colors[300] == "#0080ff"
+    assert np.count_nonzero(versions.load(version).array == 300) == 9
 
 
 def test_a_result_on_another_grid_is_not_taken_over(results, tmp_path):

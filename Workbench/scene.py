@@ -21,6 +21,8 @@ from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
 from SpineContextSegLib.views import display_range
 from SpineContextSegLib.volume import Volume
 
+from .store.versions import hex_color
+
 TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
 # A step back is a copy of all segments before and one after it.
 UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
@@ -188,7 +190,7 @@ class Scene:
         segments, _ = read_segments(self.segmentation_node, self.volume_node, grid)
         array, overlapping = merge(segments, grid)
         drawn = [item for item in segments if item.count]
-        colors = {item.value: _color(item.segment) for item in drawn}
+        colors = {item.value: hex_color(item.segment.GetColor()) for item in drawn}
         return Volume(array, grid.affine), {item.value: name_of(item) for item in drawn}, colors, overlapping
 
     def value_at(self, point) -> float | None:
@@ -253,10 +255,6 @@ def _pose_as_application(app: SlicerApp) -> None:
     slicer.modules = SimpleNamespace(
         **{name: SimpleNamespace(logic=lambda logic=logic: logic) for name, logic in logics.items()}
     )
-
-
-def _color(segment) -> str:
-    return "#" + "".join(f"{round(255 * part):02x}" for part in segment.GetColor())
 
 
 def _set_color(segment, color: str | None) -> None:

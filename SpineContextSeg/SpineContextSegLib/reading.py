@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +84,7 @@ def read_labels(path: str | Path) -> Volume:
     """Reads a segmentation with one label value per voxel: NIfTI-1, NRRD, MHA, or `.seg.nrrd` with one layer.
 
     Returns:
-        Integers (k, j, i), affine IJK -> RAS in mm.
+        Integers (k, j, i), affine IJK -> RAS in mm; a person's own segments as `read_segments` has them.
 
     Raises:
         InputRefused: as `read_volume`; where values are no whole numbers; or where a segment has the name, ID or code
@@ -91,7 +93,9 @@ def read_labels(path: str | Path) -> Volume:
     path = Path(path)
     volume, _ = read_volume(path)
     if path.name.lower().endswith(".seg.nrrd"):
-        _check_values(path)
+        stated = _stated_segments(path)
+        _check_values(path, stated)
+        volume = Volume(_with_own_apart(volume.array, stated), volume.affine)
     if np.issubdtype(volume.array.dtype, np.integer):
         return volume
     rounded = np.rint(volume.array)
@@ -101,7 +105,11 @@ def read_labels(path: str | Path) -> Volume:
 
 
 def read_segments(path: Path) -> list[Segment]:
-    """The segments of a `.seg.nrrd`, in the order of its list."""
+    """The segments of a `.seg.nrrd`, in the order of its list; a person's own beside ours have values from 300 on."""
+    return _own_apart(_stated_segments(path))
+
+
+def _stated_segments(path: Path) -> list[Segment]:
     reader = image_reader(path)
     reader.ReadImageInformation()
     found: dict[int, dict[str, str]] = {}
@@ -270,9 +278,38 @@ def _color(text: str) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _check_values(path: Path) -> None:
+def _own_apart(segments: list[Segment]) -> list[Segment]:
+    """Gives what a person drew beside segments of ours values of its own: Slicer gave it the smallest that were free,
+    which stand for C1, C2..."""
+    if not any(segment.segment_id.startswith(SEGMENT_ID_PREFIX) or VALUE_TAG in segment.tags for segment in segments):
+        return segments
+    taken = {segment.value for segment in segments}
+    free = (value for value in count(FIRST_OWN_VALUE) if value not in taken)
+    return [
+        replace(segment, value=next(free))
+        if segment.value and segment.value < FIRST_OWN_VALUE and _stands_for(segment) is None
+        else segment
+        for segment in segments
+    ]
+
+
+def _with_own_apart(array: np.ndarray, stated: list[Segment]) -> np.ndarray:
+    """The voxels of segments with the values of `_own_apart`."""
+    values = {old.value: new.value for old, new in zip(stated, _own_apart(stated), strict=True)}
+    # A segment without voxels may bear the number of one of ours.
+    values |= {segment.value: segment.value for segment in stated if _stands_for(segment) is not None}
+    moved = {old: new for old, new in values.items() if old != new}
+    if not moved:
+        return array
+    result = array.astype(np.result_type(array.dtype, np.uint16))
+    for old, new in moved.items():
+        result[array == old] = new
+    return result
+
+
+def _check_values(path: Path, segments: list[Segment]) -> None:
     """Slicer numbers segments anew when it collapses layers; who goes by the values would take a sacrum for C3."""
-    for segment in read_segments(path):
+    for segment in segments:
         expected = _stands_for(segment)
         # A copy of one of ours, which a person made, still says what it was.
         own = segment.value is not None and segment.value >= FIRST_OWN_VALUE
@@ -300,7 +337,11 @@ def _stands_for(segment: Segment) -> int | None:
         if value in STRUCTURES:
             return value
     code_of_type = re.match(r"[^~]*~[^~]*~SCT\^(\d+)\^", segment.tags.get(TERMINOLOGY_TAG, ""))
-    return _STRUCTURE_OF_CODE.get(code_of_type[1]) if code_of_type else None
+    if not code_of_type:
+        return None
+    # Of several structures that have the code, only the value says which.
+    its_own = segment.value in STRUCTURES and STRUCTURES[segment.value].snomed_code == code_of_type[1]
+    return segment.value if its_own else _STRUCTURE_OF_CODE.get(code_of_type[1])
 
 
 def _whole_number(text: str) -> int | None:

@@ -10,10 +10,11 @@ from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import labels_on_grid_of
-from SpineContextSegLib.labels import STRUCTURES
-from SpineContextSegLib.reading import quiet_itk, read_labels, read_volume
+from SpineContextSegLib.labels import STRUCTURES, Segment
+from SpineContextSegLib.reading import quiet_itk, read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, count_labels
 
+from .versions import hex_color
 from .worklist import State, Worklist
 
 
@@ -61,9 +62,12 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     kind = "model" if file_digest(segmentation) in record["written"] else "correction"
     if kind == "correction":
         labels = _on_grid_of_scan(labels, entries[0].scan, segmentation)
+    present = {value for value in count_labels(labels.array) if value}
     found = {item["value"]: item["name"] for item in record["structures"]}
-    names = {value: found.get(value) or _name(value) for value in count_labels(labels.array) if value}
-    versions.save(labels, names, kind=kind, by="batch", report=record)
+    drawn = _segments(segmentation, present)
+    names = {value: drawn[value].name if value in drawn else found.get(value) or _name(value) for value in present}
+    colors = {value: hex_color(segment.color) for value, segment in drawn.items()}
+    versions.save(labels, names, kind=kind, by="batch", report=record, colors=colors)
     worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
     return True
 
@@ -72,6 +76,13 @@ def _on_grid_of_scan(labels: Volume, scan: Path, segmentation: Path) -> Volume:
     """Another program may have cropped them, or taken another scan."""
     grid = read_volume(scan)[0].grid
     return Volume(labels_on_grid_of(labels, grid, (f"'{segmentation.name}'", f"'{scan.name}'")), grid.affine)
+
+
+def _segments(path: Path, present: set[int]) -> dict[int, Segment]:
+    """Value -> what the file says of it, also of what a person drew or renamed; other files say nothing."""
+    if not path.name.lower().endswith(".seg.nrrd"):
+        return {}
+    return {segment.value: segment for segment in read_segments(path) if segment.value in present and segment.name}
 
 
 def _check_series(scan: Path, record: dict) -> None:

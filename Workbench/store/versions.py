@@ -18,7 +18,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -310,6 +310,11 @@ def _version(content: dict, folder: Path) -> Version:
         {int(value): color for value, color in content.get("colors", {}).items()}, content["report"],
         int(content.get("begun_after", int(content["number"]) - 1)), folder,
     )  # fmt: skip
+
+
+def hex_color(color: Sequence[float]) -> str:
+    """As in `Version.colors`, of red, green, blue in 0..1."""
+    return "#" + "".join(f"{round(255 * min(max(part, 0), 1)):02x}" for part in color)
 
 
 def _short_name(scan: Path) -> str:

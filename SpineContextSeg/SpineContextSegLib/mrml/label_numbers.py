@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import slicer
 
+from ..labels import FIRST_OWN_VALUE
 from .labelmaps import labelmap_of, voxels_of
 from .ours import our_segments
 
@@ -35,7 +38,8 @@ def number_by_value(segmentation) -> None:
 
 
 def _free(taken: set[int]) -> int:
-    return next(number for number in range(1, len(taken) + 2) if number not in taken)
+    """One that no segment of ours will ever need."""
+    return next(number for number in count(FIRST_OWN_VALUE) if number not in taken)
 
 
 def _renumber(image, numbers: dict[int, int]) -> None:
