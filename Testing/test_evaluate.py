@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -328,6 +329,35 @@ def test_pairs_by_subject(tmp_path):
         "sub-verse40_dir-sag_seg-ver": "sub-verse40.nii.gz",
     }
     assert notes == []
+
+
+def test_pairs_in_trees_whose_files_bear_the_same_name(tmp_path):
+    """As `batch` writes them: a folder for each patient."""
+    truth = touch(tmp_path / "truth", *(f"p{n}/ct_seg.nii.gz" for n in (1, 2, 3)), "other/neck_seg.nii.gz")
+    mine = touch(tmp_path / "mine", *(f"p{n}/ct.seg.nrrd" for n in (1, 2, 4)), "neck.seg.nrrd")
+    pairs, notes = find_pairs(mine, truth)
+    assert [(pair.name, pair.prediction.relative_to(mine).as_posix()) for pair in pairs] == [
+        ("neck_seg", "neck.seg.nrrd"), ("p1/ct_seg", "p1/ct.seg.nrrd"), ("p2/ct_seg", "p2/ct.seg.nrrd"),
+    ]  # fmt: skip
+    assert [note.split("'")[1] for note in notes] == [str(Path("p3/ct_seg.nii.gz")), str(Path("p4/ct.seg.nrrd"))]
+
+
+def test_what_is_unclear_in_a_tree_is_told_with_its_folder(tmp_path):
+    truth = touch(tmp_path / "truth", "a/ct_seg.nii.gz", "b/ct_seg.nii.gz")
+    with pytest.raises(InputRefused) as refused:
+        find_pairs(touch(tmp_path / "mine", "ct.seg.nrrd"), truth)
+    assert all(f"'{Path(folder) / 'ct_seg.nii.gz'}'" in str(refused.value) for folder in "ab")
+    with pytest.raises(InputRefused, match="all match the reference 'a.ct_seg.nii.gz'"):
+        find_pairs(touch(tmp_path / "twice", "a/ct.seg.nrrd", "a/ct.nii.gz"), truth)
+
+
+def test_patients_of_a_tree_are_compared(tmp_path):
+    for patient in ("p1", "p2"):
+        save(column([19, 20]), tmp_path / "truth" / patient / "ct_seg.nii.gz")
+        save(column([19, 20] if patient == "p1" else [20]), tmp_path / "mine" / patient / "ct.nii.gz")
+    result = evaluate(tmp_path / "mine", tmp_path / "truth")
+    assert [case.name for case in result.cases] == ["p1/ct_seg", "p2/ct_seg"]
+    assert result.values("Spine (binary)", "dice") == pytest.approx([1, 2 / 3])
 
 
 def test_unclear_pairs_are_refused(tmp_path):

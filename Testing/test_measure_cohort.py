@@ -96,7 +96,7 @@ def test_scans_are_measured_with_the_segmentations_of_their_names(spine, folders
     for name in ("one", "other", "none", "broken"):
         write_volume(ct(spine), scans / f"{name}.mha")
     put(renamed(spine, dict.fromkeys(range(1, 30), 1)), results / "one.mha")
-    put(Volume(spine.array[1:], spine.affine), results / "other.mha")
+    put(Volume(spine.array, spine.affine + np.diag([0.5], 3)), results / "other.mha")
     put(Volume(spine.array * 0, spine.affine), results / "none.mha")
     (scans / "broken.mha").write_bytes(b"no image")
     put(spine, results / "broken.mha")

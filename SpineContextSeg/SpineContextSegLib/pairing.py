@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ _SCAN_SUFFIXES = ("_ct",)
 
 @dataclass(frozen=True)
 class Pair:
+    """name: of the reference without its ending, with its folder where another one has that name."""
+
     name: str
     prediction: Path
     reference: Path
@@ -31,7 +34,8 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
 
     Two files are one pair. Two folders are searched with their subfolders; files belong together when they have the
     same name, else the same name but for the ending and words like `_ct`, `_labels`, `_seg-vert_msk`, else (as in
-    BIDS) when every part of the prediction's name stands in the reference's, `sub-...` included.
+    BIDS) when every part of the prediction's name stands in the reference's, `sub-...` included. What lies in the same
+    folder of both trees comes first, and only what has nothing there is looked for in the whole tree.
 
     Raises:
         InputRefused: a path is missing, one is a file and the other a folder, nothing matches, or several do.
@@ -44,32 +48,46 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
     if prediction.is_file() or reference.is_file():
         raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
     predictions, references = label_files(prediction), labels_among(label_files(reference))
-    pairs, notes, partner = [], [], {}
+    in_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in predictions:
+        in_folder[path.parent.relative_to(prediction)].append(path)
+    beside = {target: candidates(target, in_folder[target.parent.relative_to(reference)]) for target in references}
+    taken = {path for found in beside.values() for path in found}
+    notes, partner = [], {}
     for target in references:
-        found = candidates(target, predictions)
+        found = beside[target] or candidates(target, predictions)
+        if not beside[target] and not taken.isdisjoint(found):
+            # Where patients' files bear the same name, it says nothing of another folder.
+            found = []
         if len(found) > 1:
             names = " and ".join(f"'{path.relative_to(prediction)}'" for path in found)
-            raise InputRefused(f"{names} all match the reference '{target.name}': keep one prediction for each scan.")
+            raise InputRefused(
+                f"{names} all match the reference '{target.relative_to(reference)}': keep one prediction for each scan."
+            )
         if not found:
             notes.append(f"Not counted, since it has no prediction: '{target.relative_to(reference)}'.")
             continue
         if found[0] in partner:
+            both = " and ".join(f"'{path.relative_to(reference)}'" for path in (partner[found[0]], target))
             raise InputRefused(
-                f"'{found[0].name}' matches both references '{partner[found[0]].name}' and '{target.name}': "
-                "give it the name of its scan."
+                f"'{found[0].relative_to(prediction)}' matches both references {both}: give it the name of its scan."
             )
         partner[found[0]] = target
-        pairs.append(Pair(stem(target), found[0], target))
     notes += [
         f"Not counted, since it has no reference: '{path.relative_to(prediction)}'."
         for path in predictions
         if path not in partner
     ]
-    if not pairs:
+    if not partner:
         raise InputRefused(
             f"No file in '{prediction}' matches a reference in '{reference}': name predictions like their references "
             "or like the scans they were made from."
         )
+    count = Counter(map(stem, partner.values()))
+    pairs = [
+        Pair(_name(target, target.parent if count[stem(target)] == 1 else reference), path, target)
+        for path, target in partner.items()
+    ]
     return pairs, notes
 
 
@@ -119,6 +137,11 @@ def stem(path: Path) -> str:
         if path.name.lower().endswith(ending):
             return path.name[: -len(ending)]
     return path.stem
+
+
+def _name(path: Path, root: Path) -> str:
+    """Of a case, by the folder below `root` and the name of a file without its ending."""
+    return path.relative_to(root).with_name(stem(path)).as_posix()
 
 
 def _scan_name(path: Path) -> str:
