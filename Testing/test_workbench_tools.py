@@ -122,3 +122,21 @@ def test_signal_below_zero_can_be_painted_within_limits(data):
     write_volume(Volume(signal, SMALL.affine), data / "mr.nii.gz")
     Worklist.open(data).add([data / "mr.nii.gz"])
     play(limit_to_the_dark, data)
+
+
+async def limit_to_bone_and_metal(bench, densest):
+    await open_with_segments(bench)
+    assert bench.state.limits_unit == "HU" and bench.state.limits_bounds == [-200, int(densest)]
+    bench.state.limited = True
+    bench.tools.choose("paint")
+    assert bench.scene.editor.editor_node.GetSourceVolumeIntensityMaskRange() == (200, int(densest))
+
+
+@pytest.mark.parametrize(("metal", "densest"), [(2999, 3000), (3071, 3100), (24000, 24000)])
+def test_metal_can_be_painted_within_limits(metal, densest, data, sample_scan):
+    """Saturated in 12 bits, or on an extended scale of HU."""
+    array = sample_scan.volume.array.astype(np.int16)
+    array[20, 10:12, 10:12] = metal
+    write_volume(Volume(array, sample_scan.volume.affine), data / "metal.nii.gz")
+    Worklist.open(data).add([data / "metal.nii.gz"])
+    play(limit_to_bone_and_metal, data, "", densest)

@@ -90,7 +90,7 @@ def _tools(bench: Workbench) -> None:
               disabled=("!limits_unit",), classes="mt-1")  # fmt: skip
     with html.Div(v_if="limited", classes="d-flex align-center"):
         html.Div("{{ +limits[0].toPrecision(3) }}", classes="text-caption", style="width: 40px;")
-        # 320 steps: 10 HU each in a CT.
+        # 320 steps: 10 HU each in a CT without metal.
         v.VRangeSlider(v_model=("limits",), min=("limits_bounds[0]",), max=("limits_bounds[1]",),
                        step=("(limits_bounds[1] - limits_bounds[0]) / 320",),
                        **named("Least and greatest value"))  # fmt: skip

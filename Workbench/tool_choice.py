@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from trame_server.state import State as PageState
 
@@ -12,7 +14,9 @@ from SpineContextSegLib.views import display_range
 from .editing import EFFECTS, Editing, Tool
 from .numbers import BOUNDS, bounded
 
-_LIMITS_HU, _BONE_HU = (-200, 3000), (200, 3000)
+# Of a CT without metal.
+_LEAST_HU, _BONE_HU, _GREATEST_HU = -200, 200, 3000
+_ROUND_HU = 100
 
 
 class ToolChoice:
@@ -20,16 +24,18 @@ class ToolChoice:
 
     def __init__(self, editing: Editing, state: PageState) -> None:
         self._editing, self._state = editing, state
-        self._bounds = _LIMITS_HU
+        self._bounds = _LEAST_HU, _GREATEST_HU
         editing.on_brush(self.follow_brush)
 
     def fit(self, scan: np.ndarray) -> None:
         """Offer limits that make sense among the values of a scan: bone of a CT, what an MR shows as gray."""
+        finite = np.isfinite(scan)
         if has_hounsfield_units(scan):
-            self._bounds, limits, unit = _LIMITS_HU, _BONE_HU, "HU"
+            densest = max(_GREATEST_HU, float(scan.max(where=finite, initial=0)))
+            self._bounds = _LEAST_HU, _ROUND_HU * math.ceil(densest / _ROUND_HU)
+            limits, unit = (_BONE_HU, self._bounds[1]), "HU"
         else:
             # A spline, or a scaling, leaves an MR values below zero.
-            finite = np.isfinite(scan)
             self._bounds = float(scan.min(where=finite, initial=0)), float(scan.max(where=finite, initial=1))
             limits, unit = display_range(scan), "signal"
         self._state.update({"limits_bounds": list(self._bounds), "limits": list(limits), "limits_unit": unit})
