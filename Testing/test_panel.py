@@ -352,6 +352,17 @@ def test_export_begins_beside_the_file_of_the_volume(user, sample_scan):
     assert Path(user.ui.exportFolderEdit.currentPath) == sample_scan.path.parent
 
 
+def test_export_begins_there_in_a_later_session_too(user, sample_scan, tmp_path):
+    user.ui.inputVolumeSelector.setCurrentNode(loaded(sample_scan.path))
+    user.segment()
+    user.ui.exportFolderEdit.currentPath = str(tmp_path)
+    user.ui.exportButton.click()
+    assert "Exported to" in user.ui.statusLabel.text
+    slicer.modules.spinecontextseg.widgetRepresentation().reload()
+    assert Path(user.ui.exportFolderEdit.currentPath) == sample_scan.path.parent
+    assert user.ui.exportFolderEdit.comboBox().findText(str(tmp_path)) >= 0
+
+
 def test_export_goes_to_the_folder_of_each_scan_until_one_is_chosen(user, sample_scan, tmp_path):
     folders = [tmp_path / name for name in ("a", "b", "c")]
     labels = np.full(sample_scan.volume.array.shape, 24, np.uint8)

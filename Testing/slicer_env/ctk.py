@@ -161,6 +161,7 @@ class ctkPathLineEdit(qt.QWidget):
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
+        self._settingKey = ""
         row = qt.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         self._combo = qt.QComboBox()
@@ -179,10 +180,15 @@ class ctkPathLineEdit(qt.QWidget):
     nameFilters = _setting("QStringList", "_nameFilters", [])
     showHistoryButton = _setting(bool, "_showHistoryButton", True)
     minimumContentsLength = _setting(int, "_minimumContentsLength", 0)
-    settingKey = _setting(str, "_settingKey", "")
     showBrowseButton = Property(
         bool, lambda self: not self._browseButton.isHidden(), lambda self, shown: self._browseButton.setVisible(shown)
     )
+
+    def _setSettingKey(self, key: str) -> None:
+        self._settingKey = key
+        self.retrieveHistory()
+
+    settingKey = Property(str, lambda self: self._settingKey, _setSettingKey)
 
     def setCurrentPath(self, path: str) -> None:
         self._combo.setEditText(path)
@@ -213,8 +219,12 @@ class ctkPathLineEdit(qt.QWidget):
         qt.QSettings().setValue(self._key(), [self.currentPath, *kept][:10])
 
     def retrieveHistory(self) -> None:
+        """Lists the paths of earlier times, and chooses the last one where none is set."""
+        path = self.currentPath
         self._combo.clear()
         self._combo.addItems(_as_list(qt.QSettings().value(self._key())))
+        if path:
+            self.currentPath = path
 
 
 def _as_list(value) -> list[str]:

@@ -29,7 +29,8 @@ class ExportRow:
         """
         self._ui, self._notice, self._say, self._chosen_formats = ui, notice, say, chosen_formats
         self._segmentation_node = None
-        self._suggested = ""
+        # What the widget takes from the last session was nobody's choice for this one.
+        self._suggested = ui.exportFolderEdit.currentPath
         ui.exportButton.connect("clicked(bool)", self._export)
 
     def show(self, segmentation_node) -> None:
