@@ -138,6 +138,8 @@ def test_words_count_windows_and_time():
     text = done_text("CT spine", [*named, "Spinal canal"], 8.0)
     assert text == "Done in 8 s: 5 vertebrae from L1 to L5, Sacrum, Spinal canal, 5 discs in 'CT spine'."
     assert done_text("CT spine", named[:2], 8.0) == "Done in 8 s: L1 vertebra, L2 vertebra in 'CT spine'."
+    inside = "Done in 8 s: L1 vertebra in 'CT spine', only inside 'R'."
+    assert done_text("CT spine", named[:1], 8.0, region="R") == inside
 
     times = iter([0.0, 2.0, 6.0])
     time_left = TimeLeft(lambda: next(times))

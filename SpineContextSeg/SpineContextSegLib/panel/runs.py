@@ -260,7 +260,8 @@ class SegmentationRun:
             # Which labels are among the chosen ones is told by the levels of the segmentation that they go to.
             return RunEnd("nothing_found", self._nothing_found(found), others, reports=reports)
         written, kept = _names(node, found, only)
-        message = done_text(node.GetName(), written, time.monotonic() - self._started_at, kept)
+        region = self._options.region and self._options.region.GetName()
+        message = done_text(node.GetName(), written, time.monotonic() - self._started_at, kept, region)
         return RunEnd("done", message, warnings, segmentation_node=node, reports=reports)
 
     def _target(self, warnings: list[str]) -> vtkMRMLSegmentationNode | None:

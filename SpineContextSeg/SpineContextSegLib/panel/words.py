@@ -36,10 +36,18 @@ def progress_text(done: int, total: int, seconds_left: float | None, frame: tupl
     return f"{parts[0]} {', '.join(parts[1:])}"
 
 
-def done_text(name: str, structures: Iterable[str], seconds: float, kept: Iterable[str] = ()) -> str:
-    """The status line of a run that found something; `kept` were looked for in vain and stay as they were."""
+def done_text(
+    name: str, structures: Iterable[str], seconds: float, kept: Iterable[str] = (), region: str | None = None
+) -> str:
+    """The status line of a run that found something.
+
+    Args:
+        kept: were looked for in vain and stay as they were.
+        region: name of what the run was limited to, None for the whole volume.
+    """
     found, not_found = ", ".join(_counted(list(structures))), ", ".join(kept)
-    done = f"Done in {duration(seconds)}: {found} in '{name}'." if found else f"Done in {duration(seconds)}: '{name}'."
+    where = f"'{name}'" if region is None else f"'{name}', only inside '{region}'"
+    done = f"Done in {duration(seconds)}: {f'{found} in ' if found else ''}{where}."
     return f"{done} Not found, so left as before: {not_found}." if not_found else done
 
 
