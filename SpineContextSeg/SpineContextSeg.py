@@ -229,12 +229,12 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onRunEnd(self, end: RunEnd) -> None:
         self._run = None
-        if end.kind == "refused" and self._runVolume != self._volume:
+        if self._runVolume == self._volume:
+            self._view.end(end)
+        else:
             # "Segment anyway" would act on the volume that is chosen now.
-            name = self._runVolume.GetName() if self._runVolume else ""
-            end = replace(end, message=f"'{name}': {end.message}", forcible=False)
+            self._view.end(replace(end, forcible=False), of=self._runVolume.GetName())
         self._runVolume = None
-        self._view.end(end)
         if end.kind == "done":
             parameters = self.logic.getParameterNode()
             if parameters.inputVolume == belonging.volume_of(end.segmentation_node):

@@ -47,8 +47,8 @@ class RunView:
         self._ui.progressBar.setRange(0, total)
         self._ui.progressBar.value = done
 
-    def end(self, end: RunEnd) -> None:
-        """A run ended: what matters goes into the notice, the status line stays short."""
+    def end(self, end: RunEnd, of: str = "") -> None:
+        """A run ended: what matters goes into the notice, the status line stays short; `of` names a volume in both."""
         heading, status = {
             "done": (_("Please check"), end.message),
             "nothing_found": (_("Nothing found"), _("Nothing was found, the scene is as before.")),
@@ -57,6 +57,8 @@ class RunView:
             "cancelled": ("", end.message),
         }[end.kind]
         told = [end.message] if end.kind in ("nothing_found", "refused", "failed") else []
+        if of:
+            heading, status = heading and f"{heading}: '{of}'", f"'{of}': {status}"
         self.notice.show(told + end.warnings, heading=heading, log=end.log, forcible=end.forcible)
         self.say(status)
 
