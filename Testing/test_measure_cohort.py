@@ -12,9 +12,10 @@ import pytest
 from generated_spines import smooth_spine
 
 from SpineContextSegLib.cli import main
-from SpineContextSegLib.cohort.records import doubt_of, file_digest, fingerprint, make_record, write_record
+from SpineContextSegLib.cohort.records import file_digest, fingerprint, make_record, write_record
 from SpineContextSegLib.cohort.scans import Scan, find_scans
 from SpineContextSegLib.commands.measure import NO_VERTEBRA
+from SpineContextSegLib.levels import doubt_of
 from SpineContextSegLib.measure import TABLE_TITLES, table_cells, vertebra_rows
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume

@@ -154,10 +154,22 @@ def test_points_go_with_the_transform(node, volume, rows):
     transform = add_transform(ROTATED)
     for each in (volume, node):
         each.SetAndObserveTransformNodeID(transform.GetID())
-    points, _, remarks = show_measurements(node)
+    points, table, remarks = show_measurements(node)
     assert remarks == []
     centers = np.array([row.center_mm for row in rows])
     np.testing.assert_allclose(places_of(points, world=True), centers @ ROTATED[:3, :3].T + ROTATED[:3, 3], atol=1e-3)
+    told = np.transpose([column_of(table, f"center {axis} (mm)") for axis in "RAS"])
+    np.testing.assert_allclose(told, places_of(points, world=True), atol=0.06)
+
+
+def test_a_transform_that_changes_lengths_is_told(node, volume, rows):
+    transform = add_transform(np.diag([1.1, 1.0, 0.9, 1.0]), "stretched")
+    for each in (volume, node):
+        each.SetAndObserveTransformNodeID(transform.GetID())
+    points, table, (remark,) = show_measurements(node)
+    assert remark == "Volumes and heights are those without the transform 'stretched', which changes lengths."
+    np.testing.assert_allclose(column_of(table, "volume (ml)"), [row.volume_ml for row in rows], atol=0.01)
+    np.testing.assert_allclose(column_of(table, "center S (mm)"), places_of(points, world=True)[:, 2], atol=0.06)
 
 
 @pytest.mark.parametrize("why", ["not known", "holds no voxels", "another transform", "non-linear transform 'bent'"])

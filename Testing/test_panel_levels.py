@@ -292,7 +292,7 @@ class TestClicks:
     def test_points_and_table(self, user, node):
         user.ui.measureButton.click()
         points = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
-        assert user.ui.statusLabel.text == "Measured: 'CT spine points', 'CT spine table'."
+        assert user.ui.statusLabel.text == "Measured in 'CT': 'CT spine points', 'CT spine table'."
         assert "No density was measured" in user.notice()  # the volume is black
         assert [points.GetNthControlPointLabel(n) for n in range(3)] == ["L3 vertebra", "L4 vertebra", "L5 vertebra"]
         # They follow every repair, or they would tell what isn't so any more.

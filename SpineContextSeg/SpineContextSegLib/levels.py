@@ -35,6 +35,8 @@ _DOUBT = 0.002
 # What a sequence's log probability counts beside the vertebrae that are expected to be right: it settles ties.
 _TIE = 0.01
 CERTAIN = 0.95
+UNSURE = "Levels are uncertain"
+"""What a sentence on levels that aren't certain begins with."""
 # No level is more probable than this, and so certain, where there is nothing in view to count from, or it rests on
 # distances and on what was taken for a sacrum alone.
 A_GUESS = 0.8
@@ -101,7 +103,7 @@ class Levels:
             return "No single vertebra was found."
         if self.certain:
             return f"Levels fit together; in view: {', '.join(self.anchors)}."
-        unsure = f"Levels are uncertain ({self.confidence:.0%})"
+        unsure = f"{UNSURE} ({self.confidence:.0%})"
         others = "the top of the neck, the first or last rib, or the sacrum"
         if self.upside_down:
             return f"{unsure}, as the column seems to be upside down: head and feet may be exchanged in the file."
@@ -116,6 +118,12 @@ class Levels:
         if not self.anchors:
             return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan."
         return f"{unsure}, all may be shifted by one or more: compare with {others}, then correct them."
+
+
+def doubt_of(report: Mapping) -> str:
+    """What `Result.doubt` said, from the report of that result."""
+    levels = report.get("levels")
+    return "" if not levels or levels["certain"] else Levels((), (levels["confidence"],)).doubt
 
 
 # Pairs of neighbors between which something begins or ends that tells where they are.

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import __version__
-from ..levels import Levels
 from ..model import Model
 
 if TYPE_CHECKING:
@@ -107,12 +106,6 @@ def as_it_is(record: dict, segmentation: Path) -> dict:
         OSError: the segmentation can't be read.
     """
     return record if is_ours(segmentation, record["written"]) else record | {"message": CORRECTED}
-
-
-def doubt_of(record: Mapping) -> str:
-    """What `Result.doubt` said of the levels."""
-    levels = record.get("levels")
-    return "" if not levels or levels["certain"] else Levels((), (levels["confidence"],)).doubt
 
 
 def facts_of(job: Job) -> dict:

@@ -12,6 +12,7 @@ from ..account import Account
 from ..checks import force_hint
 from ..errors import InputRefused, UnlikelyValues
 from ..faults import describe
+from ..levels import doubt_of
 from ..memory import peak_memory_mb
 from ..model import load_model
 from ..pipeline import segment
@@ -26,7 +27,6 @@ from .records import (
     PLACING,
     as_it_is,
     checksum,
-    doubt_of,
     earlier_result,
     facts_of,
     file_digest,

@@ -169,9 +169,9 @@ def _find(arguments: argparse.Namespace) -> Found:
 
 def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[str]]:
     """As `_measured`, with a remark in each row where levels aren't certain."""
-    from ..cohort.records import doubt_of
     from ..cohort.segmented import read_scan, segmentation_of
     from ..labels import VERTEBRAE
+    from ..levels import doubt_of
 
     labels, record = segmentation_of(segmented)
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):

@@ -12,15 +12,17 @@ import numpy as np
 import slicer
 
 from ..known_levels import known_levels
-from ..labels import STRUCTURES, VALUE_TAG, VERTEBRAE, Structure, levels_known, structure
+from ..labels import STRUCTURES, VERTEBRAE, Structure, levels_known, structure
+from ..levels import doubt_of
 from ..repair import apply
 from ..roi import Box, inside
 from ..volume import Grid, Volume, count_labels
-from .edits import FINGERPRINT_TAG, changed_values, remember
+from .edits import changed_values, remember, repaired_values
 from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
 from .naming import name_as, without_voxels
 from .ours import our_segments, segment_id_of, tag
+from .run_warnings import DOUBT_TAG
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 # Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
@@ -63,9 +65,12 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     content.CopyConversionParameters(old)
     content.SetUUIDSegmentIDs(old.GetUUIDSegmentIDs())
     _add_ours(content, voxels, old, report, wanted, redone)
+    # Levels that were taken over are as sure as they were, and those beside others no surer than these.
+    earlier = _doubt_in(old) if box is not None or VERTEBRAE & voxels.stays else ""
+    _doubt(content, wanted, earlier if mapping else doubt_of(report) or earlier)
     _add_foreign(content, old)
     # Where work of a person is left, voxels outside of the box or levels, the segment stays edited.
-    edited = changed_values(old) if box is not None else _repaired(old) if mapping else set()
+    edited = changed_values(old) if box is not None else repaired_values(old) if mapping else set()
     remember(content, (wanted | redone) - edited)
     if old.ContainsRepresentation(CLOSED_SURFACE):
         content.CreateRepresentation(CLOSED_SURFACE)
@@ -96,17 +101,9 @@ def _known_names(labels: Volume, report: dict, old, only: set[int] | None, box: 
     stays = ours
     if box is None:
         stays = ours - _replaced(ours, set(count_labels(labels.array)) & set(STRUCTURES), only)
-    if not (levels_known(stays) or (only is not None and _repaired(old))):
+    if not (levels_known(stays) or (only is not None and repaired_values(old))):
         return {}
     return known_levels(labels.array, label_volume(old, labels.grid).array)
-
-
-def _repaired(old) -> set[int]:
-    """Vertebrae whose levels a person has put right (`levels`)."""
-    segments = {value: old.GetSegment(segment_id) for value, segment_id in our_segments(old).items()}
-    there = VERTEBRAE & segments.keys()
-    # The command line's files have neither tag.
-    return {v for v in there if tag(segments[v], VALUE_TAG) and not tag(segments[v], FINGERPRINT_TAG)}
 
 
 @dataclass
@@ -225,6 +222,21 @@ def _add_ours(content, voxels: _Voxels, old, report: dict, wanted: set[int], red
         segment.AddRepresentation(BINARY_LABELMAP, image)
         # The usual ID may be that of a segment that isn't ours, or of one that has got another level since.
         content.AddSegment(segment, ours.get(value) or old.GenerateUniqueSegmentID(segment_id_of(value)))
+
+
+def _doubt(content, wanted: set[int], doubt: str) -> None:
+    """Tags the vertebrae that were written, so that the doubt goes with them wherever they go."""
+    for value, segment_id in our_segments(content).items():
+        if value in VERTEBRAE & wanted:
+            content.GetSegment(segment_id).RemoveTag(DOUBT_TAG)
+            if doubt:
+                content.GetSegment(segment_id).SetTag(DOUBT_TAG, doubt)
+
+
+def _doubt_in(old) -> str:
+    """About the levels in a vtkSegmentation."""
+    tags = (tag(old.GetSegment(name), DOUBT_TAG) for value, name in our_segments(old).items() if value in VERTEBRAE)
+    return next(filter(None, tags), "")
 
 
 def _add_foreign(content, old) -> None:

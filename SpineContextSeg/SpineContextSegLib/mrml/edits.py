@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from ..labels import VALUE_TAG, VERTEBRAE
 from ..volume import Volume
 from .labelmaps import labelmap_of, voxels_of
 from .ours import our_segments, our_values, tag
@@ -36,6 +37,14 @@ def removed_values(segmentation_node) -> set[int]:
     """Label values of segments that we wrote into this node and that a person removed."""
     written = {int(value) for value in (segmentation_node.GetAttribute(WRITTEN_ATTRIBUTE) or "").split()}
     return written - set(our_values(segmentation_node))
+
+
+def repaired_values(segmentation) -> set[int]:
+    """Vertebrae in a vtkSegmentation whose levels a person has put right (`levels`)."""
+    segments = {value: segmentation.GetSegment(name) for value, name in our_segments(segmentation).items()}
+    there = VERTEBRAE & segments.keys()
+    # The command line's files have neither tag.
+    return {v for v in there if tag(segments[v], VALUE_TAG) and not tag(segments[v], FINGERPRINT_TAG)}
 
 
 def changed_values(segmentation) -> set[int]:

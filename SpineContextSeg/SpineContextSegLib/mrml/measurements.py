@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import slicer
 import vtk
 
@@ -14,7 +16,9 @@ from ..mr import has_hounsfield_units
 from .belonging import volume_of
 from .contradictions import contradictions
 from .label_volume import label_volume, reference_grid
-from .ours import our_values
+from .labelmaps import labelmap_of
+from .ours import our_segments, our_values
+from .run_warnings import doubt_about
 from .segmentations import place_beside
 from .volumes import non_linear_parent, refusal, volume_from_node
 
@@ -22,13 +26,16 @@ if TYPE_CHECKING:
     from ..measure import VertebraRow
 
 _POINTS, _TABLE = "SpineContextSeg.Points", "SpineContextSeg.Table"
+# Of a length; a registration's rotation is rounded.
+_RIGID = 1e-3
 
 
 def show_measurements(segmentation_node):
     """Measures all vertebrae and writes them into a point list and a table; those of the last time are used again.
 
-    Points are named as their segments, from top to bottom, and lie under the transform of the segmentation. Density is
-    measured where the volume of the segmentation is in the scene, under the same transform.
+    Points are named as their segments, from top to bottom, and lie under the transform of the segmentation; the table
+    tells where that brings them. Density is measured where the volume of the segmentation is in the scene, under the
+    same transform.
 
     Returns:
         vtkMRMLMarkupsFiducialNode, vtkMRMLTableNode, and sentences for the user, most often none.
@@ -41,8 +48,25 @@ def show_measurements(segmentation_node):
     points = _node_for(segmentation_node, _POINTS, "vtkMRMLMarkupsFiducialNode", "points")
     _fill_points(points, rows, segmentation_node)
     table = _node_for(segmentation_node, _TABLE, "vtkMRMLTableNode", "table")
-    _fill_table(table, rows)
+    _fill_table(table, rows, segmentation_node)
     return points, table, remarks
+
+
+def is_measured(segmentation_node) -> bool:
+    """Whether points or a table are in the scene."""
+    return bool(_measured(segmentation_node))
+
+
+def is_behind(segmentation_node) -> bool:
+    """Whether voxels have changed since points or table were filled."""
+    segmentation, measured = segmentation_node.GetSegmentation(), _measured(segmentation_node)
+    images = {labelmap_of(segmentation.GetSegment(name)) for name in our_segments(segmentation).values()} - {None}
+    changed = max((image.GetMTime() for image in images), default=0)
+    return any(node.GetMTime() < changed for node in measured)
+
+
+def _measured(segmentation_node) -> list:
+    return [node for node in map(segmentation_node.GetNodeReference, (_POINTS, _TABLE)) if node is not None]
 
 
 def update_measurements(segmentation_node) -> None:
@@ -51,17 +75,38 @@ def update_measurements(segmentation_node) -> None:
     Raises:
         InputRefused: as `show_measurements`.
     """
-    points, table = (segmentation_node.GetNodeReference(role) for role in (_POINTS, _TABLE))
-    if points is None and table is None:
+    if not is_measured(segmentation_node):
         return
+    points, table = (segmentation_node.GetNodeReference(role) for role in (_POINTS, _TABLE))
     rows, _ = _measure(segmentation_node)
     if points is not None:
         _fill_points(points, rows, segmentation_node)
     if table is not None:
-        _fill_table(table, rows)
+        _fill_table(table, rows, segmentation_node)
 
 
 def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
+    """Rows in the segmentation's own coordinates, each with the doubt about its level, and sentences for the user."""
+    rows, remarks = _rows(segmentation_node)
+    segmentation, segments = segmentation_node.GetSegmentation(), our_values(segmentation_node)
+    rows = [row.with_remark(doubt_about(segmentation, segments[row.value])) for row in rows]
+    transform = segmentation_node.GetParentTransformNode()
+    if non_linear_parent(segmentation_node) is None and not _is_rigid(transform):
+        remarks.append(
+            f"Volumes and heights are those without the transform '{transform.GetName()}', which changes lengths."
+        )
+    return rows, remarks
+
+
+def _is_rigid(transform_node) -> bool:
+    """Whether a linear transform, with all above it, leaves every length as it is; None is no transform."""
+    to_world = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transform_node, None, to_world)
+    axes = slicer.util.arrayFromVTKMatrix(to_world)[:3, :3]
+    return np.allclose(axes.T @ axes, np.eye(3), atol=_RIGID)
+
+
+def _rows(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
 
     segmentation, volume_node = segmentation_node.GetSegmentation(), volume_of(segmentation_node)
@@ -116,10 +161,13 @@ def _fill_points(points, rows: list[VertebraRow], segmentation_node) -> None:
         points.SetLocked(True)
 
 
-def _fill_table(table, rows: list[VertebraRow]) -> None:
+def _fill_table(table, rows: list[VertebraRow], segmentation_node) -> None:
+    """With the middles in the world, where the points are."""
     from ..measure import TABLE_TITLES, table_cells
 
-    lines = [table_cells(row) for row in rows]
+    to_world = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(segmentation_node.GetParentTransformNode(), None, to_world)
+    lines = [table_cells(replace(row, center_mm=to_world.TransformPoint(row.center_mm))) for row in rows]
     with slicer.util.NodeModify(table):
         table.RemoveAllColumns()
         for number, title in enumerate(TABLE_TITLES):

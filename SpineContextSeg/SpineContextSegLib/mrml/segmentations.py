@@ -15,6 +15,7 @@ from .composition import compose
 from .edits import WRITTEN_ATTRIBUTE, removed_values
 from .labelmaps import BINARY_LABELMAP, labelmap_of, place_in, voxels_of
 from .ours import our_values
+from .run_warnings import keep_warnings
 from .volumes import refusal, volume_from_node
 
 __all__ = ["load_terminology", "our_values", "output_refusal", "place_beside", "write_result"]
@@ -35,7 +36,7 @@ def write_result(
 
     Segments of ours share one labelmap on the volume's voxels, in the order of the table of labels, with name, color,
     terminology and a fingerprint of their voxels (`edits`). The node gets the volume as its reference (DICOM SEG needs
-    it), the volume's parent transform and its place in the subject hierarchy.
+    it), the volume's parent transform, its place in the subject hierarchy, and the warnings (`run_warnings`).
 
     Into a node that is there: segments of ours are replaced, with those that are no longer found; names, colors and
     codes that a person gave them stay, and so do the ways in which they are shown. Segments that aren't ours stay to
@@ -47,7 +48,7 @@ def write_result(
     Args:
         volume_node: what was segmented.
         labels: (k, j, i) uint8 in label values, on the volume's own grid.
-        report: `levels_known` and `model` of `pipeline.Result.report()`.
+        report: `levels_known`, `model` and, where there are any, `levels` and `warnings` of `pipeline.Result.report()`.
         segmentation_node: written into; None makes "<name of the volume> spine".
         only: label values to write. All other segments stay to the voxel, and where they are there is no room for new
             voxels. Of a kind that is chosen whole (vertebrae, discs...) all segments give way where any of it was
@@ -80,6 +81,7 @@ def write_result(
         node.SetAndObserveSegmentation(content)
         _set_reference(node, volume_node, labels)
         node.SetAttribute(WRITTEN_ATTRIBUTE, " ".join(map(str, still_removed | set(our_values(node)))))
+        keep_warnings(node, report, before=segmentation_node, only=only, box=box)
         # Views list segments when they are told of one; told of none by name, they look at all.
         for event in (content.SegmentAdded, content.SegmentsOrderModified):
             content.InvokeEvent(event)

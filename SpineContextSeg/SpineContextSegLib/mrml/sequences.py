@@ -20,6 +20,7 @@ from .composition import NothingToWrite, compose
 from .edits import WRITTEN_ATTRIBUTE, is_edited, remember
 from .labelmaps import BINARY_LABELMAP
 from .ours import our_segments
+from .run_warnings import keep_warnings
 from .segmentations import output_refusal, write_result
 from .volumes import volume_from_node
 
@@ -103,13 +104,14 @@ def write_frames(
     if refused:
         raise InputRefused(refused)
     sequence = _sequence_for(segmentation_node, frames)
-    contents, seen = {}, None
+    contents, reports, seen = {}, {}, None
     for number, labels, report in results:
         if number in contents or not 0 <= number < frames.count:
             raise ValueError(f"there is no frame {number}, or it came twice")
         if not labels.grid.same_as(volume_from_node(frames.volume(number)).grid):
             raise ValueError(f"the labels are not on the grid of frame {number}")
         old = _content_of(number, frames, segmentation_node, sequence, own_frame)
+        reports[number] = report
         try:
             contents[number] = compose(labels, report, old=old, only=only, box=box)
         except NothingToWrite:
@@ -131,7 +133,7 @@ def write_frames(
         node = write_result(volume_node, labels, report, segmentation_node=segmentation_node, only=only, box=box)
         if sequence is None:
             sequence = _new_sequence(frames, node)
-        _fill(sequence, frames, contents, written, like=node)
+        _fill(sequence, frames, contents, reports, written, like=node, only=only, box=box)
         # Else whatever a person draws would be gone at the next frame.
         frames.browser.SetSaveChanges(sequence, True)
         frames.browser.SetSelectedItemNumber(selected)
@@ -235,8 +237,11 @@ def _new_sequence(frames: Frames, node):
     return sequence
 
 
-def _fill(sequence, frames: Frames, contents: dict[int, object], written: list[int], like) -> None:
-    """Puts a copy of every content into the sequence, in place of what it has for that frame.
+def _fill(
+    sequence, frames: Frames, contents: dict[int, object], reports: dict[int, dict], written: list[int], *, like,
+    only: set[int] | None, box: Box | None,
+) -> None:  # fmt: skip
+    """Puts a copy of every content into the sequence, in place of what it has for that frame, with its warnings.
 
     Args:
         written: see `edits.WRITTEN_ATTRIBUTE`. Attributes go with a frame: the browser overwrites those of its node.
@@ -247,9 +252,11 @@ def _fill(sequence, frames: Frames, contents: dict[int, object], written: list[i
         for number, content in sorted(contents.items()):
             index_value = frames.sequence.GetNthIndexValue(number)
             frame = slicer.vtkMRMLSegmentationNode()
-            frame.CopyContent(sequence.GetDataNodeAtValue(index_value) or like, False)
+            before = sequence.GetDataNodeAtValue(index_value)
+            frame.CopyContent(before or like, False)
             frame.SetName(like.GetName())
             frame.SetAttribute(WRITTEN_ATTRIBUTE, " ".join(map(str, written)))
+            keep_warnings(frame, reports[number], before=before, only=only, box=box)
             frame.SetAndObserveSegmentation(content)
             if not content.GetConversionParameter(_REFERENCE_GEOMETRY):
                 frame.SetReferenceImageGeometryParameterFromVolumeNode(frames.volume(number))

@@ -14,20 +14,29 @@ from slicer.i18n import tr as _
 from ..errors import InputRefused
 from ..faults import describe
 from ..labels import structure
+from ..mrml.belonging import volume_of
 from ..mrml.contradictions import contradictions
 from ..mrml.levels import Levels, Vertebra
-from ..mrml.measurements import show_measurements, update_measurements
+from ..mrml.measurements import is_behind, is_measured, show_measurements, update_measurements
 from ..mrml.planes import name_of, plane_at, pointers
+from ..mrml.run_warnings import warnings_of
 from ..repair import counts_of, level_sequence
 from . import editor
 from .notice import Notice
 
 DOUBLE_CLICK_SECONDS = 0.4
+# Measuring takes seconds: not between two strokes of a brush, nor two frames of a sequence that plays.
+PAUSE_MS = 1000
 _EVENTS = (
     slicer.vtkSegmentation.SegmentAdded,
     slicer.vtkSegmentation.SegmentRemoved,
     slicer.vtkSegmentation.SegmentModified,
     slicer.vtkMRMLSegmentationNode.SegmentationChangedEvent,
+)
+# Of the voxels, and of their place in the world.
+_MOVED_EVENTS = (
+    slicer.vtkSegmentation.SourceRepresentationModified,
+    slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
 )
 
 
@@ -53,6 +62,10 @@ class LevelsSection:
         self._follow.setSingleShot(True)
         self._follow.setInterval(0)
         self._follow.connect("timeout()", self._follow_outside_change)
+        self._pause = qt.QTimer()
+        self._pause.setSingleShot(True)
+        self._pause.setInterval(PAUSE_MS)
+        self._pause.connect("timeout()", self._measure_after_pause)
         # What the rows of the boxes stand for.
         self._vertebrae: list[Vertebra] = []
         self._sequence: tuple[int, ...] = ()
@@ -77,11 +90,14 @@ class LevelsSection:
         if segmentation_node is not self._node:
             for tag in self._observations:
                 self._node.RemoveObserver(tag)
-            self._follow.stop()
+            self._stop_following()
             self._node, self._levels, self._observations = segmentation_node, None, []
             self.forget()
             if segmentation_node is not None:
                 self._observations = [segmentation_node.AddObserver(event, self._refresh) for event in _EVENTS]
+                self._observations += [segmentation_node.AddObserver(event, self._wait) for event in _MOVED_EVENTS]
+                if is_behind(segmentation_node):
+                    self._pause.start()
         self._list_pointers()
         self._refresh()
 
@@ -140,13 +156,15 @@ class LevelsSection:
             self._say(_("Nothing was changed."))
         self._refresh()
         # The repair has measured already.
-        self._follow.stop()
+        self._stop_following()
 
     def _measure(self) -> None:
         def act() -> None:
             points, table, remarks = show_measurements(self._node)
             self._notice.show(remarks, heading=_("About the measurements"))
-            self._say(_("Measured: '{points}', '{table}'.").format(points=points.GetName(), table=table.GetName()))
+            volume_node = volume_of(self._node)
+            done = _("Measured in '{volume}'").format(volume=volume_node.GetName()) if volume_node else _("Measured")
+            self._say(f"{done}: '{points.GetName()}', '{table.GetName()}'.")
 
         self._notice.clear()
         self._try(act, _("Not measured"))
@@ -154,7 +172,28 @@ class LevelsSection:
     def _follow_outside_change(self) -> None:
         """Segment Editor's undo, say: what was remarked on the last repair is no longer so."""
         self._notice.withdraw(self._remarks)
+        self._measure_again()
+
+    def _wait(self, *_event: object) -> None:
+        if is_measured(self._node):
+            self._pause.start()
+
+    def _measure_after_pause(self) -> None:
+        # Whoever paints doesn't want to wait after each pause.
+        if slicer.util.selectedModule() == "SegmentEditor":
+            told = _("Points and table of '{segmentation}' are of before; they follow once Segment Editor is left.")
+            slicer.util.showStatusMessage(told.format(segmentation=self._node.GetName()), 2 * PAUSE_MS)
+            self._pause.start()
+        else:
+            self._measure_again()
+
+    def _measure_again(self) -> None:
+        self._stop_following()
         self._try(lambda: update_measurements(self._node), _("Points and table are still those of before"))
+
+    def _stop_following(self) -> None:
+        self._follow.stop()
+        self._pause.stop()
 
     def _try(self, act: Callable[[], None], heading: str) -> bool:
         """Whether it could be done; what speaks against it, or goes wrong, goes into the notice."""
@@ -175,7 +214,11 @@ class LevelsSection:
         ui = self._ui
         is_same = self._levels is not None and self._levels.is_of(self._node)
         if self._node is not None and not is_same:
+            if self._levels is not None:
+                # A run has written into it, or it shows another frame.
+                self._wait()
             self._choose_levels()
+        self._notice.keep(warnings_of(self._node))
         refusal = self._levels.refusal if self._levels else None
         ui.levelsCollapsibleButton.visible = self._levels is not None
         told = refusal or (" ".join(contradictions(self._node.GetSegmentation())) if self._node else "")

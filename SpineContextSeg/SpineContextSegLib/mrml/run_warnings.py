@@ -1,0 +1,44 @@
+"""What runs have warned of, kept with a segmentation: sentences on its node, doubt about a level on its segment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..labels import VERTEBRAE
+from ..levels import UNSURE
+from ..roi import Box
+from .edits import repaired_values
+from .ours import tag
+
+DOUBT_TAG = "SpineContextSeg.Doubt"
+_ATTRIBUTE = "SpineContextSeg.Warnings"
+
+
+def keep_warnings(segmentation_node, report: Mapping, *, before=None, only: set[int] | None, box: Box | None) -> None:
+    """Keeps the warnings of a report with the node that its labels were written into.
+
+    Args:
+        before: the node with the warnings of earlier runs, which still hold where `only` or `box` spares vertebrae.
+        only, box: as `segmentations.write_result` gets them.
+    """
+    spares_vertebrae = box is not None or (only is not None and not VERTEBRAE <= only)
+    earlier = _sentences(before) if before is not None and spares_vertebrae else []
+    sentences = dict.fromkeys([*earlier, *report.get("warnings", ())])
+    segmentation_node.SetAttribute(_ATTRIBUTE, "\n".join(sentences) or None)
+
+
+def warnings_of(segmentation_node) -> list[str]:
+    """One sentence each, none on levels that a person has put right since."""
+    if segmentation_node is None:
+        return []
+    settled = bool(repaired_values(segmentation_node.GetSegmentation()))
+    return [text for text in _sentences(segmentation_node) if not (settled and text.startswith(UNSURE))]
+
+
+def doubt_about(segmentation, segment_id: str) -> str:
+    """Why the level of a vertebra isn't certain, in short; "" where it is, or a person has put levels right since."""
+    return "" if repaired_values(segmentation) else tag(segmentation.GetSegment(segment_id), DOUBT_TAG)
+
+
+def _sentences(segmentation_node) -> list[str]:
+    return (segmentation_node.GetAttribute(_ATTRIBUTE) or "").splitlines()
