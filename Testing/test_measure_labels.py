@@ -133,6 +133,21 @@ def test_thick_slices_are_told_beside_what_they_spoil(lumbar):
     assert by_value(vertebra_rows(None, thick))[L2].remark == "slices of 7.2 mm: heights are rough"
 
 
+def test_thin_slices_of_a_tilted_gantry_are_not_told_as_thick(lumbar):
+    """Along the tilted axis, neighbors are further apart than their planes."""
+    _, labels = lumbar
+    upright = Volume(labels.array[::2], labels.affine @ np.diag([1, 1, 2, 1]))
+    count = len(upright.array)
+    array = np.pad(upright.array, ((0, 0), (2 * (count - 1), 0), (0, 0)))
+    tilt = np.eye(4)
+    tilt[1, 2:] = 2, -2 * (count - 1)
+    tilted = Volume(np.stack([np.roll(plane, -2 * k, axis=0) for k, plane in enumerate(array)]), upright.affine @ tilt)
+    assert tilted.grid.spacing_mm[2] > 2.2
+    row, expected = own_rows(tilted, L2)[L2], own_rows(upright, L2)[L2]
+    assert row.remark == expected.remark == ""
+    assert heights(row) == pytest.approx(heights(expected), abs=0.3)
+
+
 def test_a_cut_process_is_marked_and_leaves_the_body_as_it_is(lumbar):
     _, labels = lumbar
     usual = own_rows(labels, L1, L2, L3)

@@ -60,6 +60,16 @@ def test_corners_are_voxel_edges():
     np.testing.assert_allclose(grid.corners().max(axis=0), (3.5, 5.0, 7.5))
 
 
+@pytest.mark.parametrize("name", GRIDS)
+def test_distances_of_planes(name):
+    grid = GRIDS[name]
+    tilt = {"sheared": 18, "sheared_oblique": 12}.get(name, 0)
+    expected = grid.spacing_mm
+    # The axis of the slices is tilted about the left-right axis, within the planes of one i.
+    expected[1:] *= np.cos(np.radians(tilt))
+    np.testing.assert_allclose(grid.plane_distances_mm, expected)
+
+
 @pytest.mark.parametrize("name", ["sagittal_thick", "sheared_oblique"])
 def test_cropped_grid_keeps_every_voxel_in_place(name):
     grid = GRIDS[name]

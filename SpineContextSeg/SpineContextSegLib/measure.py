@@ -119,11 +119,13 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
         if one.value != C2 and not _cut(one, frame, body):
             heights = body.heights_mm
     remarks = []
+    # Rounded, as two millimeters on oblique axes may come to a trace more.
+    thickness_mm = float(one.mask.grid.plane_distances_mm.max().round(2))
     if one.value not in (C1, C2):
         if not np.isfinite(heights).all():
             remarks.append(NO_BODY)
-        elif one.mask.grid.spacing_mm.max() > _THIN_MM:
-            remarks.append(f"slices of {one.mask.grid.spacing_mm.max():.3g} mm: heights are rough")
+        elif thickness_mm > _THIN_MM:
+            remarks.append(f"slices of {thickness_mm:.3g} mm: heights are rough")
         if ct is not None and body and not len(hu):
             remarks.append(TOO_LITTLE)
     return VertebraRow(

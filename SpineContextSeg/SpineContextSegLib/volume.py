@@ -47,6 +47,12 @@ class Grid:
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @property
+    def plane_distances_mm(self) -> np.ndarray:
+        """(3,) distance between neighboring planes of voxels of one i, j, k, in mm: less than `spacing_mm` where the
+        grid is sheared."""
+        return 1 / np.linalg.norm(np.linalg.inv(self.affine[:3, :3]), axis=1)
+
+    @property
     def directions(self) -> np.ndarray:
         """3x3, columns are the unit vectors of i, j, k in RAS."""
         return self.affine[:3, :3] / self.spacing_mm
