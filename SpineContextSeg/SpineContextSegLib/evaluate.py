@@ -227,6 +227,8 @@ def labels_on_grid_of(labelled: Volume, grid: Grid, names: tuple[str, str]) -> n
     Raises:
         InputRefused: as `on_grid_of`.
     """
+    if labelled.array.shape == grid.shape:
+        return np.ascontiguousarray(on_grid_of(labelled, grid, names))
     ends = np.array(np.meshgrid(*[(0, n - 1) for n in labelled.array.shape[::-1]])).reshape(3, -1).T
     places = np.rint((labelled.grid.world(ends) - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T)
     first, last = (np.clip(places.astype(int), 0, grid.shape[::-1]) for places in (places.min(0), places.max(0)))
