@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import slicer
 
+from SpineContextSegLib.checks import CUT_VERTEBRAE
 from SpineContextSegLib.levels import UNSURE
 from SpineContextSegLib.mrml.sequences import write_frames
+from SpineContextSegLib.panel.handover import Handover
+from SpineContextSegLib.roi import Box
 from SpineContextSegLib.volume import Volume
+from SpineContextSegLib.worker import LABELS, REPORT, Request
 from Testing.panel_use import *  # noqa: F403
 from Testing.run_use import add_region, add_sequence
 from Testing.scene_nodes import add_volume
@@ -144,13 +150,39 @@ def test_what_comes_of_a_run_under_another_volume_names_its_own(user, sample_sca
 
 
 def test_a_region_that_limited_a_run_is_named(user, ct):
-    middle = np.array(sample_middle(ct))
-    user.parameters.region = add_region(middle, (500.0, 500.0, 30.0))
+    user.parameters.region = add_region(sample_middle(ct), (500.0, 500.0, 30.0))
     user.segment()
     assert user.ui.statusLabel.text.endswith("'CTChest spine', only inside 'R'.")
     user.parameters.region = None
     user.segment()
     assert "inside" not in user.ui.statusLabel.text
+
+
+def test_where_a_region_ends_is_not_where_the_scan_ends(user, ct):
+    """The region and what surrounds it hold nothing but body; the scan has air around it."""
+    user.parameters.region = add_region(sample_middle(ct), (50.0, 50.0, 500.0))
+    user.segment()
+    assert "Done" in user.ui.statusLabel.text and "field of view cuts" not in user.notice()
+    # What is so of the whole scan is still said.
+    array = slicer.util.arrayFromVolume(ct).copy()
+    array[array < -500] = 40
+    slicer.util.updateVolumeFromArray(ct, array)
+    user.parameters.region = add_region(sample_middle(ct), (500.0, 500.0, 100.0))
+    user.segment()
+    assert "The field of view cuts the body at its left, right, back and front" in user.notice()
+
+
+def test_a_vertebra_that_a_region_cuts_is_not_cut_by_the_scan(sample_scan, tmp_path):
+    grid = sample_scan.volume.grid
+    box = Box(np.vstack([np.c_[np.eye(3), grid.world(np.array(grid.shape[::-1]) / 2)], [0, 0, 0, 1]]), [50, 50, 40])
+    request = Request("tiny", "auto", "auto", 1, "spine", False)
+    handover = Handover.send(sample_scan.volume, box, request, tmp_path / "0")
+    part = sample_scan.bone[handover.slices_kji].astype(np.uint8) * 22
+    np.save(tmp_path / "0" / LABELS, part)
+    said = [f"L3 is {CUT_VERTEBRAE}", "Levels fit together."]
+    (tmp_path / "0" / REPORT).write_text(json.dumps({"warnings": said, "structures": []}))
+    handover.receive()
+    assert handover.report["warnings"] == ["Levels fit together."]
 
 
 def sample_middle(volume_node) -> list[float]:

@@ -40,6 +40,8 @@ NO_SPINE = (
     "No spine was found: check that the scan shows the spine and is what the model was made for, a CT in Hounsfield"
     " units or an MR."
 )
+CUT_VERTEBRAE = "cut by the border of the scan."
+"""What the sentence on them ends with."""
 SPINE_VOLUME_ML = (1.0, 2500.0)
 SIDES = {(0, -1): "left", (0, 1): "right", (1, -1): "back", (1, 1): "front", (2, -1): "lower end", (2, 1): "upper end"}
 
@@ -123,10 +125,13 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
     if doubt:
         warnings.append(f"Continued against this check, so look at the result with care: {doubt}")
     if modality == "CT":
-        cut = _cut_sides(volume)
-        if cut:
-            warnings.append(f"The field of view cuts the body at its {_listed(cut)}; normal for a cropped scan.")
+        warnings += _cut_warnings(volume)
     return warnings
+
+
+def border_warnings(ct: Volume) -> list[str]:
+    """What `check_input` says about where a CT ends."""
+    return [*_coverage_warnings(ct.grid), *_cut_warnings(ct)]
 
 
 def force_hint(modality: str) -> str:
@@ -221,13 +226,14 @@ def _faces(grid: Grid, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return sorted(faces, key=lambda face: list(SIDES.values()).index(face[0]))
 
 
-def _cut_sides(volume: Volume) -> list[str]:
-    """Sides where the body reaches the edge of the image; both ends are left out, as every scan is cut there."""
-    return [
+def _cut_warnings(volume: Volume) -> list[str]:
+    """Where the body reaches the edge of the image; both ends are left out, as every scan is cut there."""
+    cut = [
         side
         for side, face in _faces(volume.grid, volume.array)
         if not side.endswith("end") and share_within(face.ravel(), BODY_ABOVE) > 0.05
     ]
+    return [f"The field of view cuts the body at its {_listed(cut)}; normal for a cropped scan."] if cut else []
 
 
 def _listed(words: list[str]) -> str:

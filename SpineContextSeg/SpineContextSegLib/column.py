@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .checks import CUT_VERTEBRAE
 from .instances import Look, Vertebrae, numbers_at, single_vertebrae
 from .labels import C1, DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
@@ -55,7 +56,7 @@ class Column:
         remarks = [] if self.levels.certain else [self.levels.reason]
         if cut:
             listed = " and ".join(filter(None, (", ".join(cut[:-1]), cut[-1])))
-            remarks.append(f"{listed} {'is' if len(cut) == 1 else 'are'} cut by the border of the scan.")
+            remarks.append(f"{listed} {'is' if len(cut) == 1 else 'are'} {CUT_VERTEBRAE}")
         return remarks
 
     def report(self) -> dict:

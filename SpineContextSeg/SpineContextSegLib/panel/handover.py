@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checks import check_result
+from ..checks import CUT_VERTEBRAE, border_warnings, check_result
 from ..roi import Box, crop, paste
 from ..volume import Grid, Volume, count_labels
 from ..worker import VOLUME, Request, read_result, write_request
@@ -20,6 +20,7 @@ class Handover:
         grid: of the whole volume.
         box: what the run is limited to, or None.
         slices_kji: the part of the volume that was handed over, None for all of it.
+        of_part: sentences that the process may say of that part, and that aren't so of the whole volume.
         report: of the worker, see `pipeline.Result.report`; filled by `receive`.
         found: label values that occur; filled by `receive`.
     """
@@ -28,6 +29,7 @@ class Handover:
     grid: Grid
     box: Box | None
     slices_kji: tuple[slice, slice, slice] | None = None
+    of_part: set[str] = field(default_factory=set)
     report: dict = field(default_factory=dict)
     found: set[int] = field(default_factory=set)
 
@@ -41,7 +43,9 @@ class Handover:
         """
         handover = cls(folder, volume.grid, box)
         if box is not None:
-            volume, handover.slices_kji = crop(volume, box)
+            whole = volume
+            volume, handover.slices_kji = crop(whole, box)
+            handover.of_part = set(border_warnings(volume)) - set(border_warnings(whole))
         folder.mkdir()
         write_request(folder, volume, request)
         return handover
@@ -58,8 +62,12 @@ class Handover:
             labels = self.labels()
             self.found = {value for value in count_labels(labels.array) if value}
             # The part ends around the box, which is no end of the scan.
-            of_part = check_result(result.labels)
-            others = [sentence for sentence in self.report["warnings"] if sentence not in of_part]
+            of_part = self.of_part.union(check_result(result.labels))
+            others = [
+                sentence
+                for sentence in self.report["warnings"]
+                if sentence not in of_part and not sentence.endswith(CUT_VERTEBRAE)
+            ]
             self.report["warnings"] = others + check_result(labels)
 
     def labels(self) -> Volume:
