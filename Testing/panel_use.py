@@ -11,7 +11,7 @@ import slicer
 
 from SpineContextSegLib.model import FOLDER_VARIABLE
 from SpineContextSegLib.mrml.ours import our_values
-from SpineContextSegLib.panel.runs import FOLDER_PREFIX
+from SpineContextSegLib.panel.run_folder import FOLDER_PREFIX
 from Testing.processes import working_on
 from Testing.scene_nodes import add_volume, mask_of
 

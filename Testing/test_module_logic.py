@@ -13,7 +13,7 @@ import slicer
 
 from SpineContextSegLib.errors import Cancelled, InputRefused
 from SpineContextSegLib.panel import runtimes
-from SpineContextSegLib.panel.runs import FOLDER_PREFIX
+from SpineContextSegLib.panel.run_folder import FOLDER_PREFIX
 from Testing.panel_use import labels_of
 from Testing.processes import kill_workers, working_on
 from Testing.run_use import SEGMENT, add_region, add_sequence, state_of

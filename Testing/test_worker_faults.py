@@ -138,7 +138,16 @@ def test_hanging_up_at_the_start_ends_the_process_too(sample_scan, slow_model, f
     assert not folder.exists()
 
 
-def test_a_killed_caller_leaves_no_process_and_no_folder(sample_scan, slow_model, folder, tmp_path):
+@pytest.mark.parametrize("of_a_run", [False, True])
+def test_a_killed_caller_leaves_no_process_and_no_folder(sample_scan, slow_model, folder, tmp_path, of_a_run):
+    """Of a run, neither what it has kept of earlier frames."""
+    whole = None
+    if of_a_run:
+        whole = folder
+        (whole / "0").mkdir()
+        (whole / "0" / "labels.npy").write_bytes(b"of a person")
+        folder = whole / "1"
+        folder.mkdir()
     write_request(folder, sample_scan.volume, request_for(slow_model))
     caller = """
 import subprocess, sys
@@ -150,7 +159,7 @@ for line in worker.stdout:
 worker.wait()
 """
     launcher = Launcher(tmp_path)
-    command = [sys.executable, "-c", caller, str(launcher.program), *worker_arguments(folder)]
+    command = [sys.executable, "-c", caller, str(launcher.program), *worker_arguments(folder, whole)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"computing\n"
     assert launcher.child in working_on(folder)
@@ -160,7 +169,7 @@ worker.wait()
     while working_on(folder) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert working_on(folder) == []
-    assert not folder.exists()
+    assert not (whole or folder).exists()
     process.stdout.close()
 
 

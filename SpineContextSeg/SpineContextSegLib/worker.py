@@ -2,7 +2,8 @@
 
 The computation has a process of its own, so that it can be ended at once, and so that neither a crash nor a lack of
 memory takes the caller along. The caller starts it with `worker_arguments` and holds the pipe to its stdin open. When
-that pipe closes, also because the caller was killed, the process removes the folder and ends, whatever it is doing.
+that pipe closes, also because the caller was killed, the process removes the folder, where told so with others of the
+same caller, and ends, whatever it is doing.
 
 Its stdout carries nothing but these lines; whatever else prints there goes to stderr:
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -86,9 +88,13 @@ class HandoverError(OSError):
     """A file that caller and process exchange is missing or damaged; the message is one sentence for the user."""
 
 
-def worker_arguments(request_folder: Path) -> list[str]:
-    """What to start a Python interpreter with, so that it works on a folder filled by `write_request`."""
-    return process_arguments("worker", str(request_folder))
+def worker_arguments(request_folder: Path, whole: Path | None = None) -> list[str]:
+    """What to start a Python interpreter with, so that it works on a folder filled by `write_request`.
+
+    Args:
+        whole: a folder with the request, and with whatever else the caller keeps there, that goes when the caller does.
+    """
+    return process_arguments("worker", *map(str, filter(None, (request_folder, whole))))
 
 
 def process_arguments(module: str, *arguments: str) -> list[str]:
@@ -134,12 +140,12 @@ def remove_request(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Works on the folder that is the only argument; stdin and stdout must be pipes to the caller.
+    """Works on a folder, see `worker_arguments`; stdin and stdout must be pipes to the caller.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 refused; 3, without returning, when the caller went away.
     """
-    caller = _Caller(Path(arguments[0]))
+    caller = _Caller(*map(Path, arguments))
     # A native crash leaves its place in the code on stderr.
     faulthandler.enable()
     caller.tell("started", pid=os.getpid())
@@ -158,8 +164,8 @@ def main(arguments: Sequence[str]) -> int:
 class _Caller:
     """The process at the other end of both pipes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, whole: Path | None = None) -> None:
+        self._folder, self._whole = folder, whole
         self._gone = threading.Event()
         self._pipe = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
         os.dup2(2, 1)
@@ -186,6 +192,8 @@ class _Caller:
     def _leave(self) -> NoReturn:
         self._gone.set()
         remove_request(self._folder)
+        if self._whole is not None:
+            shutil.rmtree(self._whole, ignore_errors=True)
         os._exit(CALLER_GONE)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import qt
 
 from ..errors import Cancelled, InputRefused
+from .run_folder import remove_abandoned
 from .runs import RunEnd, RunOptions, SegmentationRun
 
 if TYPE_CHECKING:
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class RunPool:
-    """Knows the runs that have not ended yet."""
+    """Knows the runs that have not ended yet, and removes what those of a session that crashed have left."""
 
     def __init__(self, temporary_root: Path) -> None:
         self._temporary_root = temporary_root
+        remove_abandoned(temporary_root)
         self._runs: list[SegmentationRun] = []
 
     def start(

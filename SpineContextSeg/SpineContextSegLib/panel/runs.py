@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from ..mrml.composition import NothingToWrite
 from ..runtime import DEVICES, RUNTIMES
 from ..worker import Request
 from .handover import Handover
+from .run_folder import RunFolder
 from .tasks import FramesTask, Task, VolumeTask, edited_values
 from .watch import Watch
 from .words import TimeLeft, done_text, in_frames, progress_text, stage_text
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 DEFAULT_MODEL = "spinecontext-ct"
-FOLDER_PREFIX = "SpineContextSeg-"
 NO_FOLDER = (
     "Nothing can be written to Slicer's temporary folder '{folder}' ({reason}): choose another in Edit > Application "
     "Settings."
@@ -145,7 +143,7 @@ class SegmentationRun:
         self._volume_node, self._segmentation_node = volume_node, segmentation_node
         self._options, self._temporary_root = options, Path(temporary_root)
         self._on_status, self._on_progress, self._on_end = on_status, on_progress, on_end
-        self._folder: Path | None = None
+        self._folder: RunFolder | None = None
         self._process: WorkerProcess | None = None
         self._watch: Watch | None = None
         self._handovers: list[Handover] = []
@@ -195,10 +193,9 @@ class SegmentationRun:
         self._hand_over()
         self._watch = Watch(self._volume_node, self._segmentation_node, self._stop)
 
-    def _make_folder(self) -> Path:
+    def _make_folder(self) -> RunFolder:
         try:
-            self._temporary_root.mkdir(parents=True, exist_ok=True)
-            return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=self._temporary_root))
+            return RunFolder(self._temporary_root)
         except OSError as error:
             raise OSError(NO_FOLDER.format(folder=self._temporary_root, reason=error.strerror or error)) from error
 
@@ -210,11 +207,12 @@ class SegmentationRun:
             model=options.model, runtime=options.runtime, device=options.device, threads=options.threads,
             structures=options.structures, force=options.force,
         )  # fmt: skip
-        handover = Handover.send(self._task.volume(number), self._box, request, self._folder / str(number))
+        handover = Handover.send(self._task.volume(number), self._box, request, self._folder.path / str(number))
         self._handovers.append(handover)
         self._process = WorkerProcess(
-            handover.folder, on_stage=self._on_stage, on_progress=self._count, on_end=self._on_process_end
-        )
+            handover.folder, whole=self._folder.path,
+            on_stage=self._on_stage, on_progress=self._count, on_end=self._on_process_end,
+        )  # fmt: skip
 
     def _on_stage(self, name: str) -> None:
         # Once windows are counted, the count says more.
@@ -294,7 +292,7 @@ class SegmentationRun:
             self._watch.end()
             self._watch = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
         if end.log:
             logging.error("%s\n%s", end.message, end.log)
         self._on_end(end)

@@ -66,6 +66,7 @@ class WorkerProcess:
         self,
         request_folder: Path,
         *,
+        whole: Path | None = None,
         on_stage: Callable[[str], None],
         on_progress: Callable[[int, int], None],
         on_end: Callable[[Outcome], None],
@@ -74,13 +75,14 @@ class WorkerProcess:
         """
         Args:
             request_folder: filled by `worker.write_request`.
+            whole: the folder that goes where this application does, as `worker.worker_arguments` gets it.
             on_stage: gets the name of each stage when it begins: "read", "load model", "segment".
             on_progress: gets windows done and windows in total.
             on_end: gets the outcome.
             python: the interpreter; None takes Slicer's own (a launcher that starts the real one as its child),
                 or the running one where there is none.
         """
-        self._arguments = worker_arguments(request_folder)
+        self._arguments = worker_arguments(request_folder, whole)
         self._python = python or shutil.which("PythonSlicer") or sys.executable
         self._on_stage, self._on_progress, self._on_end = on_stage, on_progress, on_end
         self._process: qt.QProcess | None = None
