@@ -229,12 +229,12 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onRunEnd(self, end: RunEnd) -> None:
         self._run = None
-        if self._runVolume == self._volume:
-            self._view.end(end)
-        else:
+        of = ""
+        if self._runVolume != self._volume:
             # "Segment anyway" would act on the volume that is chosen now.
-            self._view.end(replace(end, forcible=False), of=self._runVolume.GetName())
+            end, of = replace(end, forcible=False), self._runVolume.GetName()
         self._runVolume = None
+        self._view.end(end, of)
         if end.kind == "done":
             parameters = self.logic.getParameterNode()
             if parameters.inputVolume == belonging.volume_of(end.segmentation_node):
@@ -242,7 +242,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if parameters.show3D:
                 end.segmentation_node.CreateClosedSurfaceRepresentation()
         self._update()
-        slicer.util.showStatusMessage(end.message, 5000)
+        slicer.util.showStatusMessage(f"'{of}': {end.message}" if of else end.message, 5000)
 
     def _start(self, force: bool = False) -> None:
         """Start a run with what is chosen in the panel, unless something speaks against it, which the panel says."""

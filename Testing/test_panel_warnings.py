@@ -10,6 +10,7 @@ import slicer
 
 from SpineContextSegLib.checks import CUT_VERTEBRAE
 from SpineContextSegLib.levels import UNSURE
+from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.sequences import write_frames
 from SpineContextSegLib.panel.handover import Handover
 from SpineContextSegLib.roi import Box
@@ -104,6 +105,14 @@ def test_the_table_says_that_levels_are_uncertain(user, node):
     assert all(remark.startswith("levels uncertain (60%)") for remark in remarks())
 
 
+def test_the_doubt_is_in_the_file_that_is_exported(user, node, volume, tmp_path):
+    (path,) = export_segmentation(node, volume, tmp_path, formats=["seg.nrrd"]).files
+    again = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path), False, "Again")
+    user.parameters.outputSegmentation = again
+    user.ui.measureButton.click()
+    assert all(remark.startswith("levels uncertain (60%)") for remark in remarks())
+
+
 def test_levels_that_were_put_right_are_certain(user, node):
     user.ui.measureButton.click()
     user.ui.shiftUpButton.click()
@@ -142,6 +151,7 @@ def test_what_comes_of_a_run_under_another_volume_names_its_own(user, sample_sca
         slicer.modules.SpineContextSegWidget._run.cancel()
     user.wait_for_end()
     assert user.ui.statusLabel.text.startswith("'First': ")
+    assert slicer.util.mainWindow().statusBar().currentMessage().startswith("'First': ")
     headings = {"done": "Please check", "nothing found": "Nothing found", "failed": "The run failed"}
     assert ends == "cancelled" or f"<b>{headings[ends]}: &#x27;First&#x27;</b>" in user.notice()
 
