@@ -75,6 +75,24 @@ def test_what_is_painted(user, node, volume, measured):
     assert cells("volume (ml)")[0] > before[0] and len(measured) == 1
 
 
+def test_what_is_painted_before_a_repair_that_is_refused(user, node, volume):
+    before = cells("volume (ml)")
+    paint(node, "SpineContextSeg_22", MORE, volume)
+    user.ui.shiftDownButton.click()
+    assert "Levels not changed" in user.notice()
+    wait_a_pause(user)
+    assert cells("volume (ml)")[0] > before[0]
+
+
+def test_nothing_is_measured_twice(user, node, volume, measured):
+    pause = slicer.modules.SpineContextSegWidget._levelsSection._pause
+    for row, button in enumerate((user.ui.measureButton, user.ui.shiftUpButton)):
+        paint(node, "SpineContextSeg_22", np.roll(MORE, row, axis=0), volume)
+        assert pause.isActive()
+        button.click()
+        assert not pause.isActive() and not measured
+
+
 def test_what_is_painted_in_segment_editor_follows_once_that_is_left(user, node, volume, measured):
     pause = slicer.modules.SpineContextSegWidget._levelsSection._pause
     pause.setInterval(50)

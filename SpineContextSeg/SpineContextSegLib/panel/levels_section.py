@@ -152,11 +152,13 @@ class LevelsSection:
 
     def _change(self, act: Callable[[], None]) -> None:
         self._notice.clear()
-        if not self._try(act, _("Levels not changed")):
-            self._say(_("Nothing was changed."))
+        is_done = self._try(act, _("Levels not changed"))
         self._refresh()
-        # The repair has measured already.
-        self._stop_following()
+        if is_done:
+            # The repair has measured already.
+            self._stop_following()
+        else:
+            self._say(_("Nothing was changed."))
 
     def _measure(self) -> None:
         def act() -> None:
@@ -167,6 +169,7 @@ class LevelsSection:
             self._say(f"{done}: '{points.GetName()}', '{table.GetName()}'.")
 
         self._notice.clear()
+        self._stop_following()
         self._try(act, _("Not measured"))
 
     def _follow_outside_change(self) -> None:
