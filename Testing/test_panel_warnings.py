@@ -109,6 +109,7 @@ def test_the_doubt_is_in_the_file_that_is_exported(user, node, volume, tmp_path)
     (path,) = export_segmentation(node, volume, tmp_path, formats=["seg.nrrd"]).files
     again = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path), False, "Again")
     user.parameters.outputSegmentation = again
+    assert "Levels uncertain (60%)." in user.notice()
     user.ui.measureButton.click()
     assert all(remark.startswith("levels uncertain (60%)") for remark in remarks())
 

@@ -21,8 +21,8 @@ from .edits import changed_values, remember, repaired_values
 from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
 from .naming import name_as, without_voxels
-from .ours import our_segments, segment_id_of, tag
-from .run_warnings import DOUBT_TAG
+from .ours import our_segments, segment_id_of
+from .run_warnings import DOUBT_TAG, doubt_in
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 # Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
@@ -66,7 +66,7 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     content.SetUUIDSegmentIDs(old.GetUUIDSegmentIDs())
     _add_ours(content, voxels, old, report, wanted, redone)
     # Levels that were taken over are as sure as they were, and those beside others no surer than these.
-    earlier = _doubt_in(old) if box is not None or VERTEBRAE & voxels.stays else ""
+    earlier = doubt_in(old) if box is not None or VERTEBRAE & voxels.stays else ""
     _doubt(content, wanted, earlier if mapping else doubt_of(report) or earlier)
     _add_foreign(content, old)
     # Where work of a person is left, voxels outside of the box or levels, the segment stays edited.
@@ -231,12 +231,6 @@ def _doubt(content, wanted: set[int], doubt: str) -> None:
             content.GetSegment(segment_id).RemoveTag(DOUBT_TAG)
             if doubt:
                 content.GetSegment(segment_id).SetTag(DOUBT_TAG, doubt)
-
-
-def _doubt_in(old) -> str:
-    """About the levels in a vtkSegmentation."""
-    tags = (tag(old.GetSegment(name), DOUBT_TAG) for value, name in our_segments(old).items() if value in VERTEBRAE)
-    return next(filter(None, tags), "")
 
 
 def _add_foreign(content, old) -> None:

@@ -8,7 +8,7 @@ from ..labels import VERTEBRAE
 from ..levels import UNSURE
 from ..roi import Box
 from .edits import repaired_values
-from .ours import tag
+from .ours import our_segments, tag
 
 DOUBT_TAG = "SpineContextSeg.Doubt"
 _ATTRIBUTE = "SpineContextSeg.Warnings"
@@ -31,8 +31,20 @@ def warnings_of(segmentation_node) -> list[str]:
     """One sentence each, none on levels that a person has put right since."""
     if segmentation_node is None:
         return []
-    settled = bool(repaired_values(segmentation_node.GetSegmentation()))
-    return [text for text in _sentences(segmentation_node) if not (settled and text.startswith(UNSURE))]
+    segmentation, sentences = segmentation_node.GetSegmentation(), _sentences(segmentation_node)
+    others = [sentence for sentence in sentences if not sentence.startswith(UNSURE)]
+    if repaired_values(segmentation):
+        return others
+    doubt = doubt_in(segmentation)
+    # Of one that was read from a file no more is known.
+    return [f"{doubt.capitalize()}.", *sentences] if doubt and others == sentences else sentences
+
+
+def doubt_in(segmentation) -> str:
+    """Why some level in a vtkSegmentation wasn't certain when it was written, in short; "" where all were."""
+    ours = our_segments(segmentation)
+    tags = (tag(segmentation.GetSegment(ours[value]), DOUBT_TAG) for value in VERTEBRAE & ours.keys())
+    return next(filter(None, tags), "")
 
 
 def doubt_about(segmentation, segment_id: str) -> str:
