@@ -25,10 +25,10 @@ class Frame:
 class VertebraPlan(Frame):
     """One vertebra. The frame's origin is the middle of its body (for C1: the middle of the dens it embraces).
 
-    value: VerSe label value. Heights and other sizes in mm; transverse_tip and spinous_tip are local points, the
-    former on the right side. concavity: depth of each endplate's hollow. disc_below: thickness at the middle of the
-    disc, 0 for C1. osteophyte: how far the rims lip out. bridge: osteophytes span the disc below. gas: the disc holds
-    vacuum. disc_ossified: the disc below has turned to bone.
+    value: VerSe label value. Heights and other sizes in mm; transverse_tip and spinous_tip are local points, the former
+    on the right side. spinous_height: of a lumbar spinous process. concavity: depth of each endplate's hollow.
+    disc_below: thickness at the middle of the disc, 0 for C1. osteophyte: how far the rims lip out. bridge: osteophytes
+    span the disc below. gas: the disc holds vacuum. disc_ossified: the disc below has turned to bone.
     """
 
     name: str
@@ -46,6 +46,7 @@ class VertebraPlan(Frame):
     pedicle_height: float
     transverse_tip: np.ndarray
     spinous_tip: np.ndarray
+    spinous_height: float
     cortex: float
     osteophyte: float
     facet: float

@@ -114,6 +114,8 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
     transitional = rng.random() < 0.06
     ratios = {"C": rng.uniform(0.86, 1.14, 2), "T": rng.uniform(0.88, 1.12, 2), "L": rng.uniform(0.85, 1.15, 2)}
     spread, canal_spread = rng.uniform(0.93, 1.05), rng.uniform(0.86, 1.1, 2)
+    # Of the height of the body; those of some nearly touch. Drawn aside, so that all else of a seed's body stays.
+    spinous_share = rng.spawn(1)[0].uniform(0.68, 1.0)
     vertebrae = []
     place, up_before = np.zeros(3), rotation(slope)[:, 2]
     for i, (name, wear) in enumerate(zip(names[::-1], wears)):
@@ -149,6 +151,7 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
             canal_depth=size.canal_depth * scale * canal_spread[1],
             pedicle_width=size.pedicle_width * jitter(0.08), pedicle_height=size.pedicle_height * jitter(0.05),
             transverse_tip=transverse, spinous_tip=spinous, cortex=cortex * np.exp(rng.normal(0, 0.08)),
+            spinous_height=size.height * scale * spinous_share * (0.7 if name in ("L5", "L6") else 1.0),
             osteophyte=wear["lip"] * scale, facet=rng.uniform(0.9, 1.1) + 0.25 * age_wear * rng.random(),
             bridge=wear["bridge"] and not lowest, gas=wear["gas"], disc_ossified=wear["ossified"] and not lowest))
     drift = np.array([np.mean([v.center[0] for v in vertebrae]) * 0.5, 0, 0])
