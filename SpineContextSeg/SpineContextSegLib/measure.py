@@ -172,6 +172,8 @@ _COLUMNS = (
     ("remark", lambda row: row.remark),
 )
 TABLE_TITLES = tuple(title for title, _ in _COLUMNS)
+TEXT_TITLES = frozenset({"level", "partial", "metal in body", "remark"})
+"""Of the columns that hold words; the others hold numbers."""
 
 
 def table_cells(row: VertebraRow) -> tuple[str, ...]:

@@ -177,16 +177,11 @@ def _fill_table(table, rows: list[VertebraRow], segmentation_node) -> None:
 
 
 def _column(title: str, cells: list[str]):
-    """Numbers where all cells that aren't empty are numbers, an empty one as NaN; else text."""
-    try:
-        numbers = [float(cell or "nan") for cell in cells]
-    except ValueError:
-        column = vtk.vtkStringArray()
-        for cell in cells:
-            column.InsertNextValue(cell)
-    else:
-        column = vtk.vtkDoubleArray()
-        for number in numbers:
-            column.InsertNextValue(number)
+    """A cell without a number is NaN there."""
+    from ..measure import TEXT_TITLES
+
+    column = vtk.vtkStringArray() if title in TEXT_TITLES else vtk.vtkDoubleArray()
+    for cell in cells:
+        column.InsertNextValue(cell if title in TEXT_TITLES else float(cell or "nan"))
     column.SetName(title)
     return column
