@@ -174,11 +174,11 @@ def _from_first_to_last(vertebra: np.ndarray) -> np.ndarray:
 
 def _below_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, sacrum: np.ndarray) -> np.ndarray:
     """(n,) bool, whether a supposed vertebra lies below the middle of the sacrum: gut, hip, or S1 between its wings
-    where the scan ends there. All of them together are less than twice the sacrum, or it is the sacrum that lies where
-    none can be."""
+    where the scan ends there. All of them together are less than two and a half times the sacrum, or it is the sacrum
+    that lies where none can be."""
     middle = np.median(sacrum[:, 2]) if len(sacrum) else -np.inf
     below = vertebrae.centers[:, 2] < middle
-    return below & (voxels[below].sum() < 2 * len(sacrum))
+    return below & (voxels[below].sum() < 2.5 * len(sacrum))
 
 
 def _crumb_of_sacrum(
