@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import slicer
@@ -102,6 +104,10 @@ def test_what_is_painted_in_segment_editor_follows_once_that_is_left(user, node,
     status = slicer.util.mainWindow().statusBar()
     user.wait_until(lambda: "follow once Segment Editor is left" in status.currentMessage())
     assert not measured and cells("volume (ml)") == before
+    status.clearMessage()
+    several_pauses = time.monotonic() + 0.3
+    user.wait_until(lambda: time.monotonic() > several_pauses)
+    assert not status.currentMessage(), "said once"
     slicer.util.selectModule("SpineContextSeg")
     user.wait_until(lambda: cells("volume (ml)")[0] > before[0])
 

@@ -66,6 +66,7 @@ class LevelsSection:
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE_MS)
         self._pause.connect("timeout()", self._measure_after_pause)
+        self._is_late = False
         # What the rows of the boxes stand for.
         self._vertebrae: list[Vertebra] = []
         self._sequence: tuple[int, ...] = ()
@@ -184,8 +185,10 @@ class LevelsSection:
     def _measure_after_pause(self) -> None:
         # Whoever paints doesn't want to wait after each pause.
         if slicer.util.selectedModule() == "SegmentEditor":
-            told = _("Points and table of '{segmentation}' are of before; they follow once Segment Editor is left.")
-            slicer.util.showStatusMessage(told.format(segmentation=self._node.GetName()), 2 * PAUSE_MS)
+            if not self._is_late:
+                told = _("Points and table of '{segmentation}' are of before; they follow once Segment Editor is left.")
+                slicer.util.showStatusMessage(told.format(segmentation=self._node.GetName()), 5 * PAUSE_MS)
+            self._is_late = True
             self._pause.start()
         else:
             self._measure_again()
@@ -197,6 +200,7 @@ class LevelsSection:
     def _stop_following(self) -> None:
         self._follow.stop()
         self._pause.stop()
+        self._is_late = False
 
     def _try(self, act: Callable[[], None], heading: str) -> bool:
         """Whether it could be done; what speaks against it, or goes wrong, goes into the notice."""
