@@ -2,6 +2,8 @@ r"""Make a CT of a generated body with its exact labels, such as the sample that
 
     python -m Training.make_phantom --seed 1004 --region trunk --spacing 2 \
         --output SpineContextSeg/SpineContextSegLib/sample
+
+The shipped one is of an earlier generator, with other lumbar spinous processes.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from .contradictions import contradictions
 from .label_volume import label_volume, reference_grid
 from .labelmaps import labelmap_of
 from .ours import our_segments, our_values
-from .run_warnings import doubt_about
+from .run_warnings import doubts
 from .segmentations import place_beside
 from .volumes import non_linear_parent, refusal, volume_from_node
 
@@ -88,8 +88,8 @@ def update_measurements(segmentation_node) -> None:
 def _measure(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
     """Rows in the segmentation's own coordinates, each with the doubt about its level, and sentences for the user."""
     rows, remarks = _rows(segmentation_node)
-    segmentation, segments = segmentation_node.GetSegmentation(), our_values(segmentation_node)
-    rows = [row.with_remark(doubt_about(segmentation, segments[row.value])) for row in rows]
+    doubtful = doubts(segmentation_node.GetSegmentation())
+    rows = [row.with_remark(doubtful.get(row.value, "")) for row in rows]
     transform = segmentation_node.GetParentTransformNode()
     if non_linear_parent(segmentation_node) is None and not _is_rigid(transform):
         remarks.append(

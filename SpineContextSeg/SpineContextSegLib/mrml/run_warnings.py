@@ -42,14 +42,18 @@ def warnings_of(segmentation_node) -> list[str]:
 
 def doubt_in(segmentation) -> str:
     """Why some level in a vtkSegmentation wasn't certain when it was written, in short; "" where all were."""
+    return next(iter(_tagged(segmentation).values()), "")
+
+
+def doubts(segmentation) -> dict[int, str]:
+    """Of vertebrae whose levels aren't certain, why, in short; none where a person has put levels right since."""
+    return {} if repaired_values(segmentation) else _tagged(segmentation)
+
+
+def _tagged(segmentation) -> dict[int, str]:
     ours = our_segments(segmentation)
-    tags = (tag(segmentation.GetSegment(ours[value]), DOUBT_TAG) for value in VERTEBRAE & ours.keys())
-    return next(filter(None, tags), "")
-
-
-def doubt_about(segmentation, segment_id: str) -> str:
-    """Why the level of a vertebra isn't certain, in short; "" where it is, or a person has put levels right since."""
-    return "" if repaired_values(segmentation) else tag(segmentation.GetSegment(segment_id), DOUBT_TAG)
+    found = {value: tag(segmentation.GetSegment(ours[value]), DOUBT_TAG) for value in VERTEBRAE & ours.keys()}
+    return {value: doubt for value, doubt in found.items() if doubt}
 
 
 def _sentences(segmentation_node) -> list[str]:
