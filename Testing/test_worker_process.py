@@ -128,6 +128,7 @@ def test_the_event_loop_keeps_turning(slow_model, hand_over, run_of, wait_until)
     import qt
 
     ticks = []
+    started = time.monotonic()
     timer = qt.QTimer()
     timer.setInterval(10)
     timer.connect("timeout()", lambda: ticks.append(time.monotonic()))
@@ -135,10 +136,12 @@ def test_the_event_loop_keeps_turning(slow_model, hand_over, run_of, wait_until)
     run = run_of(hand_over(slow_model), wait=False)
     wait_until(lambda: len(run.progress) >= 3 or run.outcomes, 60)
     timer.stop()
+    seconds = time.monotonic() - started
     run.process.cancel(wait=True)
     assert run.outcome.kind == "cancelled"
-    gaps = np.diff(ticks)
-    assert len(gaps) > 50 and np.median(gaps) < 0.03 and gaps.max() < 0.5
+    # One in four of the ticks that the time had room for, however fast the run and busy the computer: a loop that
+    # waits for the process has next to none.
+    assert len(ticks) > seconds / 0.01 / 4
 
 
 def test_other_output_neither_blocks_nor_disturbs(tiny_model, hand_over, run_of, tmp_path):
