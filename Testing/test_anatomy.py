@@ -22,6 +22,7 @@ from Training.anatomy.fields import (
 from Training.anatomy.levels import LEVEL_SIZES, VERSE_VALUES
 from Training.anatomy.plan import REGIONS, BodyPlan, draw_plan
 from Training.anatomy.posture import draw_level_names
+from Training.anatomy.vertebra import arch
 
 USUAL_SEED = 7
 BODY, ARCH, SACRUM, DISC, CANAL, RIB, OTHER = range(1, 8)
@@ -181,6 +182,31 @@ def test_the_last_spinous_process_is_the_smallest_of_the_lumbar_ones(spine):
         volume[v.name] = ((np.abs(points[:, 0]) < 6) & (points[:, 1] < v.canal_y - v.canal_depth / 2 - 6)).sum()
     last = volume.pop("L5")
     assert 0 < last < 0.85 * min(volume.values())
+
+
+def test_spinous_processes_of_some_nearly_touch_and_of_none_meet():
+    gaps = []
+    for seed in range(40):
+        lumbar = [v for v in draw_plan(seed, "abdomen").vertebrae if v.name[0] == "L"]
+        for upper, lower in pairwise(lumbar):
+            middles = [v.to_world(v.spinous_tip * [1, 0.75, 0.6]) for v in (upper, lower)]
+            apart = np.linalg.norm(np.subtract(*middles))
+            gaps.append(apart - (upper.spinous_height + lower.spinous_height) / 2)
+    assert 1.4 < min(gaps) < 3 and 5 < np.mean(gaps) < 10  # mm
+
+
+def test_a_round_spinous_process_tapers_to_both_ends(lumbar):
+    v = dataclasses.replace(lumbar.plan.vertebra("L3"), spinous_height=20.0)
+    at = (v.canal_y - v.canal_depth / 2) * (1 - np.array([0.5, 0.95])) + v.spinous_tip[1] * np.array([0.5, 0.95])
+    z = torch.arange(-40.0, 20.0, 0.25)
+    heights = {}
+    for shape in (0.0, 1.0):
+        shaped = dataclasses.replace(v, spinous_round=shape)
+        lines = [(torch.full_like(z, v.spinous_tip[0] * part), torch.full_like(z, float(y)), z)
+                 for part, y in zip((0.5, 0.95), at)]
+        heights[shape] = [0.25 * float((arch(line, shaped, 1.0) < 0).sum()) for line in lines]
+    assert heights[0.0][0] == pytest.approx(heights[1.0][0], abs=1.5)
+    assert heights[1.0][1] < 0.7 * heights[0.0][1]
 
 
 def test_each_vertebra_is_one_piece(spine):

@@ -103,9 +103,14 @@ def test_coil_slab_and_saturation_darken_where_they_should():
 
 
 def test_canal_of_an_mr_is_the_dural_sac():
-    label = torch.tensor([CANAL, CANAL, CANAL, BODY])
-    tissue = torch.tensor([Tissue.CSF, Tissue.FAT, Tissue.CORD, Tissue.FAT])
-    assert without_epidural_fat(label, tissue).tolist() == [CANAL, BACKGROUND, CANAL, BODY]
+    label = torch.tensor([CANAL, CANAL, CANAL, CANAL, BODY])
+    tissue = torch.tensor([Tissue.CSF, Tissue.FAT, Tissue.DURA, Tissue.CORD, Tissue.FAT])
+    assert without_epidural_fat(label, tissue).tolist() == [CANAL, BACKGROUND, CANAL, CANAL, BODY]
+
+
+@pytest.mark.parametrize("sequence", ["t1", "t2", "stir"])
+def test_dura_is_dark(sequence):
+    assert mean_of(sequence, Tissue.DURA) < 0.25
 
 
 def test_generated_series_fits_its_labels():

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from Training.anatomy import aneurysms
 from Training.anatomy.canvas import BoneCanvas
@@ -74,10 +75,19 @@ def test_canal_and_discs_hold_their_tissues(body):
     _, _, bones, tissue = body
     kinds = set(tissue[bones.canal].unique().tolist())
     assert {int(Tissue.CORD), int(Tissue.CSF)} <= kinds
-    assert kinds <= {int(k) for k in (Tissue.FAT, Tissue.CSF, Tissue.CORD, Tissue.NERVE_ROOT)}
+    assert kinds <= {int(k) for k in (Tissue.FAT, Tissue.DURA, Tissue.CSF, Tissue.CORD, Tissue.NERVE_ROOT)}
     discs = tissue[(bones.disc_level > 0) & ~bones.canal]
     assert ((discs == int(Tissue.DISC)) | (discs == int(Tissue.GAS))).all()
     assert (discs == int(Tissue.DISC)).float().mean() > 0.8
+
+
+def test_dura_wraps_the_fluid(body):
+    _, _, bones, tissue = body
+    dura = tissue == int(Tissue.DURA)
+    inside = torch.isin(tissue, torch.tensor([int(Tissue.CSF), int(Tissue.CORD), int(Tissue.NERVE_ROOT)]).byte())
+    beside = ndimage.binary_dilation((inside & bones.canal).numpy(), np.ones((3, 3, 3)))
+    assert dura.sum() > 20 and not (dura & ~bones.canal).any()
+    assert not (dura.numpy() & ~beside).any()
 
 
 def test_ligament_or_fat_fills_the_midline_between_spinous_processes(body):

@@ -105,6 +105,7 @@ def draw_tissue_hu(rng: np.random.Generator, phase: str) -> np.ndarray:
         hu[Tissue.HEART_LEFT] = hu[Tissue.HEART_RIGHT] = hu[Tissue.ARTERY] * rng.uniform(0.9, 1.05)
         hu[Tissue.MUSCLE] += rng.uniform(0, 12)
     hu[Tissue.LUNG_VESSEL] = hu[Tissue.PULMONARY_ARTERY]
+    hu[Tissue.DURA] = hu[Tissue.CONNECTIVE]
     if rng.random() < 0.15:  # fatty liver
         hu[Tissue.LIVER] -= rng.uniform(20, 60)
     if rng.random() < 0.15:  # fat inside the muscles of the old

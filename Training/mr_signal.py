@@ -27,6 +27,7 @@ _RELAXATION = {
     Tissue.FAT: _FAT,
     Tissue.SKIN: (700, 35, 0.8),
     Tissue.CONNECTIVE: (700, 15, 0.5),
+    Tissue.DURA: (700, 15, 0.5),
     Tissue.LUNG: (1200, 30, 0.12),
     Tissue.LIVER: (580, 46, 0.85),
     Tissue.SPLEEN: (1050, 75, 0.9),

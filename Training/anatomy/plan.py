@@ -26,9 +26,10 @@ class VertebraPlan(Frame):
     """One vertebra. The frame's origin is the middle of its body (for C1: the middle of the dens it embraces).
 
     value: VerSe label value. Heights and other sizes in mm; transverse_tip and spinous_tip are local points, the former
-    on the right side. spinous_height: of a lumbar spinous process. concavity: depth of each endplate's hollow.
-    disc_below: thickness at the middle of the disc, 0 for C1. osteophyte: how far the rims lip out. bridge: osteophytes
-    span the disc below. gas: the disc holds vacuum. disc_ossified: the disc below has turned to bone.
+    on the right side. spinous_height: of a lumbar spinous process; spinous_round: 0 = a plate with corners, 1 = oval.
+    concavity: depth of each endplate's hollow. disc_below: thickness at the middle of the disc, 0 for C1. osteophyte:
+    how far the rims lip out. bridge: osteophytes span the disc below. gas: the disc holds vacuum. disc_ossified: the
+    disc below has turned to bone.
     """
 
     name: str
@@ -47,6 +48,7 @@ class VertebraPlan(Frame):
     transverse_tip: np.ndarray
     spinous_tip: np.ndarray
     spinous_height: float
+    spinous_round: float
     cortex: float
     osteophyte: float
     facet: float

@@ -7,6 +7,8 @@ import numpy as np
 from .levels import LEVEL_SIZES, VERSE_VALUES
 from .plan import SacralPlan, VertebraPlan
 
+SPINOUS_GAP_MM = 1.5  # at least, between the spinous processes of neighbors
+
 
 def rotation(pitch: float, roll: float = 0.0, yaw: float = 0.0) -> np.ndarray:
     """(3, 3) rotation in radians. pitch tips the upper end to the front, roll to the right, yaw turns to the left."""
@@ -114,8 +116,9 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
     transitional = rng.random() < 0.06
     ratios = {"C": rng.uniform(0.86, 1.14, 2), "T": rng.uniform(0.88, 1.12, 2), "L": rng.uniform(0.85, 1.15, 2)}
     spread, canal_spread = rng.uniform(0.93, 1.05), rng.uniform(0.86, 1.1, 2)
-    # Of the height of the body; those of some nearly touch. Drawn aside, so that all else of a seed's body stays.
-    spinous_share = rng.spawn(1)[0].uniform(0.68, 1.0)
+    # Height of spinous processes, of that of the body. Drawn aside, so that all else of a seed's body stays.
+    aside = rng.spawn(1)[0]
+    spinous_share, spinous_round = aside.uniform(0.68, 1.2), aside.uniform(0, 1)
     vertebrae = []
     place, up_before = np.zeros(3), rotation(slope)[:, 2]
     for i, (name, wear) in enumerate(zip(names[::-1], wears)):
@@ -152,12 +155,21 @@ def draw_spine(rng, scale: float, width_scale: float, porosity: float, cortex: f
             pedicle_width=size.pedicle_width * jitter(0.08), pedicle_height=size.pedicle_height * jitter(0.05),
             transverse_tip=transverse, spinous_tip=spinous, cortex=cortex * np.exp(rng.normal(0, 0.08)),
             spinous_height=size.height * scale * spinous_share * (0.7 if name in ("L5", "L6") else 1.0),
+            spinous_round=spinous_round,
             osteophyte=wear["lip"] * scale, facet=rng.uniform(0.9, 1.1) + 0.25 * age_wear * rng.random(),
             bridge=wear["bridge"] and not lowest, gas=wear["gas"], disc_ossified=wear["ossified"] and not lowest))
     drift = np.array([np.mean([v.center[0] for v in vertebrae]) * 0.5, 0, 0])
     shear = lambda p: p - drift * np.clip(p[2] / 150.0, 0, 1)
-    vertebrae = [replace(v, center=shear(v.center)) for v in vertebrae]
+    vertebrae = _with_room_for_spines([replace(v, center=shear(v.center)) for v in vertebrae])
     return tuple(vertebrae[::-1]), _draw_sacrum(rng, slope, scale, width_scale), slope
+
+
+def _with_room_for_spines(vertebrae: list[VertebraPlan]) -> list[VertebraPlan]:
+    """The same, lumbar spinous processes no higher than leaves a gap between them: those of some nearly touch."""
+    middles = np.array([v.to_world(v.spinous_tip * [1, 0.75, 0.6]) for v in vertebrae])
+    apart = np.linalg.norm(np.diff(middles, axis=0), axis=1)
+    room = np.minimum([*apart, np.inf], [np.inf, *apart]) - SPINOUS_GAP_MM
+    return [replace(v, spinous_height=min(v.spinous_height, float(space))) for v, space in zip(vertebrae, room)]
 
 
 def _plain(kind, **values):

@@ -38,6 +38,8 @@ def paint_canal(painter: Painter, marks: Landmarks, bone: BoneCanvas, rng: np.ra
     sac = fill * np.interp(t, at, np.minimum(width, depth)[keep]) * squeeze
     wider = np.clip(np.interp(t, at, (width / depth)[keep]), 1.0, 1.4).mean()
     forward = np.array([0, 0.06, 0]) * sac[:, None]
+    dura = rng.spawn(1)[0].uniform(0.3, 0.8)
+    painter.tube(dense + forward, sac + dura, Tissue.DURA, canal, squash=(wider, 1, 1))
     painter.tube(dense + forward, sac, Tissue.CSF, canal, squash=(wider, 1, 1))
     tip = marks.z("L1") + u(-18, 18)
     cord = dense[:, 2] > tip
@@ -60,7 +62,7 @@ def paint_canal(painter: Painter, marks: Landmarks, bone: BoneCanvas, rng: np.ra
 
 
 def _ligaments(painter, marks, rng):
-    """Flaval and interspinous ligaments, and cartilage or scar around the facets, sometimes with fat among them."""
+    """Flaval, interspinous and supraspinous ligaments; between spinous processes lies sometimes fat instead."""
     s = marks.plan.scale
     for upper, lower in zip(marks.plan.vertebrae[:-1], marks.plan.vertebrae[1:]):
         for side in (1, -1):
@@ -72,4 +74,4 @@ def _ligaments(painter, marks, rng):
             for part in np.linspace(0.15, 1.05, 7):  # from the laminae to over the tips: a sheet in the midline
                 ends = [v.to_world(part * v.spinous_tip + (1 - part) * np.array([0, v.canal_y - v.canal_depth / 2, 0]))
                         for v in (upper, lower)]
-                painter.tube(ends, rng.uniform(2.0, 4.0) * s, kind)
+                painter.tube(ends, rng.uniform(2.0, 4.0) * s, kind if part < 1 else Tissue.CONNECTIVE)

@@ -54,3 +54,4 @@ class Tissue(IntEnum):
     WIRE = 40  # ECG leads, catheter tips
     FLUID = 41  # pleural effusion, ascites
     CONSOLIDATION = 42  # dense lung: atelectasis beside the spine, pneumonia
+    DURA = 43  # of the spinal canal: dark in every MR, and part of the sac

@@ -63,9 +63,9 @@ def _lumbar_arch(q, v: VertebraPlan, s: float) -> torch.Tensor:
     d = smooth_min(d, lamina, 2.5)
     tip = v.spinous_tip
     mid = (tip[0] * 0.5, (back + tip[1]) / 2, tip[2] * 0.6 - 0.15 * h)
-    tall = v.spinous_height / 2
-    spine = torch.minimum(strut(q, (0, back - 1, -0.26 * h), mid, 4.6 * s, 3.0 * s, tall, tall, 2.0),
-                          strut(q, mid, tip, 3.0 * s, 4.0 * s, tall, 0.9 * tall, 2.4))
+    tall, cut = v.spinous_height / 2, 0.45 * v.spinous_round
+    spine = torch.minimum(strut(q, (0, back - 1, -0.26 * h), mid, 4.6 * s, 3.0 * s, (1 - cut) * tall, tall, 2.0),
+                          strut(q, mid, tip, 3.0 * s, 4.0 * s, tall, (0.9 - cut) * tall, 2.4))
     d = smooth_min(d, spine, 2.5)
     tx, ty, tz = v.transverse_tip
     root = (joint_x + pw + 1.0 * s, joint_y + 5.5 * s, pedicle_z - 2.5 * s)
