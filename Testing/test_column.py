@@ -287,6 +287,19 @@ def test_segments_of_the_sacrum_become_sacrum(trunk):
     assert (array[lowest] == SACRUM).all() and not (array == VERTEBRA_LEVEL_UNKNOWN).any()
 
 
+@pytest.mark.parametrize(("lowest", "room", "gap"), [(23, 0, None), (23, 20, (23, SACRUM)), (24, 20, None)])
+def test_l5_missed_above_the_sacrum_is_a_gap(lowest, room, gap):
+    """Where its room is there; L5 itself has nothing below but L6, which only some people have."""
+    upper = [(slice(k, k + 14), slice(5, 25), slice(5, 25)) for k in (96, 76, 56)]
+    spine = block_spine(*upper, shape=(114, 30, 30))
+    spine.probabilities[SACRUM] = np.zeros((114, 30, 30), np.uint8)
+    spine.probabilities[SACRUM][30 - room : 52 - room, 5:25, 5:25] = 255
+    values = np.arange(lowest - 2, lowest + 1)
+    _, column = named(spine, lambda centers: {value: (values == value).astype(float) for value in CLASSES})
+    assert column.levels.values == tuple(values) and column.levels.gap == gap
+    assert bool(gap) == ("none was found between L4 and Sacrum" in column.levels.reason)
+
+
 def test_what_lies_below_the_sacrum_is_no_vertebra(trunk):
     """A block as large as a small vertebra before the lower half of the sacrum, as of gut in an MR."""
     spine, look = trunk

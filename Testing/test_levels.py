@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from SpineContextSegLib.levels import A_GUESS, CERTAIN, LOOKS_LIKE, ORDER, Levels, read_levels
+from SpineContextSegLib.levels import A_GUESS, CERTAIN, LOOKS_LIKE, ORDER, gap_in, read_levels
 
 USUAL = [*range(1, 25)]
 GAP_MM = 25.0
@@ -137,12 +137,39 @@ def test_missed_vertebra_leaves_a_gap_in_the_levels():
     "values", [range(1, 25), (17, 18, 20), (19, 28, 20), (19, 20), (22, 23, 26), (24, 26), (24, 25, 26), (20, 20, 21)]
 )
 def test_variants_are_no_gaps(values):
-    assert Levels(tuple(values), (1.0,) * len(values)).gap is None
+    assert gap_in(tuple(values), (1.0,) * (len(values) - 1)) is None
 
 
-@pytest.mark.parametrize(("values", "gap"), [((19, 21), (19, 21)), ((17, 20), (17, 20)), ((22, 26), (22, 26))])
-def test_a_missing_level_is_a_gap(values, gap):
-    assert Levels(values, (1.0,) * len(values)).gap == gap
+@pytest.mark.parametrize("values", [(19, 21), (17, 20), (22, 26)])
+def test_a_missing_level_is_a_gap(values):
+    assert gap_in(values, (1.0,)) == values
+
+
+@pytest.mark.parametrize("values", [(18, 20), (23, 26)], ids=["T12", "L5"])
+def test_one_that_some_people_lack_is_missed_where_it_leaves_its_room(values):
+    assert gap_in(values, (1.2,)) is None and gap_in(values, (1.9,)) == values
+
+
+def test_a_missed_t12_is_a_gap():
+    levels = [*range(10, 19), *range(20, 25)]
+    gaps = [GAP_MM * (2 if below == 20 else 1) for below in levels[1:]]
+    found = read_levels(looks_of(levels, sure=0.999), centers_of(len(levels), gaps), sacrum_below=True)
+    assert list(found.values) == levels and found.gap == (18, 20)
+    assert not found.certain and "none was found between T11 and L1" in found.reason
+
+
+@pytest.mark.parametrize("looks_sacral", [0.3, 0.5, 0.7])
+def test_one_that_may_be_l6_or_sacrum_is_open(looks_sacral):
+    """However certain all the others are; a surgeon counts from there."""
+    levels = [*range(8, 25), 24]
+    looks = {value: np.append(share, 0.0) for value, share in looks_of(levels[:-1], sure=0.999).items()}
+    looks[24][-1], looks[26] = 1 - looks_sacral, np.append(np.zeros(len(levels) - 1), looks_sacral)
+    found = read_levels(looks, centers_of(len(levels)), sacrum_below=True)
+    assert found.values[:-1] == tuple(levels[:-1]) and found.values[-1] in (25, 26)
+    assert np.mean(found.probabilities) > CERTAIN and not found.certain and found.confidence < 0.75
+    assert "the lowest may be L6 or part of the sacrum" in found.reason
+    without_it = found.only(np.array(found.values) < 25)
+    assert without_it.confidence == found.confidence and without_it.reason == found.reason
 
 
 @pytest.mark.parametrize("missed", [2, 3, 6])

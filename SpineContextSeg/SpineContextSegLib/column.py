@@ -10,7 +10,7 @@ import numpy as np
 from .checks import CUT_VERTEBRAE
 from .instances import Look, Vertebrae, numbers_at, single_vertebrae
 from .labels import C1, DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
-from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, read_levels
+from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, gap_in, read_levels
 from .refine import Spine
 from .sacral_pieces import give_to_sacrum
 from .volume import Grid, Volume
@@ -118,6 +118,8 @@ def name_vertebrae(
     if set(levels.values) == {C1}:
         return None
     levels = levels.at_most(A_GUESS if doubtful else most_sure)
+    if levels.gap is None and _way_to_sacrum(centers, sacrum, spine.grid) > 1:
+        levels = replace(levels, gap=gap_in((levels.values[-1], SACRUM), (np.inf,)))
     if doubtful:
         levels = replace(levels, odd_looks=True)
     of_number = np.zeros(len(kept) + 1, np.uint8)
@@ -228,11 +230,17 @@ def level_above(value: int) -> int:
 
 def _sacrum_follows(centers: np.ndarray, sacrum: np.ndarray, grid: Grid) -> bool:
     """Whether the sacrum lies directly below the last vertebra."""
+    return _way_to_sacrum(centers, sacrum, grid) <= 1
+
+
+def _way_to_sacrum(centers: np.ndarray, sacrum: np.ndarray, grid: Grid) -> float:
+    """From the middle of the last vertebra, in parts of the longest way to a sacrum that follows directly; NaN where
+    there is hardly any sacrum."""
     if not len(centers) or len(sacrum) * grid.voxel_volume_mm3 / 1000 < _LEAST_SACRUM_ML:
-        return False
+        return np.nan
     way = np.linalg.norm(sacrum - centers[-1], axis=1).min()
     gap = np.linalg.norm(centers[-1] - centers[-2]) * _SACRUM_WITHIN if len(centers) > 1 else _ALONE_WITHIN_MM
-    return bool(way <= gap)
+    return float(way / gap)
 
 
 def _sacrum_points(spine: Spine) -> np.ndarray:

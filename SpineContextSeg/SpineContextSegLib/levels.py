@@ -18,8 +18,9 @@ from .labels import LEVEL_ORDER, SACRUM, level_name
 ORDER = LEVEL_ORDER
 # A supernumerary vertebra looks like its upper neighbor (as the naming network is taught, Training/level_crops.py).
 LOOKS_LIKE = {28: 19, 25: 24}
-# Without a T12, L1 follows T11; without an L5, the sacrum follows L4.
-_NOT_MISSED = {(18, 20): {19, 28}, (23, SACRUM): {24, 25}}
+# Without a T12, L1 follows T11; without an L5, the sacrum follows L4: where they lie about as near as neighbors do, in
+# parts of the usual distance.
+_NOT_MISSED, _NEIGHBORS_WITHIN = {(18, 20): {19, 28}, (23, SACRUM): {24, 25}}, 1.5
 # How often: Tins and Balain, Insights Imaging 7:99 (2016), and the VerSe data (T13 and missing T12 in 1 to 3 %, L6 and
 # L4 alone in 2 to 6 % of people).
 _T13, _NO_T12, _L6, _NO_L5 = 0.015, 0.015, 0.04, 0.02
@@ -35,6 +36,8 @@ _DOUBT = 0.002
 # What a sequence's log probability counts beside the vertebrae that are expected to be right: it settles ties.
 _TIE = 0.01
 CERTAIN = 0.95
+# However certain the others: what is less probable than this, such as one that is L6 or sacrum, has to be looked at.
+_OPEN_BELOW = 0.75
 UNSURE = "Levels are uncertain"
 """What a sentence on levels that aren't certain begins with."""
 # No level is more probable than this, and so certain, where there is nothing in view to count from, or it rests on
@@ -56,6 +59,8 @@ class Levels:
     anchors: names of what is in view that levels can be counted from.
     upside_down: the vertebrae get smaller downward, or look as they would upside down.
     odd_looks: many of them look like no vertebra.
+    gap: the first two neighbors between which a level is missing; one that only some people have isn't missed.
+    open: the one that is uncertain while the others are certain, and its probability; it may be a piece of the sacrum.
     """
 
     values: tuple[int, ...]
@@ -63,6 +68,8 @@ class Levels:
     anchors: tuple[str, ...] = ()
     upside_down: bool = False
     odd_looks: bool = False
+    gap: tuple[int, int] | None = None
+    open: tuple[int, float] | None = None
 
     def only(self, kept: np.ndarray) -> Levels:
         """Those of some of the vertebrae, bool (n,)."""
@@ -75,21 +82,13 @@ class Levels:
 
     @property
     def confidence(self) -> float:
-        """0..1: how probable the levels are, on average over the vertebrae."""
-        return float(np.mean(self.probabilities)) if self.probabilities else 0.0
+        """0..1: how probable the levels are, on average over the vertebrae, or that of the one that is open."""
+        average = float(np.mean(self.probabilities)) if self.probabilities else 0.0
+        return min(average, self.open[1]) if self.open else average
 
     @property
     def certain(self) -> bool:
         return self.confidence >= CERTAIN and not self.gap
-
-    @property
-    def gap(self) -> tuple[int, int] | None:
-        """The first two neighbors between which a level is missing; one that only some people have isn't missed."""
-        for upper, lower in zip(self.values, self.values[1:]):
-            between = set(ORDER[ORDER.index(upper) + 1 : ORDER.index(lower)])
-            if between - _NOT_MISSED.get((upper, lower), LOOKS_LIKE.keys()):
-                return upper, lower
-        return None
 
     @property
     def doubt(self) -> str:
@@ -117,6 +116,12 @@ class Levels:
             return f"{unsure}, as none was found between {upper} and {lower}: compare with {others}, then correct them."
         if not self.anchors:
             return f"{unsure}, as nothing to count from is wholly in view: find {others} in another scan."
+        if self.open:
+            value, _ = self.open
+            either = "the lowest may be L6 or part of the sacrum" if value in (25, SACRUM) else (
+                f"{level_name(value)} may be another"
+            )  # fmt: skip
+            return f"{unsure}, as {either}: look there, then correct it."
         return f"{unsure}, all may be shifted by one or more: compare with {others}, then correct them."
 
 
@@ -175,7 +180,8 @@ def read_levels(
         return Levels((), ())
     emissions = _emissions(looks, len(centers))
     emissions[0] *= _FIRST
-    steps = [_step(ratio) for ratio in _gap_ratios(centers)]
+    ratios = _gap_ratios(centers)
+    steps = [_step(ratio) for ratio in ratios]
     end = _BEFORE_SACRUM if sacrum_below else np.ones(len(ORDER))
     marginals = _marginals(emissions, steps, end)
     path = _best_path(marginals, emissions, steps, end)
@@ -185,8 +191,23 @@ def read_levels(
     if upside_down is None:
         # Segments of a sacrum, taken for vertebrae, do lie closer together with each one downward.
         upside_down = _gets_smaller(centers[np.array(values) != SACRUM])
-    levels = Levels(values, probabilities, anchors, upside_down)
+    least = int(np.argmin(probabilities))
+    is_open = np.mean(probabilities) >= CERTAIN and probabilities[least] < _OPEN_BELOW
+    levels = Levels(
+        values, probabilities, anchors, upside_down, gap=gap_in(values, ratios),
+        open=(values[least], probabilities[least]) if is_open else None,
+    )  # fmt: skip
     return levels.at_most(A_GUESS) if levels.upside_down or not anchors else levels
+
+
+def gap_in(values: Sequence[int], ratios: Sequence[float]) -> tuple[int, int] | None:
+    """The first two neighbors between which a level is missing; `ratios`: how far apart, in parts of the usual way."""
+    for upper, lower, ratio in zip(values, values[1:], ratios):
+        between = set(ORDER[ORDER.index(upper) + 1 : ORDER.index(lower)])
+        variants = _NOT_MISSED.get((upper, lower), set()) if ratio < _NEIGHBORS_WITHIN else set()
+        if between - variants - LOOKS_LIKE.keys():
+            return upper, lower
+    return None
 
 
 def _emissions(looks: Mapping[int, np.ndarray], count: int) -> np.ndarray:
