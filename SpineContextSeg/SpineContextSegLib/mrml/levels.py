@@ -40,7 +40,7 @@ from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, labelmap_from
 from .measurements import update_measurements
 from .naming import description_of, give_back, is_coded_as, name_as, without_voxels
-from .ours import our_segments, segment_id_of
+from .ours import free_segment_id, our_segments
 from .sequences import contents_of
 from .transfers import add_beside, give, take_back
 from .volumes import non_linear_parent
@@ -356,7 +356,7 @@ class Levels:
         part_id = our_segments(self._segmentation).get(new)
         is_new = part_id is None
         if is_new:
-            part_id = self._segmentation.GenerateUniqueSegmentID(segment_id_of(new))
+            part_id = free_segment_id(self._segmentation, new)
             part = without_voxels(self._segmentation.GetSegment(segment_id))
             name_as(part, structure(new))
             part.RemoveTag(FINGERPRINT_TAG)

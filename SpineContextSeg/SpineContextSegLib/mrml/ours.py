@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import vtk
 
 from ..labels import SEGMENT_ID_PREFIX, STRUCTURES, VALUE_TAG
@@ -10,6 +12,16 @@ from ..labels import SEGMENT_ID_PREFIX, STRUCTURES, VALUE_TAG
 def segment_id_of(value: int) -> str:
     """The segment ID under which a label value is written, also by the command line; it stays if the value changes."""
     return f"{SEGMENT_ID_PREFIX}{value}"
+
+
+def free_segment_id(segmentation, value: int) -> str:
+    """The ID of a new segment for a label value, beside others that may have had this value.
+
+    The same one for the same segments, other than Slicer's own, which counts on: where the new segment is undone and
+    made again, later steps that are made again still mean it.
+    """
+    name, taken = segment_id_of(value), segmentation.GetSegmentIDs()
+    return name if name not in taken else next(f"{name}_{n}" for n in count(1) if f"{name}_{n}" not in taken)
 
 
 def our_values(segmentation_node) -> dict[int, str]:
