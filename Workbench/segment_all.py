@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -42,26 +43,25 @@ class SegmentAll:
         waiting = [entry.number for entry in self._worklist.entries() if entry.state is State.NEW]
         if not waiting:
             raise InputRefused("No scan is new: there is nothing left to be segmented.")
-        self._cancelled, done, failed = False, 0, 0
+        self._cancelled, done, failed, unnoted = False, 0, 0, []
         self._state.update({"all_running": True, "all_share": 0})
         try:
             for place, number in enumerate(waiting):
-                entry = self._worklist.entry(number)
-                if entry.state is not State.NEW:
-                    # Somebody has worked on it meanwhile.
-                    continue
-                self._state.all_text = f"Scan {place + 1} of {len(waiting)}: {entry.name}"
-                self._state.flush()
-                problem = await self._segment(entry, request, partial(self._show_share, place, len(waiting)))
-                if self._cancelled:
+                try:
+                    is_done = await self._work_on(number, request, place, len(waiting))
+                except Cancelled:
                     break
-                done, failed = done + (not problem), failed + bool(problem)
-                self._worklist.set_problem(number, problem)
-                await self._on_scan(number)
+                except Exception as error:  # noqa: BLE001, one moment of trouble must not end the night
+                    logging.exception("What came of number %d could not be noted", number)
+                    unnoted.append(str(number))
+                    is_done, trouble = False, _sentence(error)
+                done, failed = done + (is_done is True), failed + (is_done is False)
         finally:
             self._state.update({"all_running": False, "all_text": ""})
         words = f"{done} of {len(waiting)} new scans were segmented"
         self._state.status = f"{words}, {failed} could not be: the list says why." if failed else f"{words}."
+        if unnoted:
+            self._state.remarks = [f"The list can't say what came of number {', '.join(unnoted)}: {trouble}"]
 
     def cancel(self) -> None:
         """Ends it within a second; the results so far stay."""
@@ -69,10 +69,24 @@ class SegmentAll:
         if self._run is not None:
             self._run.cancel()
 
+    async def _work_on(self, number: int, request: Request, place: int, count: int) -> bool | None:
+        """Whether there is a result; None where somebody has worked on the scan meanwhile. Raises Cancelled."""
+        if self._cancelled:
+            raise Cancelled
+        entry = self._worklist.entry(number)
+        if entry.state is not State.NEW:
+            return None
+        self._state.all_text = f"Scan {place + 1} of {count}: {entry.name}"
+        self._state.flush()
+        problem = await self._segment(entry, request, partial(self._show_share, place, count))
+        self._worklist.set_problem(number, problem)
+        await self._on_scan(number)
+        return problem is None
+
     async def _segment(
         self, entry: Entry, request: Request, on_progress: Callable[[int, int], None]
     ) -> str | None:
-        """Why there is no result, in a sentence; None where there is one."""
+        """Why there is no result, in a sentence; None where there is one. Raises Cancelled."""
         try:
             path = await asyncio.to_thread(self._worklist.locate, entry.number)
             versions = await asyncio.to_thread(self._worklist.versions, entry.number)
@@ -80,17 +94,15 @@ class SegmentAll:
             volume, _ = await asyncio.to_thread(read_volume, path)
             self._run = SegmentRun(lambda name: None, on_progress)
             if self._cancelled:
-                return None
+                raise Cancelled
             result = await self._run.segment(volume, request)
             if not result.report["structures"]:
                 return " ".join(result.report["warnings"] or [NO_SPINE])
             await asyncio.to_thread(self._keep, entry, result, begun_after)
         except Cancelled:
-            return None
-        except InputRefused as refusal:
-            return str(refusal)
+            raise
         except Exception as error:  # noqa: BLE001, the rest must go on
-            return describe(error)
+            return _sentence(error)
         finally:
             self._run = None
 
@@ -106,3 +118,7 @@ class SegmentAll:
     def _show_share(self, place: int, count: int, done: int, total: int) -> None:
         with self._state:
             self._state.all_share = round(100 * (place + done / max(total, 1)) / count)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, InputRefused) else describe(error)

@@ -85,7 +85,9 @@ class Workbench:
         self.saving = Saving(self.scene, by)
         self.version_list = VersionList(self.saving, self.state)
         self.worklist_actions = WorklistActions(self.worklist, self.saving, self.state, self.open_entry)
-        self.all_new = SegmentAll(self.worklist, by, self.state, self._show_result_of)
+        self.all_new = SegmentAll(
+            self.worklist, by, self.state, lambda number: self.clicks.guarded(self._show_result_of(number))
+        )
         self.exports = Exports()
         self._run: SegmentRun | None = None
         self._reading_notes: list[str] = []
@@ -346,7 +348,11 @@ class Workbench:
         """Runs the network on every new scan of the worklist; meanwhile others can be corrected."""
         if self.state.all_running or self.state.running:
             raise InputRefused("Wait until the run has ended, or cancel it.")
-        await self.all_new.start(self._request(force=False))
+        try:
+            await self.all_new.start(self._request(force=False))
+        finally:
+            # What came of the last scan, too, where its own moment failed.
+            self.worklist_actions.show()
 
     async def _show_result_of(self, number: int) -> None:
         """Lists what came of a scan, and shows the result where the scan is open and nothing was done on it."""
