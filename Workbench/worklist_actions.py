@@ -125,7 +125,7 @@ class WorklistActions:
         """Writes all scans that are done as a dataset beside the data folder, see `store.dataset`."""
         folder, loop = self._worklist.folder, asyncio.get_running_loop()
         if folder.parent in self.sources:
-            # The data folder lies in the folder of the scans, where the dataset would be taken for more of them.
+            # The data folder lies in the folder of the scans, where a batch would take the dataset for more of them.
             folder = folder.parent
 
         def count(done: int, total: int) -> None:

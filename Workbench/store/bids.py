@@ -18,6 +18,7 @@ from pathlib import Path
 from SpineContextSegLib import __version__
 from SpineContextSegLib.labels import STRUCTURES, levels_known, structure
 
+from .exported import DESCRIPTION, PROGRAM
 from .worklist import Entry
 
 RAW, DERIVED = "rawdata", "derivatives"
@@ -83,12 +84,12 @@ def scan_names(entries: Iterable[Entry]) -> dict[int, ScanName]:
 def write_descriptions(dataset: Path, subjects: Iterable[str]) -> None:
     """Writes what stands at the top of the dataset and of both its parts."""
     (dataset / "README.md").write_text(README, encoding="utf-8")
-    made_by = {"Name": "SpineContextSeg workbench", "Version": __version__}
+    made_by = {"Name": PROGRAM, "Version": __version__}
     common = {"Name": _NAME, "BIDSVersion": _BIDS_VERSION}
-    _write_json(dataset / "dataset_description.json", common | {"GeneratedBy": [made_by]})
-    _write_json(dataset / RAW / "dataset_description.json", common | {"DatasetType": "raw"})
+    _write_json(dataset / DESCRIPTION, common | {"GeneratedBy": [made_by]})
+    _write_json(dataset / RAW / DESCRIPTION, common | {"DatasetType": "raw"})
     _write_json(
-        dataset / DERIVED / "dataset_description.json",
+        dataset / DERIVED / DESCRIPTION,
         common | {"DatasetType": "derivative", "GeneratedBy": [made_by], "SourceDatasets": [{"URL": f"../{RAW}"}]},
     )
     (dataset / RAW / ".bidsignore").write_text("*_ct.*\n*_mr.*\n", encoding="utf-8")

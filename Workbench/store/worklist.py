@@ -17,6 +17,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.outputs import check_target
 
 from .database import DATABASE, changing, prepare, reading
+from .exported import without_exported
 from .fingerprint import fingerprints
 from .versions import Version, Versions
 
@@ -112,7 +113,7 @@ class Worklist:
 
         A scan that is listed already is not listed twice, whatever it is called now: its entry is returned, and follows
         it here unless it is still where it was. A folder with several DICOM series in it is one scan, see
-        `read_dicom_folder`.
+        `read_dicom_folder`. Sets that were exported are passed over, unless they are named themselves.
 
         Args:
             paths: what to add.
@@ -347,9 +348,13 @@ def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
     except InputRefused as refusal:
         problem(str(refusal))
         return []
-    for where, sentence in cohort.unreadable.items():
-        problem(f"'{where}': {sentence}")
+    unreadable = {path / where: f"'{where}': {sentence}" for where, sentence in cohort.unreadable.items()}
+    for where in without_exported(list(unreadable), path):
+        problem(unreadable[where])
     found = [scan.files[0].parent if scan.is_series and len(scan.files) > 1 else scan.files[0] for scan in cohort.scans]
+    found = without_exported(found, path)
+    if not found and not unreadable:
+        problem(f"'{path}' holds only scans of an exported set: name the folder of that set to look at them.")
     # What lies below a DICOM folder is read with it.
     return [scan for scan in dict.fromkeys(found) if not any(other in scan.parents for other in found)]
 
