@@ -72,24 +72,26 @@ def _versions(bench: Workbench) -> None:
 
 
 def _rename(bench: Workbench) -> None:
-    with v.VDialog(v_model=("renaming",), max_width=WIDTH), v.VCard(title="Name and color"):
+    shown = {"model_value": ("!!renaming",), "update_modelValue": "renaming = ''"}
+    with v.VDialog(**shown, max_width=WIDTH), v.VCard(title="Name and color"):
         with v.VCardText(), html.Div(classes="d-flex align-center"):
             html.Input(type="color", v_model=("new_color",), style="width: 44px; height: 38px;", classes="mr-3",
                        **named("Color"))  # fmt: skip
-            v.VTextField(v_model=("new_name",), label="Name", maxlength=100, id="new-name")
+            v.VTextField(v_model=("new_name",), label="Name", maxlength=100, id="new-name", autofocus=True)
         with v.VCardActions():
             v.VSpacer()
-            v.VBtn("Cancel", click="renaming = false")
+            v.VBtn("Cancel", click="renaming = ''")
             v.VBtn("Apply", id="apply-name", color="primary", variant="flat",
                    click=bench.clicks.attempt(bench.segments.apply_name))  # fmt: skip
 
 
 def _reject(bench: Workbench) -> None:
-    with v.VDialog(v_model=("rejecting",), max_width=WIDTH), v.VCard(title="Reject this scan"):
+    shown = {"model_value": ("!!rejecting",), "update_modelValue": "rejecting = null"}
+    with v.VDialog(**shown, max_width=WIDTH), v.VCard(title="Reject this scan"):
         with v.VCardText():
-            v.VTextField(v_model=("reason",), label="Why it can't be used", maxlength=500, id="reason")
+            v.VTextField(v_model=("reason",), label="Why it can't be used", maxlength=500, id="reason", autofocus=True)
         with v.VCardActions():
             v.VSpacer()
-            v.VBtn("Cancel", click="rejecting = false")
+            v.VBtn("Cancel", click="rejecting = null")
             v.VBtn("Reject", id="reject-now", color="error", variant="flat", disabled=("!reason.trim()",),
                    click=bench.clicks.attempt(bench.worklist_actions.reject))  # fmt: skip

@@ -63,12 +63,11 @@ class SegmentList:
         """Shows its name and color to be changed."""
         self.choose(segment_id)
         item = self._editor.get_segment_properties(segment_id)
-        self._state.update({"renaming": True, "new_name": item.name, "new_color": item.color_hex})
+        self._state.update({"renaming": segment_id, "new_name": item.name, "new_color": item.color_hex})
 
     def apply_name(self) -> None:
-        """Gives the chosen segment the name and color that were typed."""
-        self._state.renaming = False
-        segment_id = self._editor.active_segment_id
+        """Gives the segment that they were asked for the name and color that were typed."""
+        segment_id, self._state.renaming = self._state.renaming, ""
         item = self._editor.get_segment_properties(segment_id)
         if item is not None and str(self._state.new_name).strip():
             item.name, item.color_hex = str(self._state.new_name).strip()[:100], self._state.new_color

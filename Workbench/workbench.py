@@ -32,7 +32,7 @@ from .exports import DICOM_SEG, EXPORTS, Exports
 from .level_choice import LevelChoice
 from .levels import LevelRepair
 from .page import build
-from .page_state import STATE
+from .page_state import NOTHING_ASKED, STATE
 from .routes import Routes
 from .saving import Saving
 from .scene import Scene
@@ -226,8 +226,8 @@ class Workbench:
             self.saving.begin(versions)
             self.state.update({
                 "scan_name": entry.name, "entry": entry.number, "notes": entry.notes, "can_force": False,
-                "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.", "recovery": None,
-                "under_mouse": "",
+                "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.",
+                "under_mouse": "", **NOTHING_ASKED,
             })  # fmt: skip
             self._opened_notes = entry.notes
             self.worklist.note_versions([entry.number])

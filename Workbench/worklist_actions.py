@@ -97,9 +97,10 @@ class WorklistActions:
             self._worklist.set_state(number, State.SEGMENTED)
 
     def reject(self) -> None:
-        """Marks the scan as rejected for the reason that was typed."""
-        self._worklist.set_state(self._state.entry, State.REJECTED, str(self._state.reason))
-        self._state.rejecting = False
+        """Marks the scan that it was asked for as rejected for the reason that was typed."""
+        if self._state.rejecting is not None:
+            self._worklist.set_state(self._state.rejecting, State.REJECTED, str(self._state.reason))
+        self._state.rejecting = None
         self.show()
 
     def reopen(self, number: int) -> None:

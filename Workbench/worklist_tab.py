@@ -49,7 +49,7 @@ def fill(bench: Workbench) -> None:
             v.VBtn("Done, next", size="small", variant="flat", color="success", id="done", classes="mr-2",
                    disabled=("running || opening",), click=bench.clicks.begin(actions.finish))  # fmt: skip
             v.VBtn("Reject...", size="small", variant="tonal", color="error", id="reject", disabled=("running",),
-                   click="reason = ''; rejecting = true")  # fmt: skip
+                   click="reason = ''; rejecting = entry")  # fmt: skip
 
 
 def _progress() -> None:

@@ -87,6 +87,8 @@
     const prefix = (command ? "ctrl+" : "") + (command && event.shiftKey ? "shift+" : "");
     const key = prefix + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
     if (!(key in KEYS)) return;
+    // A dialog or menu that is open takes the keys, Esc too; the list of keys goes by the one that it came by.
+    if (key !== "?" && document.querySelector(".v-overlay--active")) return;
     event.preventDefault();
     event.stopPropagation();
     if (!event.repeat || key === "+" || key === "-") trame.trigger("workbench_key", [KEYS[key]]);
