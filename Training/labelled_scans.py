@@ -7,7 +7,7 @@ from typing import Literal
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import in_verse, on_grid_of
-from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS, is_named_as_labels, stem
+from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS, is_named_as_labels, label_files, stem
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 
@@ -73,9 +73,7 @@ def find_labelled(dataset: Path) -> list[Path]:
     """
     if not dataset.is_dir():
         raise InputRefused(f"'{dataset}' is no folder: give the folder of a dataset, such as the workbench exports.")
-    files = [path for path in sorted(dataset.rglob("*")) if path.name.lower().endswith(LABEL_FILE_ENDINGS)]
-    scans = [path for path in files if path.is_file() and not path.name.startswith(".")]
-    labelled = [path for path in scans if not is_named_as_labels(path) and labels_of(path).is_file()]
+    labelled = [path for path in label_files(dataset) if not is_named_as_labels(path) and labels_of(path).is_file()]
     if not labelled:
         raise InputRefused(
             f"'{dataset}' holds no scan with labels: name.nii.gz with name_labels.nii.gz beside it, or VerSe's layout "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from .errors import InputRefused
+from .folders import folders_below
 
 
 def dicom_files(scan: Path) -> list[Path]:
@@ -21,8 +22,8 @@ def dicom_files(scan: Path) -> list[Path]:
     errors: list[OSError] = []
     found = [
         path
-        for parent, names in _folders(scan, errors.append)
-        for path in slices_among([Path(parent, name) for name in names])
+        for parent, _, names in folders_below(scan, errors.append)
+        for path in slices_among([parent / name for name in names])
     ]
     for error in errors:
         if error.filename == str(scan):
@@ -30,19 +31,6 @@ def dicom_files(scan: Path) -> list[Path]:
                 f"The folder '{scan}' can't be read ({error.strerror}): check its permissions and its disk."
             ) from error
     return sorted([*found, *(Path(error.filename) for error in errors)])
-
-
-def _folders(root: Path, on_error: Callable[[OSError], None]) -> Iterator[tuple[str, list[str]]]:
-    """Every folder once, with the names of its files."""
-    seen = set()
-    for parent, folders, names in os.walk(root, onerror=on_error, followlinks=True):
-        facts = os.stat(parent)
-        # Without this a link to a folder above would be followed for ever.
-        if (facts.st_dev, facts.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((facts.st_dev, facts.st_ino))
-        yield parent, names
 
 
 def slices_among(files: list[Path]) -> list[Path]:

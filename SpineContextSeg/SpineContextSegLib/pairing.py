@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.folders import folders_below
 
 # Longest first: the part before the ending is the name of the case.
 LABEL_FILE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd")
@@ -93,14 +94,13 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
 
 def label_files(folder: Path) -> list[Path]:
     """All files below a folder that may hold labels, sorted; without hidden ones and what lies in hidden folders, such
-    as the unfinished results of a batch."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.name.lower().endswith(LABEL_FILE_ENDINGS)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    as the unfinished results of a batch. Links to folders are followed, each folder is searched once."""
+    found = []
+    for parent, folders, names in folders_below(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [parent / name for name in names if not name.startswith(".")]
+        found += [path for path in shown if path.name.lower().endswith(LABEL_FILE_ENDINGS) and path.is_file()]
+    return sorted(found)
 
 
 def labels_among(files: list[Path]) -> list[Path]:

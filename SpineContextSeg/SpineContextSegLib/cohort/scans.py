@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -15,6 +14,7 @@ from ..dicom_choice import MOST_LOCALIZER_IMAGES, is_unmarked_localizer
 from ..dicom_folder import is_dicom_file, left_out, slices_among
 from ..dicom_frames import images_in
 from ..errors import InputRefused
+from ..folders import folders_below
 from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, stem
 from ..reading import READABLE_ENDINGS, quiet_itk
@@ -115,57 +115,36 @@ def find_scans(source: Path, left_out: Path | None = None, modalities: Collectio
 
 
 def _folders(root: Path, left_out: Path | None, cohort: Cohort) -> Iterator[tuple[Path, list[Path], list[Path]]]:
-    """Every folder once, with its files to look at and those named as segmentations; links to folders come last, so
-    that a folder goes by its own name."""
-    seen = {_identity(left_out)} if left_out and left_out.exists() else set()
-    waiting, links = [root], []
-    while waiting or links:
-        folder = waiting.pop() if waiting else links.pop()
-        try:
-            identity = _identity(folder)
-            if identity in seen:
-                continue
-            seen.add(identity)
-            with os.scandir(folder) as entries:
-                entries = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-        except OSError as error:
-            where = folder.relative_to(root).as_posix()
-            cohort.unreadable[where] = f"The folder can't be read ({error.strerror}), so that its scans are missing."
-            continue
-        names = {entry.name for entry in entries}
-        beside = BIDS_OTHERS if BIDS_DESCRIPTION in names else {BIDS_RESULTS} if BIDS_RAW in names else frozenset()
-        skipped = sorted(beside & names)
+    """Every folder once, with its files to look at and those named as segmentations."""
+
+    def unreadable(error: OSError) -> None:
+        where = Path(error.filename).relative_to(root).as_posix()
+        cohort.unreadable[where] = f"The folder can't be read ({error.strerror}), so that its scans are missing."
+
+    for folder, folders, names in folders_below(root, unreadable, left_out):
+        beside = BIDS_OTHERS if BIDS_DESCRIPTION in names else {BIDS_RESULTS} if BIDS_RAW in folders else frozenset()
+        skipped = sorted(beside.intersection(folders))
         if skipped:
             cohort.notes.append(f"Left out beside the scans: {', '.join(str(folder / name) for name in skipped)}.")
+        usable = {path.name for path in map(folder.joinpath, [*folders, *names]) if _is_usable(path, root, cohort)}
+        folders[:] = [name for name in folders if name in usable and name not in skipped]
         files, labels = [], []
-        for entry in entries:
-            path = Path(entry.path)
-            try:
-                check_path(path)
-            except InputRefused as refusal:
-                if _is_folder(entry) or _is_image(path) or is_dicom_file(path):
-                    cohort.unreadable[path.relative_to(root).as_posix()] = str(refusal)
-                continue
-            if _is_folder(entry):
-                if entry.name not in skipped:
-                    (links if entry.is_symlink() else waiting).append(path)
-            elif is_named_as_labels(path) and _is_image(path):
-                labels.append(path)
-            else:
-                files.append(path)
+        for path in (folder / name for name in names if name in usable):
+            (labels if is_named_as_labels(path) and _is_image(path) else files).append(path)
         yield folder, files, labels
 
 
-def _identity(folder: Path) -> tuple[int, int]:
-    facts = folder.stat()
-    return facts.st_dev, facts.st_ino
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
+def _is_usable(path: Path, root: Path, cohort: Cohort) -> bool:
+    """Whether to look at a file or folder: not where it is hidden or its name is none, which the cohort is told."""
+    if path.name.startswith("."):
         return False
+    try:
+        check_path(path)
+    except InputRefused as refusal:
+        if path.is_dir() or _is_image(path) or is_dicom_file(path):
+            cohort.unreadable[path.relative_to(root).as_posix()] = str(refusal)
+        return False
+    return True
 
 
 def _is_image(path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
+from ..folders import identity
 from ..pairing import candidates, label_files, labels_among, stem
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
@@ -133,8 +134,9 @@ def read_scan(scan: Scan) -> tuple[Volume, list[str]]:
 
 def _segmentations(results: Path, scans: Sequence[Scan]) -> dict[Path, dict | None]:
     """Every segmentation below a folder, with the record beside it."""
-    of_scans = {path for scan in scans for path in scan.files}
-    files = [path for path in label_files(results) if path not in of_scans]
+    # A link may give them another name here. No slice of a series ends as labels do.
+    of_scans = {identity(path) for scan in scans if not scan.is_series for path in scan.files}
+    files = [path for path in label_files(results) if identity(path) not in of_scans]
     records = {path: read_record(path.with_name(f"{stem(path)}.json")) for path in files}
     # What is neither recorded nor called a segmentation may be a copy of a scan.
     unsure = [p for p, record in records.items() if record is None and not p.name.lower().endswith(".seg.nrrd")]
