@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,8 +15,9 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.identification import Identification, identify
 from SpineContextSegLib.metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
 from SpineContextSegLib.pairing import Pair, find_pairs
-from SpineContextSegLib.reading import read_labels
+from SpineContextSegLib.reading import read_labels, read_segments
 from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, Evaluation
+from SpineContextSegLib.segment_list import remarks_on_segments
 from SpineContextSegLib.volume import Grid, Volume
 
 Numbering = Literal["verse", "totalsegmentator"]
@@ -84,8 +85,12 @@ def evaluate(
 def _read(pair: Pair, numbering: Numbering) -> _Comparable:
     """Raises InputRefused: the two can't be compared."""
     with _readable(pair.prediction):
-        prediction, reference = read_labels(pair.prediction), read_labels(pair.reference)
-    return _comparable(prediction, reference, numbering, (f"'{pair.prediction.name}'", f"'{pair.reference.name}'"))
+        verse = numbering == "verse"
+        prediction, reference = read_labels(pair.prediction), read_labels(pair.reference, verse=verse)
+        in_verse_values = [pair.prediction, *([pair.reference] if verse else [])]
+        remarks = [remark for path in in_verse_values for remark in remarks_on_segments(path.name, read_segments(path))]
+    both = _comparable(prediction, reference, numbering, (f"'{pair.prediction.name}'", f"'{pair.reference.name}'"))
+    return replace(both, notes=remarks + both.notes)
 
 
 @contextmanager

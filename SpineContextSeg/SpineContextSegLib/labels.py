@@ -13,6 +13,7 @@ file, and `structure(1, levels_known=False)` names that segment "Vertebrae".
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -56,6 +57,8 @@ _OUR_TAGS = "SpineContextSeg."
 VALUE_TAG = f"{_OUR_TAGS}Value"
 TERMINOLOGY_TAG = "TerminologyEntry"
 _COLOR_TOLERANCE = 2e-3
+# Once underscores and hyphens are spaces and capitals are small: "l4", "vertebrae l4", "th 1", "t01 vertebra".
+_LEVEL_CALLED = re.compile(r"(?:vertebrae? ?)?(c|th?|l) ?0?(\d{1,2})(?: ?vertebrae?)?")
 TERMINOLOGY_CONTEXT = "Segmentation category and type - SpineContextSeg"
 _CATEGORY = "SCT^123037004^Anatomical Structure"
 # Slicer's default list of regions; no region is set, since the type itself says where the structure lies.
@@ -114,7 +117,7 @@ class Segment:
         return Segment(
             new.value,
             new.segment_id,
-            new.name if self.name in {"", *(w.name for w in EVERY_STRUCTURE)} else self.name,
+            new.name if self.name in {"", _VERTEBRAE_AS_ONE.name} or value_called(self.name) else self.name,
             new.color if has_color_of(self.color, EVERY_STRUCTURE) else self.color,
             tags,
         )
@@ -213,6 +216,17 @@ def structure(value: int, *, levels_known: bool = True) -> Structure:
 def level_name(value: int) -> str:
     """In short, such as "T12"; the number itself where no structure has it."""
     return STRUCTURES[value].abbreviation if value in STRUCTURES else str(value)
+
+
+def value_called(name: str) -> int | None:
+    """The value of the structure that people and programs call so, such as "L4", "vertebrae_L4", "Sacrum" or "canal".
+
+    Not of "S1", which may be the whole sacrum or its uppermost part.
+    """
+    called = " ".join(re.split(r"[\s_-]+", name.strip().lower()))
+    if level := _LEVEL_CALLED.fullmatch(called):
+        called = f"{level[1][0]}{level[2]}"
+    return next((v for v, w in STRUCTURES.items() if called in (w.name.lower(), w.abbreviation.lower())), None)
 
 
 def levels_known(values: Iterable[int]) -> bool:

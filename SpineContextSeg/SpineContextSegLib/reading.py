@@ -1,11 +1,7 @@
 """From a file or DICOM folder to a `Volume`, with its geometry checked before and after SimpleITK reads it."""
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +13,9 @@ from .dicom_folder import dicom_files, is_dicom_file
 from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_complete, check_size, check_voxels
-from .labels import FIRST_OWN_VALUE, SEGMENT_ID_PREFIX, STRUCTURES, TERMINOLOGY_TAG, VALUE_TAG, Segment
+from .labels import Segment
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
+from .segment_list import in_verse, renumbered, stated_segments
 from .stated_geometry import UNSTATED_ORIENTATION, check_stated_geometry
 from .volume import Grid, Volume, from_sitk, lps_affine
 
@@ -28,11 +25,6 @@ _NIFTI_NOT_LOADED = "nifti_image_load failed"
 # The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
 HEADER_AGREEMENT_MM = 0.1
 NOTEWORTHY_SHIFT_MM = 1.0
-# Slicer's color of a segment that has none.
-_GRAY = (0.5, 0.5, 0.5)
-# Code -> the one structure that has it: not that of the discs, nor that of T13 and L6.
-_CODES = Counter(item.snomed_code for item in STRUCTURES.values())
-_STRUCTURE_OF_CODE = {item.snomed_code: value for value, item in STRUCTURES.items() if _CODES[item.snomed_code] == 1}
 
 
 def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[str]]:
@@ -80,22 +72,23 @@ def read_volume_on(grid: Grid, path: str | Path) -> tuple[Volume, list[str]]:
     return read_volume(path)
 
 
-def read_labels(path: str | Path) -> Volume:
+def read_labels(path: str | Path, *, verse: bool = True) -> Volume:
     """Reads a segmentation with one label value per voxel: NIfTI-1, NRRD, MHA, or `.seg.nrrd` with one layer.
 
+    Args:
+        verse: False leaves the values of a `.seg.nrrd` as they are, for whoever knows that they are not VerSe's.
+
     Returns:
-        Integers (k, j, i), affine IJK -> RAS in mm; a person's own segments as `read_segments` has them.
+        Integers (k, j, i), affine IJK -> RAS in mm; of a `.seg.nrrd` as `segment_list.in_verse` has them.
 
     Raises:
-        InputRefused: as `read_volume`; where values are no whole numbers; or where a segment has the name, ID or code
-            of one structure and the value of another.
+        InputRefused: as `read_volume` and `segment_list.in_verse`; or where values are no whole numbers.
     """
     path = Path(path)
     volume, _ = read_volume(path)
-    if path.name.lower().endswith(".seg.nrrd"):
+    if verse and lists_segments(path):
         stated = _stated_segments(path)
-        _check_values(path, stated)
-        volume = Volume(_with_own_apart(volume.array, stated), volume.affine)
+        volume = Volume(renumbered(volume.array, stated, in_verse(path.name, stated)), volume.affine)
     if np.issubdtype(volume.array.dtype, np.integer):
         return volume
     rounded = np.rint(volume.array)
@@ -104,20 +97,25 @@ def read_labels(path: str | Path) -> Volume:
     return Volume(rounded.astype(np.int32), volume.affine)
 
 
+def lists_segments(path: Path) -> bool:
+    """Whether a file says of its values what they are."""
+    return path.name.lower().endswith(".seg.nrrd")
+
+
 def read_segments(path: Path) -> list[Segment]:
-    """The segments of a `.seg.nrrd`, in the order of its list; a person's own beside ours have values from 300 on."""
-    return _own_apart(_stated_segments(path))
+    """The segments of a `.seg.nrrd`, in the order of its list, with the values that `read_labels` gives them; of other
+    files, none.
+
+    Raises:
+        InputRefused: as `segment_list.in_verse`.
+    """
+    return in_verse(path.name, _stated_segments(path)) if lists_segments(path) else []
 
 
 def _stated_segments(path: Path) -> list[Segment]:
     reader = image_reader(path)
     reader.ReadImageInformation()
-    found: dict[int, dict[str, str]] = {}
-    for key in reader.GetMetaDataKeys():
-        field = re.fullmatch(r"Segment(\d+)_(\w+)", key)
-        if field:
-            found.setdefault(int(field[1]), {})[field[2]] = _as_text(reader.GetMetaData(key))
-    return [_segment(found[number]) for number in sorted(found)]
+    return stated_segments({key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()})
 
 
 def image_reader(path: Path) -> sitk.ImageFileReader:
@@ -247,102 +245,3 @@ def _agreement(header: NiftiHeader, grid: Grid, path: Path) -> list[str]:
             return [f"{apart} and one the mirror image of the other; {taken}: check left and right."]
         return [f"{apart}; {taken}."]
     return []
-
-
-def _as_text(stored: str) -> str:
-    """A text of a header, whose bytes SimpleITK keeps where they aren't UTF-8, but doesn't take back. Programs that
-    write other bytes mostly write those of Windows in the West."""
-    content = stored.encode("utf-8", "surrogateescape")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")
-
-
-def _segment(fields: dict[str, str]) -> Segment:
-    tags = (tag.partition(":") for tag in fields.get("Tags", "").split("|"))
-    return Segment(
-        _whole_number(fields.get("LabelValue", "")),
-        fields.get("ID", ""),
-        fields.get("Name", ""),
-        _color(fields.get("Color", "")),
-        {name.strip(): text for name, _, text in tags if name.strip()},
-    )
-
-
-def _color(text: str) -> tuple[float, float, float]:
-    try:
-        red, green, blue = map(float, text.split())
-    except ValueError:
-        return _GRAY
-    return red, green, blue
-
-
-def _own_apart(segments: list[Segment]) -> list[Segment]:
-    """Gives what a person drew beside segments of ours values of its own: Slicer gave it the smallest that were free,
-    which stand for C1, C2..."""
-    if not any(segment.segment_id.startswith(SEGMENT_ID_PREFIX) or VALUE_TAG in segment.tags for segment in segments):
-        return segments
-    taken = {segment.value for segment in segments}
-    free = (value for value in count(FIRST_OWN_VALUE) if value not in taken)
-    return [
-        replace(segment, value=next(free))
-        if segment.value and segment.value < FIRST_OWN_VALUE and _stands_for(segment) is None
-        else segment
-        for segment in segments
-    ]
-
-
-def _with_own_apart(array: np.ndarray, stated: list[Segment]) -> np.ndarray:
-    """The voxels of segments with the values of `_own_apart`."""
-    values = {old.value: new.value for old, new in zip(stated, _own_apart(stated), strict=True)}
-    # A segment without voxels may bear the number of one of ours.
-    values |= {segment.value: segment.value for segment in stated if _stands_for(segment) is not None}
-    moved = {old: new for old, new in values.items() if old != new}
-    if not moved:
-        return array
-    result = array.astype(np.result_type(array.dtype, np.uint16))
-    for old, new in moved.items():
-        result[array == old] = new
-    return result
-
-
-def _check_values(path: Path, segments: list[Segment]) -> None:
-    """Slicer numbers segments anew when it collapses layers; who goes by the values would take a sacrum for C3."""
-    for segment in segments:
-        expected = _stands_for(segment)
-        # A copy of one of ours, which a person made, still says what it was.
-        own = segment.value is not None and segment.value >= FIRST_OWN_VALUE
-        if expected not in (None, segment.value) and not own:
-            written = STRUCTURES[expected].name
-            called = f"'{written}'" if segment.name == written else f"'{segment.name}' ({written})"
-            raise InputRefused(
-                f"'{path.name}' has the value {segment.value} for {called}, which is {expected} in VerSe's numbering: "
-                "export it with the Slicer module, which writes VerSe's values."
-            )
-
-
-def _stands_for(segment: Segment) -> int | None:
-    """The value of the structure that a segment is, whatever value the file gives it; None where nothing says so.
-
-    A repair of levels leaves the ID as it is and may leave a code that a person chose: the tag, then the ID say more.
-    """
-    named = next((value for value, item in STRUCTURES.items() if item.name == segment.name), None)
-    if named is not None:
-        return named
-    id_of_ours = segment.segment_id.startswith(SEGMENT_ID_PREFIX)
-    own_id = segment.segment_id.removeprefix(SEGMENT_ID_PREFIX) if id_of_ours else ""
-    for text in (segment.tags.get(VALUE_TAG, ""), own_id):
-        value = _whole_number(text)
-        if value in STRUCTURES:
-            return value
-    code_of_type = re.match(r"[^~]*~[^~]*~SCT\^(\d+)\^", segment.tags.get(TERMINOLOGY_TAG, ""))
-    if not code_of_type:
-        return None
-    # Of several structures that have the code, only the value says which.
-    its_own = segment.value in STRUCTURES and STRUCTURES[segment.value].snomed_code == code_of_type[1]
-    return segment.value if its_own else _STRUCTURE_OF_CODE.get(code_of_type[1])
-
-
-def _whole_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None

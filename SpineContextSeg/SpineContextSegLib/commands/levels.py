@@ -23,6 +23,7 @@ from ..labels import (
     Segment,
     level_name,
     levels_known,
+    value_called,
 )
 from ..outputs import Outputs, check_replaceable, check_target, print_if_possible
 from .arguments import named_path
@@ -76,14 +77,17 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
     from ..level_remarks import remarks_on_closed_gaps, remarks_on_levels
+    from ..reading import read_segments
     from ..repair import order_of
+    from ..segment_list import remarks_on_segments
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
     from .label_input import read_vertebrae
 
     _check_options(arguments)
     labels, counts = read_vertebrae(arguments.labels)
-    before = _described(arguments.labels, counts)
+    segments = read_segments(arguments.labels)
+    before = _described(segments, counts)
     if arguments.output:
         check_output(arguments.output, labels.grid)
         _check_nameable(arguments.output, counts, before)
@@ -96,7 +100,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     with Outputs(interruption) as outputs:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
-    remarks = remarks_on_closed_gaps(order_of(labels), order, sequence) if arguments.this else []
+    remarks = remarks_on_segments(arguments.labels.name, segments)
+    remarks += remarks_on_closed_gaps(order_of(labels), order, sequence) if arguments.this else []
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
     for sentence in remarks + remarks_on_levels(order, _sequence(arguments, set(order))):
@@ -116,11 +121,9 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
 
 def _level(text: str, possible: frozenset[int], words: str) -> int:
-    wanted = text.strip().lower()
-    for value in possible:
-        item = STRUCTURES[value]
-        if wanted in (item.name.lower(), item.abbreviation.lower(), str(value)):
-            return value
+    value = value_called(text) or {str(value): value for value in possible}.get(text.strip())
+    if value in possible:
+        return value
     raise argparse.ArgumentTypeError(f"{text!r} is no {words}: use a name such as C7, T13 or L5, or VerSe's number")
 
 
@@ -170,15 +173,11 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise InputRefused("--thoracic and --lumbar only go with --shift, --this or --split: give one of these too.")
 
 
-def _described(path: Path, values: Iterable[int]) -> dict[int, Segment]:
+def _described(segments: Iterable[Segment], values: Iterable[int]) -> dict[int, Segment]:
     """Value -> what the file says of its segment, or would say of a person's own one; other files say nothing."""
-    from ..reading import read_segments
-
     own = [value for value in values if value >= FIRST_OWN_VALUE]
     found = {value: Segment(value, f"Segment_{value}", f"Segment {value}", (0.5, 0.5, 0.5), {}) for value in own}
-    if path.name.lower().endswith(".seg.nrrd"):
-        found |= {segment.value: segment for segment in read_segments(path) if segment.value is not None}
-    return found
+    return found | {segment.value: segment for segment in segments if segment.value is not None}
 
 
 def _check_nameable(output: Path, values: Iterable[int], described: Mapping[int, Segment]) -> None:

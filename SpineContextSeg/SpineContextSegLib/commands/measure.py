@@ -194,11 +194,14 @@ def _measured(
     from ..level_remarks import remarks_on_levels
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
     from ..mr import has_hounsfield_units
+    from ..reading import read_segments
     from ..repair import sequence_of
+    from ..segment_list import remarks_on_segments
     from ..volume import Volume
     from .label_input import read_vertebrae
 
     labels, counts = read_vertebrae(labels_path)
+    remarks = remarks_on_segments(labels_path.name, read_segments(labels_path))
     try:
         ct, notes = read(labels.grid)
     except OSError as error:
@@ -212,7 +215,7 @@ def _measured(
         notes = [*notes, NO_HOUNSFIELD_UNITS.format(name=names[0])]
     rows = vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu)
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
-    return rows, [*notes, *remarks_on_levels(order, sequence_of(counts))], labels.grid
+    return rows, [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))], labels.grid
 
 
 def _write_cohort(rows: Mapping[str, list[VertebraRow]], path: Path) -> None:
