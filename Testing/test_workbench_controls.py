@@ -91,8 +91,9 @@ def test_cancel_leaves_the_scene_and_no_process(data, slow_model, tmp_path, open
 
 
 def test_unsaved_work_can_be_discarded(data, tiny_model, sample_scan, open_page):
+    write_volume(Volume(sample_scan.volume.array[:40], sample_scan.volume.affine), data / "other.nii.gz")
     page = open_page(data, tiny_model)
-    assert page.state("recovery")
+    assert "ended without saving" in page.state("recovery")
     discard(page)
     result = np.zeros(sample_scan.bone.shape, bool)
     result[24:36] = sample_scan.bone[24:36]
@@ -102,9 +103,10 @@ def test_unsaved_work_can_be_discarded(data, tiny_model, sample_scan, open_page)
     assert versions.unsaved_autosave() is None
     # It isn't offered again, and neither is it gone from the disk.
     page.tab("Worklist")
-    page.press("[data-entry='1']")
-    page.until(lambda: page.state("opening"))
-    page.until(lambda: not page.state("opening"))
+    page.click("look")
+    for number, name in ((2, "other.nii.gz"), (1, "scan.nii.gz")):
+        page.press(f"[data-entry='{number}']")
+        page.until(lambda name=name: page.state("scan_name") == name and not page.state("opening"))
     assert page.state("recovery") is None
     assert [version.kind for version in versions.list()] == ["model", "autosave"]
     assert page.faults() == []

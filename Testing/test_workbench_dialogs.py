@@ -108,6 +108,26 @@ def test_a_segment_gets_the_name_that_was_asked_for_it(page):
     assert page.faults() == []
 
 
+def test_a_click_on_the_open_scan_leaves_it_as_it_is(page):
+    page.tab("Segments")
+    page.press("[data-segment='L2 vertebra'] [title='Remove']")
+    page.until(lambda: page.state("can_undo") and page.state("unsaved"))
+    page.tab("Worklist")
+    page.press("[data-entry='1']")
+    settled(page)
+    assert page.state("can_undo") and page.state("unsaved") and not page.state("opening")
+    # Another one is opened, and then it is asked for what was done, which no other session did.
+    page.press("[data-entry='2']")
+    opened(page, "b.nii.gz")
+    assert page.state("recovery") is None
+    page.press("[data-entry='1']")
+    opened(page, "a.nii.gz")
+    page.until(lambda: "it was kept when you left it" in page.find("found").text)
+    page.click("recover")
+    page.until(lambda: [item["name"] for item in page.state("segments")] == ["L3 vertebra"] and page.state("unsaved"))
+    assert page.faults() == []
+
+
 def test_keys_do_nothing_behind_a_list(page):
     page.click("show-versions")
     page.until(lambda: page.driver.find_elements("css selector", "[data-version]"))

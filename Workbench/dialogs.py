@@ -28,9 +28,7 @@ def build(bench: Workbench) -> None:
 def _recovery(bench: Workbench) -> None:
     with v.VDialog(model_value=("!!recovery",), persistent=True, max_width=WIDTH):
         with v.VCard(title="Unsaved work was found"):
-            v.VCardText(
-                "The last session on this scan ended without saving. Its work was kept in passing, {{ recovery }}."
-            )
+            v.VCardText("{{ recovery }}", id="found")
             with v.VCardActions():
                 v.VSpacer()
                 v.VBtn("Discard it", id="forget", click=bench.clicks.attempt(bench.forget))

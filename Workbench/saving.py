@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.mrml.edits import is_edited
@@ -28,7 +29,9 @@ class Saving:
         self._changed_at = self._tried_at = time.monotonic()
         # The last one of this session that no other version has followed.
         self._in_passing: Version | None = None
-        # Work of a session that ended without saving, until somebody has said what is to become of it.
+        # The folders of all that this session has saved in passing.
+        self._own: set[Path] = set()
+        # Work that was only saved in passing, until somebody has said what is to become of it.
         self.found: Version | None = None
         # One after the other, so that an older state never gets the higher number.
         self._order = asyncio.Lock()
@@ -67,6 +70,10 @@ class Saving:
         """Whether a hand was at what is shown."""
         latest = self.latest()
         is_corrected = latest is not None and latest.kind == "correction"
+    def is_own(self, version: Version) -> bool:
+        """Whether this session saved a version in passing, before another scan was opened."""
+        return version.folder in self._own
+
         return is_corrected or self.is_unsaved or is_edited(self._scene.segmentation_node)
 
     def latest(self) -> Version | None:
@@ -203,3 +210,5 @@ class Saving:
             if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
                 self._scene.undo_stack.set_clean()
         return version
+        if kind == "autosave":
+            self._own.add(version.folder)

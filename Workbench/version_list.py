@@ -1,4 +1,4 @@
-"""The saved versions of the scan that is open, listed on the page, so that each can be brought back."""
+"""The saved versions of the scan that is open, on the page: listed, or offered, so that they can be brought back."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ class VersionList:
             for version in reversed(self._saving.versions())
         ]  # fmt: skip
         self._state.versions_shown = True
+
+    def offer_found(self) -> None:
+        """Asks what is to become of work that was only saved in passing, where there is some."""
+        found = self._saving.found
+        if found is None:
+            return
+        when = f"{found.saved.astimezone():%d %b %Y, %H:%M}"
+        if self._saving.is_own(found):
+            said = f"What you did on this scan isn't saved; it was kept when you left it, {when}."
+        else:
+            said = f"The last session on this scan ended without saving. Its work was kept, {when} by {found.by}."
+        self._state.recovery = said
 
     def find(self, name: str) -> Version:
         """Raises InputRefused where it is gone by now."""

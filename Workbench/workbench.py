@@ -242,9 +242,7 @@ class Workbench:
             self.state.remarks = []
             if problem:
                 self.state.notice = problem
-            lost = self.saving.found
-            if lost is not None:
-                self.state.recovery = f"{lost.saved.astimezone():%d %b %Y, %H:%M} by {lost.by}"
+            self.version_list.offer_found()
             # The scene has forgotten what is set. Last, as a page may have set what is refused.
             self.tools.apply_sizes()
             self.segments.set_opacity()

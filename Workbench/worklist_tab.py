@@ -88,7 +88,7 @@ def _entries(bench: Workbench) -> None:
                  style="max-height: max(170px, calc(100vh - 480px)); overflow-y: auto;"):  # fmt: skip
         with v.VListItem(v_for="item in window.workbench.matching(entries, filter)", key="item.number",
                          active=("item.number === entry",), color="primary",
-                         click=(bench.clicks.begin(bench.open_entry), "[item.number]"),
+                         click=(bench.clicks.begin(bench.worklist_actions.open_other), "[item.number]"),
                          raw_attrs=[':data-entry="item.number"']):  # fmt: skip
             html.Div("{{ item.number }}  {{ item.name }}", classes="text-body-2 text-truncate")
             with html.Div(classes="d-flex align-center text-caption", title=("item.reason",)):
