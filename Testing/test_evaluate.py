@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ import SimpleITK as sitk
 from SpineContextSegLib.cli import FAILED, main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import compare, evaluate, labels_on_grid_of, on_grid_of
-from SpineContextSegLib.pairing import find_pairs
 from SpineContextSegLib.scores import Statistics
 from SpineContextSegLib.volume import Volume, to_sitk
 
@@ -33,13 +31,6 @@ def save(volume, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(to_sitk(volume), str(path), useCompression=True)
     return path
-
-
-def touch(folder, *names):
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
 
 
 def test_one_pair_of_files(tmp_path):
@@ -201,7 +192,7 @@ def test_folder_in_verse_layout(tmp_path):
         if number != "020":
             save(column(levels, shift=shift), tmp_path / "out" / f"sub-verse{number}_dir-ax_ct.seg.nrrd")
     save(column([0]), tmp_path / "out" / "sub-verse099_dir-ax_ct.seg.nrrd")
-    touch(tmp_path / "out", "report.json")
+    (tmp_path / "out" / "report.json").touch()
     seen = []
     result = evaluate(tmp_path / "out", tmp_path / "set", on_case=lambda *progress: seen.append(progress))
     assert seen == [(1, 2), (2, 2)]
@@ -245,6 +236,17 @@ def test_a_file_that_cannot_be_compared_does_not_cost_the_others(tmp_path, capsy
     assert said.out.startswith("b\n") and "Not compared: c: " in said.err and "Of 3 pairs, 2" in said.err
     with pytest.raises(InputRefused, match="a.nii.gz"):
         evaluate(tmp_path / "mine" / "a.nii.gz", tmp_path / "truth" / "a.nii.gz")
+
+
+def test_a_cohort_with_references_in_it_and_an_unclear_scan(tmp_path, capsys):
+    for name in ("case", "other"):
+        save(column([19, 20]), tmp_path / "all" / "truth" / f"{name}_labels.nii.gz")
+        save(column([19, 20], shift=1), tmp_path / "all" / "mine" / f"{name}.seg.nrrd")
+    save(column([19, 20]), tmp_path / "all" / "mine" / "other.nrrd")
+    assert main(["evaluate", str(tmp_path / "all"), str(tmp_path / "all" / "truth")]) == FAILED
+    said = capsys.readouterr()
+    assert "Spine (binary)  0.8333" in said.out and "Of 2 pairs, 1 could not be compared" in said.err
+    assert "Not compared: other_labels: 'mine/other.nrrd' and 'mine/other.seg.nrrd' all match" in said.err
 
 
 def test_segments_of_a_person_are_left_out(tmp_path):
@@ -298,59 +300,6 @@ def test_statistics():
     assert Statistics.of([math.nan]).count == 0
 
 
-def test_pairs_by_name(tmp_path):
-    truth = touch(tmp_path / "truth", "chest.nii.gz", "chest_labels.nii.gz", "neck_labels.nii.gz")
-    mine = touch(tmp_path / "mine", "chest.seg.nrrd", "sub/neck_ct.nii.gz")
-    pairs, notes = find_pairs(mine, truth)
-    assert [(pair.prediction.name, pair.reference.name) for pair in pairs] == [
-        ("chest.seg.nrrd", "chest_labels.nii.gz"),
-        ("neck_ct.nii.gz", "neck_labels.nii.gz"),
-    ]
-    assert notes == []
-
-
-def test_pairs_by_subject(tmp_path):
-    truth = touch(
-        tmp_path / "truth",
-        "sub-verse401_split-verse253_seg-vert_msk.nii.gz",
-        "sub-verse401_split-verse260_seg-vert_msk.nii.gz",
-        "sub-verse40_dir-sag_seg-vert_msk.nii.gz",
-    )
-    mine = touch(
-        tmp_path / "mine",
-        "sub-verse40.nii.gz",
-        "sub-verse401_split-verse253.nii.gz",
-        "sub-verse401_split-verse260_ct.nrrd",
-    )
-    pairs, notes = find_pairs(mine, truth)
-    assert {pair.reference.name[:27]: pair.prediction.name for pair in pairs} == {
-        "sub-verse401_split-verse253": "sub-verse401_split-verse253.nii.gz",
-        "sub-verse401_split-verse260": "sub-verse401_split-verse260_ct.nrrd",
-        "sub-verse40_dir-sag_seg-ver": "sub-verse40.nii.gz",
-    }
-    assert notes == []
-
-
-def test_pairs_in_trees_whose_files_bear_the_same_name(tmp_path):
-    """As `batch` writes them: a folder for each patient."""
-    truth = touch(tmp_path / "truth", *(f"p{n}/ct_seg.nii.gz" for n in (1, 2, 3)), "other/neck_seg.nii.gz")
-    mine = touch(tmp_path / "mine", *(f"p{n}/ct.seg.nrrd" for n in (1, 2, 4)), "neck.seg.nrrd")
-    pairs, notes = find_pairs(mine, truth)
-    assert [(pair.name, pair.prediction.relative_to(mine).as_posix()) for pair in pairs] == [
-        ("neck_seg", "neck.seg.nrrd"), ("p1/ct_seg", "p1/ct.seg.nrrd"), ("p2/ct_seg", "p2/ct.seg.nrrd"),
-    ]  # fmt: skip
-    assert [note.split("'")[1] for note in notes] == [str(Path("p3/ct_seg.nii.gz")), str(Path("p4/ct.seg.nrrd"))]
-
-
-def test_what_is_unclear_in_a_tree_is_told_with_its_folder(tmp_path):
-    truth = touch(tmp_path / "truth", "a/ct_seg.nii.gz", "b/ct_seg.nii.gz")
-    with pytest.raises(InputRefused) as refused:
-        find_pairs(touch(tmp_path / "mine", "ct.seg.nrrd"), truth)
-    assert all(f"'{Path(folder) / 'ct_seg.nii.gz'}'" in str(refused.value) for folder in "ab")
-    with pytest.raises(InputRefused, match="all match the reference 'a.ct_seg.nii.gz'"):
-        find_pairs(touch(tmp_path / "twice", "a/ct.seg.nrrd", "a/ct.nii.gz"), truth)
-
-
 def test_patients_of_a_tree_are_compared(tmp_path):
     for patient in ("p1", "p2"):
         save(column([19, 20]), tmp_path / "truth" / patient / "ct_seg.nii.gz")
@@ -358,17 +307,3 @@ def test_patients_of_a_tree_are_compared(tmp_path):
     result = evaluate(tmp_path / "mine", tmp_path / "truth")
     assert [case.name for case in result.cases] == ["p1/ct_seg", "p2/ct_seg"]
     assert result.values("Spine (binary)", "dice") == pytest.approx([1, 2 / 3])
-
-
-def test_unclear_pairs_are_refused(tmp_path):
-    truth = touch(tmp_path / "truth", "sub-1_run-1_msk.nii.gz", "sub-1_run-2_msk.nii.gz")
-    with pytest.raises(InputRefused, match="matches both references"):
-        find_pairs(touch(tmp_path / "one", "sub-1.nii.gz"), truth)
-    with pytest.raises(InputRefused, match="all match the reference"):
-        find_pairs(touch(tmp_path / "twice", "sub-1_run-1.nii.gz", "sub-1_run-1.nrrd"), truth)
-    with pytest.raises(InputRefused, match="No file in"):
-        find_pairs(touch(tmp_path / "other", "sub-2_run-1.nii.gz"), truth)
-    with pytest.raises(InputRefused, match="a file and a folder"):
-        find_pairs(tmp_path / "one" / "sub-1.nii.gz", truth)
-    with pytest.raises(InputRefused, match="does not exist"):
-        find_pairs(tmp_path / "nowhere", truth)

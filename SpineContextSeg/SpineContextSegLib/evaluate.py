@@ -47,15 +47,15 @@ def evaluate(
         reference_numbering: "verse", or "totalsegmentator" (class map "total" of version 2).
         on_case: called with (cases done, cases in all).
 
-    A pair that can't be compared is told in `Evaluation.not_compared`, and the others are scored.
+    A pair that can't be compared or is unclear is told in `Evaluation.not_compared`, and the others are scored.
 
     Raises:
         InputRefused: nothing to pair, or of no pair both can be read, have values of their numbering and lie on the
             same grid.
     """
     with _readable(prediction):
-        pairs, notes = find_pairs(Path(prediction), Path(reference))
-    scored, predicted, not_compared = [], set(), []
+        pairs, notes, not_compared = find_pairs(Path(prediction), Path(reference))
+    scored, predicted = [], set()
     for done, pair in enumerate(pairs, 1):
         try:
             both = _read(pair, reference_numbering)

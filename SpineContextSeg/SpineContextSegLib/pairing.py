@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from SpineContextSegLib.cohort.records import is_earlier, is_of, read_record
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.folders import folders_below
+from SpineContextSegLib.folders import folders_below, identity
 
 # Longest first: the part before the ending is the name of the case.
 LABEL_FILE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd")
@@ -30,66 +31,104 @@ class Pair:
     reference: Path
 
 
-def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]]:
-    """Pairs of files, sorted by name, and a sentence for every file that has no partner.
+def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str], list[tuple[str, str]]]:
+    """Pairs of files, sorted by name; a sentence for every file that has no partner; and the names of references whose
+    partner is unclear, each with the sentence that says why.
 
     Two files are one pair. Two folders are searched with their subfolders; files belong together when they have the
     same name, else the same name but for the ending and words like `_ct`, `_labels`, `_seg-vert_msk`, else (as in
     BIDS) when every part of the prediction's name stands in the reference's, `sub-...` included. What lies in the same
-    folder of both trees comes first, and only what has nothing there is looked for in the whole tree.
+    folder of both trees comes first, and only what has nothing there is looked for in the whole tree. One of the
+    folders may lie in the other: its files are its own.
 
     Raises:
-        InputRefused: a path is missing, one is a file and the other a folder, nothing matches, or several do.
+        InputRefused: a path is missing, one is a file and the other a folder, both are one file or hold the same ones,
+            nothing matches, or all that does is unclear.
+        OSError: a file can't be read.
     """
     for path in (prediction, reference):
         if not path.exists():
             raise InputRefused(f"'{path}' does not exist: check the path.")
     if prediction.is_file() and reference.is_file():
-        return [Pair(stem(prediction), prediction, reference)], []
+        if prediction.samefile(reference):
+            raise InputRefused(f"'{prediction}' and '{reference}' are one file: give two.")
+        return [Pair(stem(prediction), prediction, reference)], [], []
     if prediction.is_file() or reference.is_file():
         raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
-    predictions, references = label_files(prediction), labels_among(label_files(reference))
+    predictions, references = _apart(label_files(prediction), label_files(reference))
+    if predictions and not references:
+        raise InputRefused(f"'{prediction}' and '{reference}' hold the same files: give others.")
+    matching = _matching(prediction, predictions, reference, labels_among(references))
+    chosen = {target: _results_among(found) for target, found in matching.items()}
+    rivals: dict[Path, list[Path]] = defaultdict(list)
+    for target, found in chosen.items():
+        for path in found:
+            rivals[path].append(target)
+    count = Counter(stem(target) for target, found in chosen.items() if found)
+    pairs, notes, unclear = [], [], []
+    for target, found in chosen.items():
+        name = _name(target, target.parent if count[stem(target)] == 1 else reference)
+        if not found:
+            notes.append(f"Not counted, since it has no prediction: '{target.relative_to(reference)}'.")
+        elif len(found) > 1:
+            target = target.relative_to(reference)
+            why = f"{_quoted(found, prediction)} all match the reference '{target}': keep one prediction for each scan."
+            unclear.append((name, why))
+        elif len(rivals[found[0]]) > 1:
+            both = _quoted(rivals[found[0]], reference)
+            why = f"{_quoted(found, prediction)} matches the references {both}: give it the name of its scan."
+            unclear.append((name, why))
+        else:
+            pairs.append(Pair(name, found[0], target))
+    if not pairs:
+        raise InputRefused(
+            unclear[0][1]
+            if unclear
+            else f"No file in '{prediction}' matches a reference in '{reference}': name predictions like their "
+            "references or like the scans they were made from."
+        )
+    others = {path for found in matching.values() for path in found}
+    for path in (path for path in predictions if path not in rivals):
+        why = "by the batch's records it is the scan or an earlier result" if path in others else "it has no reference"
+        notes.append(f"Not counted, since {why}: '{path.relative_to(prediction)}'.")
+    return pairs, notes, unclear
+
+
+def _apart(predictions: list[Path], references: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Without what both folders hold, as where one lies within the other: that belongs to the inner one only."""
+    mine, theirs = ({identity(path) for path in files} for files in (predictions, references))
+    if mine <= theirs:
+        return predictions, [path for path in references if identity(path) not in mine]
+    return [path for path in predictions if identity(path) not in theirs], references
+
+
+def _matching(
+    prediction: Path, predictions: list[Path], reference: Path, references: list[Path]
+) -> dict[Path, list[Path]]:
+    """For each reference the predictions that belong to it, by names and folders."""
     in_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in predictions:
         in_folder[path.parent.relative_to(prediction)].append(path)
     beside = {target: candidates(target, in_folder[target.parent.relative_to(reference)]) for target in references}
     taken = {path for found in beside.values() for path in found}
-    notes, partner = [], {}
+    matching = {}
     for target in references:
         found = beside[target] or candidates(target, predictions)
-        if not beside[target] and not taken.isdisjoint(found):
-            # Where patients' files bear the same name, it says nothing of another folder.
-            found = []
-        if len(found) > 1:
-            names = " and ".join(f"'{path.relative_to(prediction)}'" for path in found)
-            raise InputRefused(
-                f"{names} all match the reference '{target.relative_to(reference)}': keep one prediction for each scan."
-            )
-        if not found:
-            notes.append(f"Not counted, since it has no prediction: '{target.relative_to(reference)}'.")
-            continue
-        if found[0] in partner:
-            both = " and ".join(f"'{path.relative_to(reference)}'" for path in (partner[found[0]], target))
-            raise InputRefused(
-                f"'{found[0].relative_to(prediction)}' matches both references {both}: give it the name of its scan."
-            )
-        partner[found[0]] = target
-    notes += [
-        f"Not counted, since it has no reference: '{path.relative_to(prediction)}'."
-        for path in predictions
-        if path not in partner
-    ]
-    if not partner:
-        raise InputRefused(
-            f"No file in '{prediction}' matches a reference in '{reference}': name predictions like their references "
-            "or like the scans they were made from."
-        )
-    count = Counter(map(stem, partner.values()))
-    pairs = [
-        Pair(_name(target, target.parent if count[stem(target)] == 1 else reference), path, target)
-        for path, target in partner.items()
-    ]
-    return pairs, notes
+        # Where patients' files bear the same name, it says nothing of another folder.
+        matching[target] = found if beside[target] or taken.isdisjoint(found) else []
+    return matching
+
+
+def _results_among(found: list[Path]) -> list[Path]:
+    """Of several that belong to one reference those that count: without the scan, and without what an earlier run of
+    the batch wrote in another format, where its records tell."""
+    records = {path: record_beside(path) for path in found} if len(found) > 1 else {}
+    known = [record for record in records.values() if record]
+    scans_or_earlier = {
+        path for path in records
+        if is_earlier(path, records[path]) or any(is_of(record, path, [path]) for record in known)
+    }  # fmt: skip
+    return [path for path in found if path not in scans_or_earlier] or found
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -125,6 +164,11 @@ def candidates(target: Path, predictions: list[Path]) -> list[Path]:
     return [path for path in predictions if subject and subject <= set(_scan_name(path).split("_")) <= parts]
 
 
+def record_beside(labels: Path) -> dict | None:
+    """What a batch noted of a scan, where that lies beside a file of its results; see `cohort.records`."""
+    return read_record(labels.with_name(f"{stem(labels)}.json"))
+
+
 def is_named_as_labels(path: Path) -> bool:
     """Whether a file bears the name of a segmentation, as one that lies beside its scan does."""
     named = stem(path).lower().endswith((_VERTEBRA_MASK, *_LABEL_SUFFIXES))
@@ -142,6 +186,10 @@ def stem(path: Path) -> str:
 def _name(path: Path, root: Path) -> str:
     """Of a case, by the folder below `root` and the name of a file without its ending."""
     return path.relative_to(root).with_name(stem(path)).as_posix()
+
+
+def _quoted(paths: list[Path], root: Path) -> str:
+    return " and ".join(f"'{path.relative_to(root)}'" for path in paths)
 
 
 def _scan_name(path: Path) -> str:

@@ -99,6 +99,17 @@ def is_ours(segmentation: Path, written: Collection[str]) -> bool:
     return not there or file_digest(segmentation) in written
 
 
+def is_earlier(segmentation: Path, record: Mapping | None) -> bool:
+    """Whether an earlier run wrote it in another format: it stays beside the result.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    if record is None or record["state"] != "done" or segmentation.name == Path(record["files"][0]).name:
+        return False
+    return is_ours(segmentation, record["written"])
+
+
 def as_it_is(record: dict, segmentation: Path) -> dict:
     """The record of a result that is done, with a word on it where the segmentation was corrected since.
 

@@ -16,9 +16,9 @@ from ..dicom_frames import images_in
 from ..errors import InputRefused
 from ..folders import folders_below
 from ..integrity import data_file, names_data_elsewhere
-from ..pairing import is_named_as_labels, stem
+from ..pairing import is_named_as_labels, record_beside, stem
 from ..reading import READABLE_ENDINGS, quiet_itk
-from .records import is_of, read_record
+from .records import is_of
 
 # What lies beside the scans of a BIDS dataset: results, originals in another format, programs.
 BIDS_DESCRIPTION = "dataset_description.json"
@@ -154,7 +154,7 @@ def _is_image(path: Path) -> bool:
 def _is_result(image: Path) -> bool:
     """Whether a batch wrote it: a record lies beside it that isn't of this image itself, as one is where results lie
     beside their scan."""
-    record = None if names_data_elsewhere(image) else read_record(image.with_name(f"{stem(image)}.json"))
+    record = None if names_data_elsewhere(image) else record_beside(image)
     return record is not None and not is_of(record, image, [image])
 
 

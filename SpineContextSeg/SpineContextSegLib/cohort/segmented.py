@@ -10,10 +10,10 @@ from pathlib import Path
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
 from ..folders import identity
-from ..pairing import candidates, label_files, labels_among, stem
+from ..pairing import candidates, label_files, labels_among, record_beside
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
-from .records import has_gone, is_of, is_ours, read_record
+from .records import has_gone, is_earlier, is_of, is_ours
 from .scans import Scan, find_scans, listed
 
 _MODALITIES = ("CT", "MR")
@@ -108,7 +108,7 @@ def segmentation_of(segmented: Segmented) -> tuple[Path, Mapping | None]:
     """
     paths = list(segmented.segmentations)
     if len(paths) > 1:
-        paths = [path for path, record in segmented.segmentations.items() if not _is_earlier(path, record)]
+        paths = [path for path, record in segmented.segmentations.items() if not is_earlier(path, record)]
     if len(paths) != 1:
         names = " and ".join(f"'{path.name}'" for path in segmented.segmentations)
         raise InputRefused(f"{names} belong to the same scan: keep one.")
@@ -137,7 +137,7 @@ def _segmentations(results: Path, scans: Sequence[Scan]) -> dict[Path, dict | No
     # A link may give them another name here. No slice of a series ends as labels do.
     of_scans = {identity(path) for scan in scans if not scan.is_series for path in scan.files}
     files = [path for path in label_files(results) if identity(path) not in of_scans]
-    records = {path: read_record(path.with_name(f"{stem(path)}.json")) for path in files}
+    records = {path: record_beside(path) for path in files}
     # What is neither recorded nor called a segmentation may be a copy of a scan.
     unsure = [p for p, record in records.items() if record is None and not p.name.lower().endswith(".seg.nrrd")]
     left_out = set(unsure) - set(labels_among(unsure))
@@ -236,10 +236,3 @@ def _why_alone(record: Mapping | None, source: Path) -> str:
 
 def _name(path: Path, results: Path) -> str:
     return path.relative_to(results).as_posix()
-
-
-def _is_earlier(path: Path, record: Mapping | None) -> bool:
-    """Whether an earlier run wrote it in another format: it stays beside the result."""
-    if record is None or record["state"] != "done" or path.name == Path(record["files"][0]).name:
-        return False
-    return is_ours(path, record["written"])
