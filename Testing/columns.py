@@ -7,7 +7,7 @@ import torch
 
 from SpineContextSegLib.labels import CANAL, DISC_LEVEL_UNKNOWN, SACRUM, VERTEBRA_LEVEL_UNKNOWN
 from SpineContextSegLib.refine import OFFSET_STEP_MM, Spine
-from SpineContextSegLib.volume import Grid
+from SpineContextSegLib.volume import Grid, Volume
 from Training import classes
 from Training.anatomy.generate import Anatomy
 from Training.centers import generated_centers, offsets
@@ -33,7 +33,12 @@ def spine_of(anatomy: Anatomy, error_mm: float = 2.0, seed: int = 0) -> Spine:
         SACRUM: label == classes.SACRUM, CANAL: label == classes.CANAL, DISC_LEVEL_UNKNOWN: label == classes.DISC,
     }  # fmt: skip
     probabilities = {value: mask.numpy().astype(np.uint8) * 255 for value, mask in found.items()}
-    return Spine(probabilities, np.clip(np.rint(steps), -127, 127).astype(np.int8), grid, grid)
+    return Spine(probabilities, np.clip(np.rint(steps), -127, 127).astype(np.int8), grid, unpadded(grid))
+
+
+def unpadded(grid: Grid) -> Volume:
+    """Noise: a scan that holds something everywhere."""
+    return Volume(np.random.default_rng(0).integers(0, 99, grid.shape, np.uint8), grid.affine)
 
 
 def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
@@ -49,7 +54,7 @@ def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
     steps = np.rint(offsets / OFFSET_STEP_MM).astype(np.int8)
     probabilities = {VERTEBRA_LEVEL_UNKNOWN: mask.astype(np.uint8) * 255}
     grid = Grid(shape, np.eye(4))
-    return Spine(probabilities, steps, grid, grid)
+    return Spine(probabilities, steps, grid, unpadded(grid))
 
 
 def true_levels(anatomy: Anatomy) -> np.ndarray:

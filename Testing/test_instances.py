@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from columns import block_spine, spine_of, true_levels
+from columns import block_spine, spine_of, true_levels, unpadded
 from geometry import rotation
 
 from SpineContextSegLib.instances import numbers_at, single_vertebrae
@@ -201,7 +201,7 @@ def test_part_of_a_scan_that_ends_inside_it_cuts_nothing():
     spine = block_spine((slice(0, 15), slice(5, 25), slice(5, 25)))
     assert single_vertebrae(spine).at_border.tolist() == [True]
     further_down = Grid((60, 30, 30), np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -20], [0, 0, 0, 1.0]]))
-    assert single_vertebrae(replace(spine, scan=further_down)).at_border.tolist() == [False]
+    assert single_vertebrae(replace(spine, scan=unpadded(further_down))).at_border.tolist() == [False]
 
 
 @pytest.mark.parametrize("share", [0.4, 0.06])
@@ -216,9 +216,9 @@ def test_a_turned_scan_cuts_where_it_ends_itself(share):
     up = (places @ affine[:3, 2]) + 60
     planes = int(np.quantile(up[boxes[2]], share))
     mask = spine.probabilities[VERTEBRA_LEVEL_UNKNOWN] * (up < planes - 0.5)
-    cut = replace(spine, probabilities={VERTEBRA_LEVEL_UNKNOWN: mask}, scan=Grid((planes, 140, 90), affine))
+    cut = replace(spine, probabilities={VERTEBRA_LEVEL_UNKNOWN: mask}, scan=unpadded(Grid((planes, 140, 90), affine)))
     assert single_vertebrae(cut).at_border.tolist() == [True, False, False]
-    inside = single_vertebrae(replace(cut, scan=Grid((planes + 40, 140, 90), affine))).at_border.tolist()
+    inside = single_vertebrae(replace(cut, scan=unpadded(Grid((planes + 40, 140, 90), affine)))).at_border.tolist()
     assert inside == ([False] * 3 if share > 0.1 else [False] * 2), "a sliver inside a scan is a crumb"
 
 

@@ -1,7 +1,9 @@
-"""Locating the spine first loses nothing on real scans; on a generated one see `test_locate`."""
+"""Real scans, the shipped model: locating the spine first loses nothing (on a generated one see `test_locate`), and
+what is cut is said, however the scan was padded."""
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scans import ct, needs_scans
 
 from SpineContextSegLib.evaluate import compare
@@ -11,6 +13,7 @@ from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
+from SpineContextSegLib.volume import Volume, from_sitk, to_sitk
 
 TOTALSEGMENTATOR = {"abdomen_3mm"}
 SPINE_IN = {"verse": BINARY_SPINE, "totalsegmentator": range(25, 51)}
@@ -49,3 +52,27 @@ def test_both_searches(name, model, runtimes):
     true = np.isin(truth.array, list(SPINE_IN[numbering]))
     missed = (full & ~near & true).sum((1, 2)) * volume.grid.voxel_volume_mm3 / 1000
     assert missed.max() < 2.0
+
+
+def padded(scan: Volume) -> Volume:
+    image = to_sitk(scan)
+    return from_sitk(sitk.ConstantPad(image, [6] * 3, [6] * 3, -1024))
+
+
+def turned(scan: Volume) -> Volume:
+    """As a registration writes it: on a grid turned by 12 degrees, what lay outside is -1024."""
+    image = to_sitk(scan)
+    middle = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
+    return from_sitk(sitk.Resample(image, image, sitk.Euler3DTransform(middle, np.deg2rad(12), 0, 0), sitk.sitkLinear,
+                                   -1024))  # fmt: skip
+
+
+@needs_scans
+@pytest.mark.parametrize("changed", [lambda scan: scan, padded, turned], ids=["as it is", "padded", "turned"])
+def test_the_same_vertebrae_are_cut_however_the_scan_was_padded(changed, model, runtimes):
+    scan, _ = read_volume(ct("abdomen_3mm"))
+    part = Volume(scan.array[48:84], scan.grid.crop((slice(48, 84), slice(None), slice(None))).affine)
+    runtime, helpers = runtimes
+    column = segment(changed(part), model, runtime, **helpers).column
+    cut = [value for value, is_cut in zip(column.levels.values, column.at_border) if is_cut]
+    assert cut == [min(column.levels.values), max(column.levels.values)] and len(column.levels.values) > 2

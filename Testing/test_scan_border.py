@@ -5,7 +5,8 @@ import pytest
 from geometry import GRIDS, PARALLEL_TO_WORLD, indices_in, world_positions
 
 from SpineContextSegLib.resampling import ras_grid
-from SpineContextSegLib.scan_border import at_border
+from SpineContextSegLib.scan_border import at_border, before_padding
+from SpineContextSegLib.volume import Volume
 
 
 def border_of(scan, spacing_mm):
@@ -39,3 +40,45 @@ def test_of_a_slanted_scan_it_is_a_layer_within_its_faces(name):
     volume_mm3 = scan.voxel_volume_mm3 * np.prod(last + 1)
     surface_mm2 = 2 * volume_mm3 * (1 / (normals_mm * (last + 1))).sum()
     assert found.sum() * 1.5**2 == pytest.approx(surface_mm2, rel=0.12)
+
+
+@pytest.mark.parametrize("spacing_mm", [1.5, (1.0, 2.0, 3.0)])
+@pytest.mark.parametrize("name", GRIDS)
+def test_where_padding_begins_lies_a_border(name, spacing_mm):
+    """A scan enlarged by some layers has its border where it had it."""
+    scan = GRIDS[name]
+    noise = np.random.default_rng(0).integers(0, 2000, scan.shape, np.int16)
+    grid = ras_grid(scan, spacing_mm)
+    layer = np.linalg.norm(np.linalg.inv(scan.affine[:3, :3]) * grid.spacing_mm, axis=1)
+    layers = int(np.ceil(layer.max())) + 5
+    to_enlarged = np.eye(4)
+    to_enlarged[:3, 3] = -layers
+    volume = Volume(np.pad(noise, layers, constant_values=-1024), scan.affine @ to_enlarged)
+    points = world_positions(grid).reshape(-1, 3)
+    indices = indices_in(scan, points)
+    last = np.array(scan.shape[::-1]) - 1
+    depth = np.minimum(indices + 0.5, last + 0.5 - indices)
+    found = before_padding(volume, points, grid.spacing_mm)
+    inside = (depth >= 0).all(1)
+    assert found[inside & (depth < layer - 1e-6).any(1)].all()
+    assert not found[inside & (depth > layer + 1e-6).all(1)].any()
+    assert not before_padding(Volume(noise, scan.affine), points, grid.spacing_mm).any()
+
+
+def test_what_ends_in_a_slanted_plane_ends_there():
+    """As where a scan was turned; resampling has mixed its last voxels with the padding."""
+    shape = (40, 40, 40)
+    noise = np.random.default_rng(0).normal(0, 20, shape)
+    k, _, i = np.indices(shape)
+    share = np.clip(k - 12 - 0.2 * i, 0, 1)
+    volume = Volume((share * noise + (1 - share) * -1024).astype(np.int16), np.eye(4))
+    column = np.stack([np.full(40, 20), np.full(40, 20), np.arange(40)], 1)
+    found = before_padding(volume, column.astype(float), np.ones(3))
+    assert found[16:17].all() and not found[18:].any()
+
+
+def test_gas_is_no_padding():
+    volume = Volume(np.random.default_rng(0).integers(0, 9999, (30, 30, 30), np.int16), np.eye(4))
+    volume.array[5:20, 5:20, 5:12] = -1024
+    points = np.argwhere(np.ones((30, 30, 30)))[:, ::-1]
+    assert not before_padding(volume, points, np.ones(3)).any()

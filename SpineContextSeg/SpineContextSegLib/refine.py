@@ -13,7 +13,7 @@ from .model import Model
 from .pieces import HALF, column_of
 from .resampling import resample_intensity
 from .runtime import Runtime
-from .scan_border import at_border
+from .scan_border import at_border, before_padding
 from .sliding_window import Region, sweep
 from .stopwatch import Stopwatch
 from .volume import Grid, Volume
@@ -47,14 +47,14 @@ class Spine:
         offsets: int8 (3, k, j, i), in steps of OFFSET_STEP_MM along R, A, S: from a voxel of a vertebra to the middle
             of that vertebra's body; None where the network doesn't tell.
         grid: the part of the upright grid that was looked at.
-        scan: the scan's own grid, which says where its border is.
+        scan: as it is stored, which says where its border is.
         inside: what belongs to a structure has this probability or more.
     """
 
     probabilities: dict[int, np.ndarray]
     offsets: np.ndarray | None
     grid: Grid
-    scan: Grid
+    scan: Volume
     inside: int = HALF
 
     @property
@@ -65,7 +65,8 @@ class Spine:
 
     def at_border(self, indices_kji: np.ndarray) -> np.ndarray:
         """(n,) bool, which of the voxels (n, 3) lie at the border of the scan."""
-        return at_border(self.scan, self.grid.world(indices_kji[:, ::-1]), self.grid.spacing_mm)
+        points, step_mm = self.grid.world(indices_kji[:, ::-1]), self.grid.spacing_mm
+        return at_border(self.scan.grid, points, step_mm) | before_padding(self.scan, points, step_mm)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class CloseLook:
             {value: self.card.to_volume_axes(array) for value, array in zip(self.values, seen.probabilities)},
             self.card.to_volume_axes(seen.offsets) if len(seen.offsets) else None,
             self.grid.crop(region),
-            self.volume.grid,
+            self.volume,
             self.card.inside,
         )
 
