@@ -145,13 +145,30 @@ def test_levels_unknown(tmp_path):
     result = evaluate(prediction, reference)
     assert list(result.cases[0].structures) == ["Spine (binary)", "Vertebrae", "Sacrum"]
     assert {figures.dice for figures in result.cases[0].structures.values()} == {1.0}
-    assert result.notes == []
-    # The same beside a prediction that knows levels.
+    assert result.notes == ["mine: vertebrae not told apart, not among the levels."] and result.levels() == []
+    assert list(compare(column([1, 1, 26]), column([19, 20, 26]))[0]) == list(result.cases[0].structures)
+    # Beside a prediction that knows levels it has missed them all.
     save(column([19, 20, 26]), tmp_path / "out" / "truth.nii.gz")
     save(column([19, 20, 26]), tmp_path / "set" / "truth.nii.gz")
     save(column([1, 1, 26]), tmp_path / "out" / "second.nii.gz")
-    save(column([19, 20, 26]), tmp_path / "set" / "second.nii.gz")
-    assert evaluate(tmp_path / "out", tmp_path / "set").values("L1", "dice") == [1.0]
+    save(column([1, 20, 26]), tmp_path / "set" / "second.nii.gz")
+    result = evaluate(tmp_path / "out", tmp_path / "set")
+    assert result.values("L1", "dice") == [0.0, 1.0] and result.values("Spine (binary)", "dice") == [1.0, 1.0]
+    # Its 1 is no C1.
+    assert result.values("C1", "dice") == [0.0]
+    assert [(name, found.identified, len(found.vertebrae)) for name, found in result.levels()] == [
+        ("second", 0, 2), ("truth", 2, 2),
+    ]  # fmt: skip
+    assert result.notes == ["second: vertebrae not told apart, so that none is identified."]
+
+
+def test_discs_that_are_not_told_apart_are_missed_beside_those_that_are(tmp_path):
+    for name, disc in (("a", 120), ("b", 200)):
+        save(column([20, 120, 21]), tmp_path / "truth" / f"{name}.nii.gz")
+        save(column([20, disc, 21]), tmp_path / "mine" / f"{name}.nii.gz")
+    result = evaluate(tmp_path / "mine", tmp_path / "truth")
+    assert result.values("L1 disc", "dice") == [1.0, 0.0] and result.values("Discs", "dice") == [1.0, 1.0]
+    assert [found.rate for _, found in result.levels()] == [1.0, 1.0] and result.notes == []
 
 
 def test_discs_and_canal_are_scored_where_both_sides_have_them(tmp_path):

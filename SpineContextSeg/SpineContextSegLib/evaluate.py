@@ -37,9 +37,9 @@ def evaluate(
 ) -> Evaluation:
     """Compares one prediction with one reference, or every prediction in a folder with its reference.
 
-    Single vertebrae (and discs) get rows only where reference and predictions tell them apart, and vertebrae are then
-    identified as well; a level is scored where the reference has it. Discs and canal get rows only where the reference
-    has them and some prediction does.
+    Single vertebrae (and discs) get rows only where the reference and some prediction tell them apart, and vertebrae
+    are then identified as well; a level is scored where the reference has it, and a prediction that doesn't tell them
+    apart has missed it. Discs and canal get rows only where the reference has them and some prediction does.
 
     Args:
         prediction, reference: two files of labels or two folders of them (see `pairing.find_pairs`); predictions hold
@@ -55,7 +55,7 @@ def evaluate(
     """
     with _readable(prediction):
         pairs, notes, not_compared = find_pairs(Path(prediction), Path(reference))
-    scored, predicted = [], set()
+    scored, predicted, as_one = [], set(), []
     for done, pair in enumerate(pairs, 1):
         try:
             both = _read(pair, reference_numbering)
@@ -63,8 +63,11 @@ def evaluate(
             not_compared.append((pair.name, str(refusal)))
         else:
             structures, case_notes = _agreements(both)
-            scored.append((pair, structures, _identification(both)))
+            identification = _identification(both)
+            scored.append((pair, structures, identification))
             predicted |= both.predicted_values
+            if identification and both.as_one & labels.VERTEBRAE:
+                as_one.append(pair.name)
             notes += [f"{pair.name}: {note}" for note in case_notes]
         if on_case:
             on_case(done, len(pairs))
@@ -72,6 +75,9 @@ def evaluate(
         raise InputRefused(not_compared[0][1])
     unanswered = _unanswered(predicted)
     levels_asked = labels.levels_known(predicted & labels.VERTEBRAE)
+    if as_one:
+        outcome = "so that none is identified" if levels_asked else "not among the levels"
+        notes.append(f"{', '.join(as_one)}: vertebrae not told apart, {outcome}.")
     cases = [
         Case(
             pair.name, pair.prediction, pair.reference, {n: r for n, r in structures.items() if n not in unanswered},
@@ -118,7 +124,9 @@ def compare(
     Raises:
         InputRefused: values that the numbering does not have, or different grids; `names` stand in the message.
     """
-    return _agreements(_comparable(prediction, reference, reference_numbering, names))
+    both = _comparable(prediction, reference, reference_numbering, names)
+    structures, notes = _agreements(both)
+    return {name: row for name, row in structures.items() if LEVEL_ROWS.get(name) not in both.as_one}, notes
 
 
 def identify_levels(
@@ -135,7 +143,8 @@ def identify_levels(
     Raises:
         InputRefused: as `compare`.
     """
-    return _identification(_comparable(prediction, reference, reference_numbering, names))
+    both = _comparable(prediction, reference, reference_numbering, names)
+    return None if both.as_one & labels.VERTEBRAE else _identification(both)
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,21 @@ class _Comparable:
     grid: Grid
     predicted_values: set[int]
     notes: list[str]
+
+    @property
+    def as_one(self) -> set[int]:
+        """The values of vertebrae, of discs or of both: what the prediction holds some of and doesn't tell apart."""
+        values = set()
+        for kind in (labels.VERTEBRAE, labels.DISCS):
+            if self.predicted_values & kind and not labels.levels_known(self.predicted_values & kind):
+                values |= kind
+        return values
+
+    @property
+    def named(self) -> np.ndarray:
+        """The prediction without what it doesn't tell apart."""
+        as_one = self.as_one
+        return np.where(_mask_of(as_one)(self.predicted), 0, self.predicted) if as_one else self.predicted
 
 
 def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, names: tuple[str, str]) -> _Comparable:
@@ -174,19 +198,19 @@ def _without_own(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
 
 
 def _identification(both: _Comparable) -> Identification | None:
-    predicted, referenced = (_values(side) & labels.VERTEBRAE for side in (both.predicted, both.referenced))
-    if not labels.levels_known(referenced) or predicted and not labels.levels_known(predicted):
+    """None where the reference doesn't tell vertebrae apart."""
+    if not labels.levels_known(_values(both.referenced) & labels.VERTEBRAE):
         return None
     affine = both.grid.affine
-    return identify(Volume(both.predicted, affine), Volume(both.referenced, affine))
+    return identify(Volume(both.named, affine), Volume(both.referenced, affine))
 
 
 def _agreements(both: _Comparable) -> tuple[dict[str, Agreement], list[str]]:
-    predicted, referenced, grid = both.predicted, both.referenced, both.grid
+    predicted, named, referenced, grid = both.predicted, both.named, both.referenced, both.grid
     values, notes = both.predicted_values, list(both.notes)
     box = bounding_box((predicted != 0) | (referenced != 0))
     if box:
-        predicted, referenced, grid = predicted[box], referenced[box], grid.crop(box)
+        predicted, named, referenced, grid = predicted[box], named[box], referenced[box], grid.crop(box)
     reference_values = _values(referenced)
     extra = (values & labels.VERTEBRAE) - reference_values
     if extra and labels.levels_known(values) and labels.levels_known(reference_values):
@@ -196,11 +220,11 @@ def _agreements(both: _Comparable) -> tuple[dict[str, Agreement], list[str]]:
         notes.append("no surface distances, since the grid has oblique axes (tilted gantry).")
     structures: dict[str, Agreement] = {}
     only_vertebrae = not (reference_values | _values(predicted)) & (labels.BINARY_SPINE - labels.VERTEBRAE)
-    for name, mask in _masks(reference_values, values).items():
+    for name, mask in _masks(reference_values).items():
         if name == VERTEBRAE and only_vertebrae:
             structures[name] = structures[BINARY]
         else:
-            structures[name] = agreement(mask(predicted), mask(referenced), grid)
+            structures[name] = agreement(mask(named if name in LEVEL_ROWS else predicted), mask(referenced), grid)
     return structures, notes
 
 
@@ -257,18 +281,14 @@ def _described(grid: Grid) -> str:
     return f"{sizes} voxels of {'x'.join(f'{step:.3g}' for step in grid.spacing_mm)} mm"
 
 
-def _masks(values: set[int], predicted: set[int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Row name -> function from labels to the mask of that row, for what a reference that holds `values` can judge.
-
-    An empty prediction keeps the rows of single levels: in a folder it has missed what the others found.
-    """
+def _masks(values: set[int]) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Row name -> function from labels to the mask of that row, for what a reference that holds `values` can judge."""
     masks = {BINARY: binary_spine, VERTEBRAE: _mask_of(labels.VERTEBRAE)}
     for name, group in ((SACRUM, {labels.SACRUM}), (DISCS, labels.DISCS), (CANAL, {labels.CANAL})):
         if values & group:
             masks[name] = _mask_of(group)
     for kind in (labels.VERTEBRAE, labels.DISCS):
-        one_class = predicted & kind and not labels.levels_known(predicted & kind)
-        if labels.levels_known(values & kind) and not one_class:
+        if labels.levels_known(values & kind):
             masks |= {name: _mask_of({value}) for name, value in LEVEL_ROWS.items() if value in values & kind}
     return masks
 

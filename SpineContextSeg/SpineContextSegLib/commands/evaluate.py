@@ -25,7 +25,8 @@ vertebra and the sacrum. A value of 255 in a reference is not scored, nor are se
 reference has no sacrum, a predicted one is not scored.
 
 A vertebra of the reference is identified when, of all predicted centers, the one closest to its own bears its level and
-lies within 20 mm. "Whole only" leaves out vertebrae in which the scan ends, as VerSe's references do.
+lies within 20 mm. "Whole only" leaves out vertebrae in which the scan ends, as VerSe's references do. A prediction that
+doesn't tell vertebrae apart, as where none could be named, has missed all of them, if others in the folder do.
 
 examples:
   spinecontextseg evaluate spine.seg.nrrd truth.nii.gz
