@@ -66,14 +66,14 @@ class Saving:
         """Work that was only saved in passing, of this session or one that ended without saving."""
         return self._versions.unsaved_autosave()
 
-    def holds_corrections(self) -> bool:
-        """Whether a hand was at what is shown."""
-        latest = self.latest()
-        is_corrected = latest is not None and latest.kind == "correction"
     def is_own(self, version: Version) -> bool:
         """Whether this session saved a version in passing, before another scan was opened."""
         return version.folder in self._own
 
+    def holds_corrections(self) -> bool:
+        """Whether a hand was at what is shown."""
+        latest = self.latest()
+        is_corrected = latest is not None and latest.kind == "correction"
         return is_corrected or self.is_unsaved or is_edited(self._scene.segmentation_node)
 
     def latest(self) -> Version | None:

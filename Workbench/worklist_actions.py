@@ -58,13 +58,13 @@ class WorklistActions:
         self._state.remarks = problems
         self.show()
 
-    async def open_next(self) -> None:
-        """The next one that is neither done nor rejected, from the first on after the last."""
     async def open_other(self, number: int) -> None:
         """The one that was clicked; one that is open already stays as it is, with its way back."""
         if number != self._state.entry:
             await self._open_entry(number)
 
+    async def open_next(self) -> None:
+        """The next one that is neither done nor rejected, from the first on after the last."""
         entry = self._worklist.next_open(self._state.entry) or self._worklist.next_open()
         if entry is None or entry.number == self._state.entry:
             raise InputRefused("No other scan is open: all are done or rejected.")
