@@ -184,3 +184,32 @@ def test_a_correction_during_the_run_on_all_new_scans_stays_the_latest(scans, da
     assert [version.kind for version in worklist.versions(1).list()] == ["correction", "model"]
     worklist.set_state(1, State.DONE)
     assert worklist.accepted(1).kind == worklist.versions(1).latest().kind == "correction"
+
+
+async def go_on_after_a_look_back(bench):
+    await bench.open_entry(1)
+    for k in (3, 9):
+        paint(bench, k)
+        await bench.save()
+    bench.version_list.show()
+    newest, oldest = (item["name"] for item in bench.state.versions)
+    await bench.bring_back(oldest)
+    await bench.open_entry(2)
+    await bench.open_entry(1)
+    assert "kept when you left it" in bench.state.recovery
+    await bench.recover()
+    assert bench.scene.labels()[0].array.any(axis=(1, 2)).nonzero()[0].tolist() == [3]
+    await bench.save()
+    # Who has only looked isn't asked.
+    await bench.bring_back(newest)
+    await bench.saving.autosave()
+    await bench.bring_back(bench.saving.latest().folder.name)
+    await bench.open_entry(2)
+    await bench.open_entry(1)
+    assert bench.state.recovery is None and not bench.state.unsaved
+
+
+def test_a_version_that_was_brought_back_is_kept_in_passing(scans, data):
+    play(go_on_after_a_look_back, data)
+    kinds = [version.kind for version in Versions(scans[0], data).list()]
+    assert [kind for kind in kinds if kind == "correction"] == ["correction"] * 3

@@ -121,15 +121,18 @@ class Saving:
         return kept
 
     def show(self, version: Version, labels: Volume) -> None:
-        """Puts a version into the scene; any other than the latest counts as unsaved work.
+        """Puts a version into the scene; any other than the latest counts as unsaved work, to be kept in passing.
 
         Args:
             labels: of the version.
         """
         self._scene.write_version(labels, version.names, version.colors, self.model() or "saved")
-        if version != self.latest():
-            self._scene.undo_stack.reset_clean()
-        self._kept_changes = self._changes
+        self._shown = version
+        latest = self.latest()
+        if version != latest:
+            self.mark_unsaved()
+        if version in (latest, self.recoverable()):
+            self._kept_changes = self._changes
         if version.kind != "autosave":
             self._lasting_changes = self._changes
 
