@@ -201,6 +201,8 @@ class Saving:
         version = await asyncio.to_thread(
             versions.save, labels, names, kind=kind, by=self._by, report=report, colors=colors
         )
+        if kind == "autosave":
+            self._own.add(version.folder)
         if versions is self._versions:
             self._kept_changes = max(self._kept_changes, changes)
             if kind == "model" and self._in_passing is not None:
@@ -213,5 +215,3 @@ class Saving:
             if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
                 self._scene.undo_stack.set_clean()
         return version
-        if kind == "autosave":
-            self._own.add(version.folder)
