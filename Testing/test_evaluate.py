@@ -237,6 +237,24 @@ def test_empty_prediction_in_a_folder_counts_as_missed(tmp_path):
     assert "no distance" not in evaluate(tmp_path / "mine", tmp_path / "truth").table()
 
 
+def test_scans_with_nothing_to_find_say_nothing(tmp_path):
+    """References that are empty, or not scored at all; what is invented there counts."""
+    for name, true, found in (("a", 20, 20), ("b", 0, 0), ("c", 255, 20), ("d", 0, 21)):
+        save(column([true]), tmp_path / "truth" / f"{name}.nii.gz")
+        save(column([found], shift=int(true == 20)), tmp_path / "mine" / f"{name}.nii.gz")
+    result = evaluate(tmp_path / "mine", tmp_path / "truth")
+    dice = result.statistics("Spine (binary)", "dice")
+    assert (dice.count, dice.mean) == (2, pytest.approx(5 / 12)) and result.count_low("Spine (binary)") == 1
+    assert result.notes[-1] == "b, c: nothing to find in the reference and nothing found, so without figures."
+    assert [line.split()[:2] for line in result.table().splitlines()[2:6]] == [
+        ["a", "0.8333"], ["b", "-"], ["c", "-"], ["d", "0.0000"],
+    ]  # fmt: skip
+    result.write_json(tmp_path / "result.json")
+    assert json.loads((tmp_path / "result.json").read_text())["cases"][1]["structures"]["Vertebrae"]["dice"] is None
+    alone = evaluate(tmp_path / "mine" / "b.nii.gz", tmp_path / "truth" / "b.nii.gz")
+    assert alone.statistics("Vertebrae", "dice").count == 0 and "nothing to find" in alone.table()
+
+
 def test_a_file_that_cannot_be_compared_does_not_cost_the_others(tmp_path, capsys):
     for name in ("a", "b", "c"):
         save(column([19, 20]), tmp_path / "truth" / f"{name}.nii.gz")

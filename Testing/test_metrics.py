@@ -116,7 +116,7 @@ def test_empty_masks():
     grid, empty, some = straight_grid(shape), np.zeros(shape, bool), np.zeros(shape, bool)
     some[1:3, 1:3, 1:3] = True
     both = agreement(empty, empty, grid)
-    assert both.dice == 1.0 and math.isnan(both.hausdorff95_mm)
+    assert math.isnan(both.dice) and math.isnan(both.hausdorff95_mm) and both.volume_difference_ml == 0.0
     missed, invented = agreement(empty, some, grid), agreement(some, empty, grid)
     assert missed.dice == invented.dice == 0.0
     assert math.isnan(missed.average_surface_distance_mm) and math.isnan(invented.hausdorff95_mm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -78,6 +79,8 @@ def evaluate(
     if as_one:
         outcome = "so that none is identified" if levels_asked else "not among the levels"
         notes.append(f"{', '.join(as_one)}: vertebrae not told apart, {outcome}.")
+    if empty := [pair.name for pair, structures, _ in scored if math.isnan(structures[BINARY].dice)]:
+        notes.append(f"{', '.join(empty)}: nothing to find in the reference and nothing found, so without figures.")
     cases = [
         Case(
             pair.name, pair.prediction, pair.reference, {n: r for n, r in structures.items() if n not in unanswered},

@@ -39,9 +39,9 @@ class Agreement:
 def agreement(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> Agreement:
     """All figures for one structure.
 
-    By convention two empty masks agree (Dice 1), and an empty one beside a filled one scores Dice 0; neither has
-    surface distances. Recall of an empty reference and precision of an empty prediction are NaN. On a sheared grid
-    (tilted gantry) the surface distances are NaN as well.
+    Two empty masks have no Dice (NaN): where there was nothing to find, finding nothing shows nothing. An empty one
+    beside a filled one scores Dice 0; neither has surface distances. Recall of an empty reference and precision of an
+    empty prediction are NaN. On a sheared grid (tilted gantry) the surface distances are NaN as well.
 
     Args:
         prediction, reference: masks (k, j, i) of the same shape.
@@ -49,7 +49,7 @@ def agreement(prediction: np.ndarray, reference: np.ndarray, grid: Grid) -> Agre
     """
     box = bounding_box(prediction | reference)
     if box is None:
-        return Agreement(1.0, NAN, NAN, 0.0, NAN, NAN, NAN, 0.0, 0.0)
+        return Agreement(NAN, NAN, NAN, 0.0, NAN, NAN, NAN, 0.0, 0.0)
     prediction, reference = prediction[box], reference[box]
     predicted, referenced = int(prediction.sum()), int(reference.sum())
     common = int((prediction & reference).sum())

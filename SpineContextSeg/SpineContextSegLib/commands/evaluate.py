@@ -22,7 +22,8 @@ derivatives included); one folder may lie in the other. Of several results of a 
 (.json) beside them tells of counts. For folders, mean, SD, median, minimum and the number of scans with a Dice below
 0.8 are shown, and pairs that are unclear or can't be compared are told (exit code 1). The binary spine is every
 vertebra and the sacrum. A value of 255 in a reference is not scored, nor are segments of your own (300 and up); where a
-reference has no sacrum, a predicted one is not scored.
+reference has no sacrum, a predicted one is not scored. Where a reference then holds nothing and nothing was found,
+there is no Dice, and the means leave that scan out.
 
 A vertebra of the reference is identified when, of all predicted centers, the one closest to its own bears its level and
 lies within 20 mm. "Whole only" leaves out vertebrae in which the scan ends, as VerSe's references do. A prediction that
