@@ -15,7 +15,7 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -55,6 +55,10 @@ TOTALSEGMENTATOR_S1 = 26
 SEGMENT_ID_PREFIX = "SpineContextSeg_"
 _OUR_TAGS = "SpineContextSeg."
 VALUE_TAG = f"{_OUR_TAGS}Value"
+# Of a vertebra whose level isn't certain: why, in short. It goes with the segment wherever that goes.
+DOUBT_TAG = f"{_OUR_TAGS}Doubt"
+# Of the voxels that a run wrote; a repair of levels in the module takes it away.
+FINGERPRINT_TAG = f"{_OUR_TAGS}Voxels"
 TERMINOLOGY_TAG = "TerminologyEntry"
 _COLOR_TOLERANCE = 2e-3
 # Once underscores and hyphens are spaces and capitals are small: "l4", "vertebrae l4", "th 1", "t01 vertebra".
@@ -106,6 +110,11 @@ class Segment:
         """As we write it."""
         tags = {TERMINOLOGY_TAG: item.terminology_entry}
         return cls(item.value, f"{SEGMENT_ID_PREFIX}{item.value}", item.name, item.color, tags)
+
+    def with_doubt(self, doubt: str) -> Segment:
+        """As it is, with this doubt about its level; "" for none."""
+        others = {name: text for name, text in self.tags.items() if name != DOUBT_TAG}
+        return replace(self, tags=others | {DOUBT_TAG: doubt} if doubt else others)
 
     def as_structure(self, item: Structure) -> Segment:
         """This segment once its level is put right: a name, color or code that isn't of the table is a person's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -12,11 +12,14 @@ import numpy as np
 
 from .errors import InputRefused
 from .labels import (
+    DOUBT_TAG,
+    FINGERPRINT_TAG,
     FIRST_OWN_VALUE,
     SEGMENT_ID_PREFIX,
     STRUCTURES,
     TERMINOLOGY_TAG,
     VALUE_TAG,
+    VERTEBRAE,
     Segment,
     value_called,
 )
@@ -86,6 +89,19 @@ def remarks_on_segments(name: str, segments: Sequence[Segment]) -> list[str]:
     if not segments or any(_meant(segment) is not None for segment in segments):
         return []
     return [f"'{name}' doesn't say what its segments are: their values were taken for VerSe's (1 is C1, 20 is L1)."]
+
+
+def remarks_on_doubt(segments: Iterable[Segment]) -> list[str]:
+    """One sentence for each reason why levels of a file aren't certain."""
+    return [f"{doubt.capitalize()}." for doubt in dict.fromkeys(doubts(segments).values())]
+
+
+def doubts(segments: Iterable[Segment]) -> dict[int, str]:
+    """Value -> why its level isn't certain, in short; none where the module's marks tell that levels were put right."""
+    vertebrae = [segment for segment in segments if segment.value in VERTEBRAE]
+    if any(VALUE_TAG in segment.tags and FINGERPRINT_TAG not in segment.tags for segment in vertebrae):
+        return {}
+    return {segment.value: segment.tags[DOUBT_TAG] for segment in vertebrae if DOUBT_TAG in segment.tags}
 
 
 def _meant(segment: Segment) -> int | None:

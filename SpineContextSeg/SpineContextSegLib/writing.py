@@ -12,7 +12,7 @@ import numpy as np
 from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_size, check_voxels
-from .labels import STRUCTURES, Segment, levels_known, structure
+from .labels import STRUCTURES, VERTEBRAE, Segment, levels_known, structure
 from .outputs import check_place, write_complete
 from .volume import Grid, Volume, count_labels, to_sitk
 
@@ -61,7 +61,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
 
 
 def write_segmentation(
-    labels: Volume, path: str | Path, described: Mapping[int, Segment] = MappingProxyType({})
+    labels: Volume, path: str | Path, described: Mapping[int, Segment] = MappingProxyType({}), doubt: str = ""
 ) -> None:
     """Writes a label map in VerSe values: `.seg.nrrd` with names, colors and terminology, or as `write_volume`.
 
@@ -72,6 +72,7 @@ def write_segmentation(
         labels: whole numbers from 0 to 65535, (k, j, i); affine IJK -> RAS in mm.
         path: in a folder that exists.
         described: value -> what a `.seg.nrrd` says of it, where that isn't what the table of labels says.
+        doubt: why levels aren't certain, in short, which a `.seg.nrrd` says of every vertebra; "" where they are.
 
     Raises:
         InputRefused: as `check_output`.
@@ -90,7 +91,10 @@ def write_segmentation(
     if _ending(path) != ".seg.nrrd":
         write_volume(labels, path)
         return
-    header = _header(_segments(set(present) - {0}, described), labels.grid)
+    segments = _segments(set(present) - {0}, described)
+    if doubt:
+        segments = [item.with_doubt(doubt) if item.value in VERTEBRAE else item for item in segments]
+    header = _header(segments, labels.grid)
     write_complete(path, lambda partial: _write_sitk(labels, partial, header))
 
 

@@ -114,7 +114,7 @@ class Segmenter:
             volume, self._model, self._runtime, **self._helpers, structures=job.structures, force=job.force
         )
         with after.stage("write"):
-            write_segmentation(result.labels, staged)
+            write_segmentation(result.labels, staged, doubt=result.doubt)
         files = {staged: target}
         if job.with_preview:
             files[staging / Path(job.preview).name] = Path(job.preview)

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..level_remarks import remarks_on_closed_gaps, remarks_on_levels
     from ..reading import read_segments
     from ..repair import order_of
-    from ..segment_list import remarks_on_segments
+    from ..segment_list import remarks_on_doubt, remarks_on_segments
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
     from .label_input import read_vertebrae
@@ -101,6 +101,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
     remarks = remarks_on_segments(arguments.labels.name, segments)
+    if not _operation(arguments):
+        remarks += remarks_on_doubt(segments)
     remarks += remarks_on_closed_gaps(order_of(labels), order, sequence) if arguments.this else []
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
@@ -212,7 +214,8 @@ def _described_anew(before: Mapping[int, Segment], changes: Mapping[tuple[int, i
         if old in parts:
             # Its ID may be that of another value, from before it was put right in Slicer.
             own_id = f"{SEGMENT_ID_PREFIX}{old}" if old in STRUCTURES else segment.segment_id
-            after[old] = replace(segment, segment_id=own_id)
+            # Who puts levels right has looked at all of them.
+            after[old] = replace(segment, segment_id=own_id).with_doubt("")
         elif parts:
             new = max(parts, key=parts.__getitem__)
             if (new, new) not in changes and new not in after:

@@ -36,13 +36,14 @@ EPILOG = """\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
 LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. The spinal
 canal (61) helps where it is labeled. Heights of C1 and C2, and of a body that the border of the scan cuts, are left
-empty, and so is the HU of a body with metal in it. Centroids are voxel indices, as in VerSe's files.
+empty, and so is the HU of a body with metal in it. The remark says where levels aren't certain, as a .seg.nrrd tells
+until they are put right, or the record of a batch until the file is changed. Centroids are voxel indices, as in VerSe's
+files.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
 that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
-first column of the table is the name of the scan. The remark says where the batch wasn't certain of levels, unless
-the segmentation was corrected since. Of an MR there is no HU. What can't be measured stops no other: a line says why,
-and the exit code is 1.
+first column of the table is the name of the scan. Of an MR there is no HU. What can't be measured stops no other: a
+line says why, and the exit code is 1.
 
 examples:
   spinecontextseg measure chest.nii.gz spine.seg.nrrd --table spine.csv --centroids spine.json
@@ -102,14 +103,16 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
 def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..account import RESEARCH_ONLY
-    from ..reading import read_volume_on
+    from ..reading import read_segments, read_volume_on
+    from ..segment_list import remarks_on_doubt
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
     rows, remarks, grid = _measured(arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct))
+    doubtful = remarks_on_doubt(read_segments(arguments.labels))
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(rows, grid, arguments, outputs)
-    _say([f"Warning: {sentence}" for sentence in remarks])
+    _say([f"Warning: {sentence}" for sentence in remarks + doubtful])
     written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
     print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))
 
@@ -177,14 +180,16 @@ def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
         return [], [NO_VERTEBRA]
     doubt = doubt_of(record) if record else ""
-    rows, remarks, _ = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan))
-    return [row.with_remark(doubt) for row in rows], remarks
+    rows, remarks, _ = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), doubt)
+    return rows, remarks
 
 
 def _measured(
-    labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]]
+    labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]], doubt: str = ""
 ) -> tuple[list[VertebraRow], list[str], Grid]:
     """Rows of one scan, which `read` returns for the grid of its labels, sentences for the user, and that grid.
+
+    Each row has a remark where its level isn't certain, by what the file says of its segment, else by `doubt`.
 
     Raises:
         InputRefused: scan or labels can't be read, or can't be measured together.
@@ -196,12 +201,13 @@ def _measured(
     from ..mr import has_hounsfield_units
     from ..reading import read_segments
     from ..repair import sequence_of
-    from ..segment_list import remarks_on_segments
+    from ..segment_list import doubts, remarks_on_segments
     from ..volume import Volume
     from .label_input import read_vertebrae
 
     labels, counts = read_vertebrae(labels_path)
-    remarks = remarks_on_segments(labels_path.name, read_segments(labels_path))
+    segments = read_segments(labels_path)
+    remarks = remarks_on_segments(labels_path.name, segments)
     try:
         ct, notes = read(labels.grid)
     except OSError as error:
@@ -213,7 +219,11 @@ def _measured(
     in_hu = has_hounsfield_units(values)
     if not in_hu:
         notes = [*notes, NO_HOUNSFIELD_UNITS.format(name=names[0])]
-    rows = vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu)
+    doubtful = doubts(segments)
+    rows = [
+        row.with_remark(doubtful.get(row.value, doubt))
+        for row in vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu)
+    ]
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
     return rows, [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))], labels.grid
 

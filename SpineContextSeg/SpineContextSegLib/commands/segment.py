@@ -175,7 +175,7 @@ def _writer(arguments: argparse.Namespace, grid: Grid, modality: str) -> Callabl
 
     if not arguments.output.name.lower().endswith(ENDING):
         check_output(arguments.output, grid)
-        return lambda result, path: write_segmentation(result.labels, path)
+        return lambda result, path: write_segmentation(result.labels, path, doubt=result.doubt)
     images = find_images(arguments.input, grid, modality)
     return lambda result, path: write_dicom_seg(
         result.labels, images, network_segments(result.labels.array), result.model, path

@@ -12,7 +12,7 @@ import numpy as np
 import slicer
 
 from ..known_levels import known_levels
-from ..labels import STRUCTURES, VERTEBRAE, Structure, levels_known, structure
+from ..labels import DOUBT_TAG, STRUCTURES, VERTEBRAE, Structure, levels_known, structure
 from ..levels import doubt_of
 from ..repair import apply
 from ..roi import Box, inside
@@ -22,7 +22,7 @@ from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
 from .naming import name_as, without_voxels
 from .ours import our_segments, segment_id_of
-from .run_warnings import DOUBT_TAG, doubt_in
+from .run_warnings import doubt_in
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 # Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
@@ -68,6 +68,7 @@ def compose(labels: Volume, report: dict, *, old=None, only: set[int] | None = N
     # Levels that were taken over are as sure as they were, and those beside others no surer than these.
     earlier = doubt_in(old) if box is not None or VERTEBRAE & voxels.stays else ""
     _doubt(content, wanted, earlier if mapping else doubt_of(report) or earlier)
+    keep_region(content, old, wanted, box)
     _add_foreign(content, old)
     # Where work of a person is left, voxels outside of the box or levels, the segment stays edited.
     edited = changed_values(old) if box is not None else repaired_values(old) if mapping else set()

@@ -6,12 +6,11 @@ import hashlib
 
 import numpy as np
 
-from ..labels import VALUE_TAG, VERTEBRAE
+from ..labels import FINGERPRINT_TAG, VALUE_TAG, VERTEBRAE
 from ..volume import Volume
 from .labelmaps import labelmap_of, voxels_of
 from .ours import our_segments, our_values, tag
 
-FINGERPRINT_TAG = "SpineContextSeg.Voxels"
 WRITTEN_ATTRIBUTE = "SpineContextSeg.Values"
 _EMPTY = "empty"
 # Positions that went through a file differ by rounding.

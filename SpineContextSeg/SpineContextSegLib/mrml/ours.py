@@ -55,7 +55,7 @@ def tag(segment, name: str) -> str:
 
 
 def _value_of(segment_id: str, segment) -> int | None:
-    # The command line's `.seg.nrrd` has no tags of ours, but the same IDs.
+    # The command line's `.seg.nrrd` doesn't tag values, but has the same IDs.
     text = tag(segment, VALUE_TAG) or segment_id.removeprefix(SEGMENT_ID_PREFIX)
     value = int(text) if text.isascii() and text.isdigit() else None
     return value if value in STRUCTURES else None

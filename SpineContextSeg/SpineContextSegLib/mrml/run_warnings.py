@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..labels import VERTEBRAE
+from ..labels import DOUBT_TAG, VERTEBRAE
 from ..levels import UNSURE
 from ..roi import Box
 from .edits import repaired_values
 from .ours import our_segments, tag
 
-DOUBT_TAG = "SpineContextSeg.Doubt"
 _ATTRIBUTE = "SpineContextSeg.Warnings"
 
 
