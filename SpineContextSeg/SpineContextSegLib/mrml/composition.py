@@ -22,6 +22,7 @@ from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, copy_with, labelmap_from, labelmap_of, on_grid, place_in, voxels_of
 from .naming import name_as, without_voxels
 from .ours import our_segments, segment_id_of
+from .run_regions import keep_region
 from .run_warnings import doubt_in
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
