@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from SpineContextSegLib.checks import check_geometry, check_input, check_result, is_coarse
+from SpineContextSegLib.checks import check_geometry, check_input, check_result, clipped_warnings, is_coarse
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.even_sample import SAMPLE_VOXELS, even_sample
 from SpineContextSegLib.reading import read_volume
@@ -55,6 +55,35 @@ def test_a_sample_has_something_of_each_of_few_slices(axis):
 
 def test_a_plain_ct_passes_without_a_word():
     assert check_input(ct_volume()) == []
+
+
+@pytest.mark.parametrize(("low", "high"), [(-160, 240), (-160, 151), (-1024, 280)])
+def test_a_ct_that_was_saved_as_a_soft_tissue_window_is_told(low, high):
+    told = [f"CT numbers end at {high} HU: bone is clipped, so that HU of vertebral bodies may come out too low."]
+    clipped = ct_volume(np.clip(phantom(), low, high))
+    assert [warning for warning in check_input(clipped) if "clipped" in warning] == told
+    assert clipped_warnings(clipped) == told
+    whole = np.array(clipped.array)
+    whole[0, 0, :5] = np.nan
+    assert clipped_warnings(Volume(whole, RAS_2MM)) == told
+
+
+@pytest.mark.parametrize("bone", [200.0, 300.0, 900.0])
+def test_a_ct_without_dense_bone_is_not_clipped(bone):
+    """Nor one that was drawn with a single value for it."""
+    drawn = phantom()
+    is_bone = drawn > 200
+    assert clipped_warnings(ct_volume(np.where(is_bone, drawn + bone - 300, drawn))) == []
+    assert clipped_warnings(ct_volume(np.where(is_bone, bone, drawn))) == []
+
+
+@needs_scans
+@pytest.mark.parametrize("name", CTS)
+def test_real_scans_are_clipped_where_they_were_cut_off(name):
+    volume, _ = real_scan(ct(name))
+    assert clipped_warnings(volume) == []
+    for high in (150, 240, 600):
+        assert len(clipped_warnings(Volume(np.clip(volume.array, -160, high), volume.affine))) == 1
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (2, 30, 40, 40), (30, 40, 40, 3)])

@@ -149,6 +149,20 @@ def test_odd_levels_are_said(scan, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == said
 
 
+def test_clipped_bone_is_said(scan, tmp_path, capsys):
+    """The HU are those of the file, and so too low."""
+    volume, _ = read_volume(scan / "ct.nii.gz")
+    noisy = (volume.array + np.random.default_rng(0).normal(0, 20, volume.array.shape)).astype(np.int16)
+    means = {}
+    for array, said in ((noisy, False), (np.clip(noisy, -160, 150), True)):
+        write_volume(Volume(array, volume.affine), tmp_path / "ct.nii.gz")
+        assert measure(tmp_path / "ct.nii.gz", scan / "labels.nii.gz", "--table", tmp_path / "t.csv") == 0
+        assert ("Warning: CT numbers end at 150 HU: bone is clipped" in capsys.readouterr().err) == said
+        with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+            means[said] = [float(row["body interior mean (HU)"] or 0) for row in csv.DictReader(file)]
+    assert sum(means[True]) < sum(means[False])
+
+
 def test_where_nothing_is_named_tables_hold_nothing_of_an_earlier_run(
     sample_scan, tiny_model, tmp_path, capsys, monkeypatch
 ):

@@ -7,7 +7,7 @@ import numpy as np
 
 from .errors import InputRefused, UnlikelyValues
 from .even_sample import even_sample
-from .hounsfield import BODY_ABOVE, looks_like_hu, share_within
+from .hounsfield import BODY_ABOVE, CLIPPED, clipped_at, looks_like_hu, share_within
 from .mr import MR_MODEL
 from .volume import Grid, Volume
 
@@ -125,8 +125,14 @@ def check_input(volume: Volume, modality: str = "CT", force: bool = False) -> li
     if doubt:
         warnings.append(f"Continued against this check, so look at the result with care: {doubt}")
     if modality == "CT":
-        warnings += _cut_warnings(volume)
+        warnings += ([] if doubt else _clipped_warnings(sample)) + _cut_warnings(volume)
     return warnings
+
+
+def clipped_warnings(ct: Volume) -> list[str]:
+    """What `check_input` says about a CT whose dense bone was cut off."""
+    sample = even_sample(ct.array)
+    return _clipped_warnings(sample[np.isfinite(sample)])
 
 
 def border_warnings(ct: Volume) -> list[str]:
@@ -169,6 +175,11 @@ def _coverage_warnings(grid: Grid) -> list[str]:
     if voxels > HUGE_VOXELS:
         warnings.append(f"The scan is huge ({voxels / 1e9:.1f} billion voxels): expect a long run and much memory.")
     return warnings
+
+
+def _clipped_warnings(sample: np.ndarray) -> list[str]:
+    value = clipped_at(sample)
+    return [] if value is None else [CLIPPED.format(value=value)]
 
 
 def _is_constant(array: np.ndarray) -> bool:

@@ -22,11 +22,36 @@ METAL_FRACTION = 0.25
 # Share of the voxels below zero: 11 % or more in all but 3 of 600 such crops. Interpolation leaves an MR some values
 # there, most of them just below zero: 1 to 10 % in four series with signals up to 1000, more with higher ones.
 AIR_OR_FAT_FRACTION = 0.1
+# A CT whose numbers end below this has lost more of its bone than single voxels. Of six scans cut off at 600, 0.3 to
+# 6 % of what is above air had that value, of the sample 0.15 %; of a whole scan hardly one voxel has its largest value.
+CLIPPED_BELOW = 1000.0
+CLIPPED_FRACTION = 0.0005
+_CLIPPED_VOXELS = 20
+# In HU below the largest value: a picture with a single value for bone has none there, a CT always some.
+_JUST_BELOW = 50.0
+CLIPPED = "CT numbers end at {value:g} HU: bone is clipped, so that HU of vertebral bodies may come out too low."
 
 
 def share_within(values: np.ndarray, low: float, high: float = np.inf) -> float:
     """The share of `values` (n,) from `low` up to, but not, `high`."""
     return float(np.mean((values >= low) & (values < high))) if values.size else 0.0
+
+
+def clipped_at(sample: np.ndarray) -> float | None:
+    """The value that all denser bone was set to, as by saving a soft-tissue window; None where nothing was cut off.
+
+    Args:
+        sample: (n,) HU, all finite, of a scan that `looks_like_hu`.
+    """
+    highest = float(sample.max())
+    body = sample[sample > BODY_ABOVE]
+    alike = np.count_nonzero(body == highest)
+    is_clipped = (
+        BONE_ABOVE <= highest < CLIPPED_BELOW
+        and alike >= max(_CLIPPED_VOXELS, CLIPPED_FRACTION * body.size)
+        and share_within(body, highest - _JUST_BELOW, highest) > 0
+    )
+    return highest if is_clipped else None
 
 
 def looks_like_hu(

@@ -194,6 +194,7 @@ def _measured(
     Raises:
         InputRefused: scan or labels can't be read, or can't be measured together.
     """
+    from ..checks import clipped_warnings
     from ..evaluate import labels_on_grid_of, on_grid_of
     from ..labels import SACRUM
     from ..level_remarks import remarks_on_levels
@@ -217,8 +218,7 @@ def _measured(
         labels = Volume(labels_on_grid_of(labels, ct.grid, names[::-1]), ct.affine)
     values = on_grid_of(ct, labels.grid, names)
     in_hu = has_hounsfield_units(values)
-    if not in_hu:
-        notes = [*notes, NO_HOUNSFIELD_UNITS.format(name=names[0])]
+    notes = [*notes, *(clipped_warnings(ct) if in_hu else [NO_HOUNSFIELD_UNITS.format(name=names[0])])]
     doubtful = doubts(segments)
     rows = [
         row.with_remark(doubtful.get(row.value, doubt))
