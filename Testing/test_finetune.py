@@ -69,6 +69,11 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(finetune, "_LEARNING_RATE", 3e-3)
 
 
+def each_its_own(scans) -> dict[Path, str]:
+    """Scans of which none is a copy."""
+    return {path: path.name for path in scans}
+
+
 def run(dataset, base, *more) -> int:
     return main(["finetune", str(dataset), "--from", str(base), "--name", "ours", "--hold-out", "1", *more])
 
@@ -82,7 +87,7 @@ def test_a_network_that_learns_is_added_with_what_it_did_on_scans_it_never_saw(d
     assert results["after"][0] > results["before"][0] + 0.02 and results["verdict"].startswith("Better")
     assert model.card.training["scans"] == 2 and model.card.training["held_out"] == 1
     # What is said of it is what it does.
-    held_out = finetune.split(find_labelled(dataset), 1)[0]
+    held_out = finetune.split(each_its_own(find_labelled(dataset)), 1)[0]
     (judged,) = finetune._judged("after", model, held_out, None)[0].values()
     assert judged.dice == pytest.approx(results["after"][0], abs=1e-4)
     assert "sub-" not in (model.folder / "card.json").read_text()
@@ -283,20 +288,51 @@ def test_a_level_lost_on_a_scan_of_another_kind_is_not_better():
 
 def test_the_same_scans_are_held_out_in_any_order():
     scans = [Path(f"/x/scan{n}.nii.gz") for n in range(10)]
-    held, taught = finetune.split(scans, None)
+    held, taught = finetune.split(each_its_own(scans), None)
     assert len(held) == 2 and sorted(held + taught) == scans
     moved = [Path("/elsewhere") / path.name for path in reversed(scans)]
-    assert [path.name for path in finetune.split(moved, None)[0]] == [path.name for path in held]
+    assert [path.name for path in finetune.split(each_its_own(moved), None)[0]] == [path.name for path in held]
     with pytest.raises(InputRefused):
-        finetune.split(scans[:1], None)
+        finetune.split(each_its_own(scans[:1]), None)
 
 
 def test_scans_of_one_subject_are_on_one_side():
     scans = [Path(f"/x/sub-{n:04d}_split-{split:02d}_ct.nii.gz") for n in range(6) for split in (1, 2)]
     for count in range(1, 11):
-        held, taught = finetune.split(scans, count)
+        held, taught = finetune.split(each_its_own(scans), count)
         assert sorted(held + taught) == scans and len(held) == count + count % 2
         assert not {path.name[:8] for path in held} & {path.name[:8] for path in taught}
     for nobody_left, count in ((scans, 11), (scans[:2], 1)):
         with pytest.raises(InputRefused, match="of another subject"):
-            finetune.split(nobody_left, count)
+            finetune.split(each_its_own(nobody_left), count)
+
+
+def test_copies_of_a_scan_are_on_one_side():
+    """Of which one may be another subject's second scan by its name."""
+    scans = each_its_own(Path(f"/x/sub-{n:04d}_split-{split}_ct.nii.gz") for n in range(6) for split in (1, 2))
+    first, second, third = list(scans)[0], list(scans)[3], Path("/x/copy.nii.gz")
+    scans[second] = scans[third] = scans[first]
+    alike = {path for path in scans if path.name[:8] in ("sub-0000", "sub-0001", "copy.nii")}
+    assert len(alike) == 5
+    for count in range(1, 9):
+        held, taught = finetune.split(scans, count)
+        assert sorted(held + taught) == sorted(scans) and (alike <= set(held) or alike <= set(taught))
+    with pytest.raises(InputRefused, match="no copy of it"):
+        finetune.split({path: scans[path] for path in alike}, 1)
+
+
+def test_a_scan_that_was_stored_anew_is_a_copy(dataset, base, tmp_path, capfd):
+    """As another type, with other axes, under another name: nothing is judged by what was learnt."""
+    copy = shutil.copytree(dataset, tmp_path / "copies")
+    scans = find_labelled(copy)
+    for path in scans[:2]:
+        ct, labels = read_volume(path)[0], read_labels(labels_of(path))
+        turned = ct.affine[:, [2, 1, 0, 3]] @ np.diag([-1.0, 1, 1, 1])
+        turned[:3, 3] = ct.grid.world(np.array([0, 0, len(ct.array) - 1]))
+        for volume, name in ((ct, "again"), (labels, "again_labels")):
+            array = volume.array.transpose(2, 1, 0)[..., ::-1].astype(np.float32 if volume is ct else np.uint8)
+            write_volume(Volume(array.copy(), turned), copy / f"{path.parent.name[-1]}_{name}.nii.gz")
+    held_out, taught = finetune._checked(load_model(base), "ours", find_labelled(copy), 1, 1, None)
+    sides = [{path.name[0] if "again" in path.name else path.name[7] for path in side} for side in (held_out, taught)]
+    assert len(held_out + taught) == 5 and sides[0].isdisjoint(sides[1])
+    assert "Copies of one scan, all held out or all learnt from: 1_again, sub-0001_ct\n" in capfd.readouterr().out

@@ -11,7 +11,8 @@ import importlib.resources
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -93,26 +94,44 @@ def finetune(
     return f"{report}\nAdded the model {name} in {_add_to_users(new.folder, name)}"
 
 
-def split(scans: Sequence[Path], hold_out: int | None) -> tuple[list[Path], list[Path]]:
+def split(scans: Mapping[Path, str], hold_out: int | None) -> tuple[list[Path], list[Path]]:
     """Scans to judge by, and scans to learn from: by a hash of their names, so that order and place don't matter.
 
-    Those of one subject (`sub-...`, as in BIDS) are on one side, as a spine that was learnt judges nothing; so some
-    more than `hold_out` may be held out.
+    Those of one subject (`sub-...`, as in BIDS) and copies are on one side, as a spine that was learnt judges nothing;
+    so some more than `hold_out` may be held out.
+
+    Args:
+        scans: each with the checksum of its voxels.
     """
     count = max(1, round(_HELD_OUT_SHARE * len(scans))) if hold_out is None else hold_out
-    subjects: dict[str, list[Path]] = {}
-    for path in scans:
-        subjects.setdefault(_subject(path), []).append(path)
     held_out: list[Path] = []
     taught: list[Path] = []
-    for subject in sorted(subjects, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
-        (held_out if len(held_out) < count else taught).extend(subjects[subject])
+    for spine in sorted(_spines(scans), key=lambda paths: min(map(_place, paths))):
+        (held_out if len(held_out) < count else taught).extend(spine)
     if not held_out or not taught:
         raise InputRefused(
             f"Of {len(scans)} labelled scans {count} can't be held out: at least one is needed to learn from and one "
-            "of another subject to judge by."
+            "of another subject, which is no copy of it, to judge by."
         )
     return sorted(held_out), sorted(taught)
+
+
+def _spines(scans: Mapping[Path, str]) -> list[list[Path]]:
+    """Scans of one subject, and copies, together."""
+    spines: list[tuple[set[str], list[Path]]] = []
+    for path, voxels in scans.items():
+        marks, paths = {_subject(path), voxels}, [path]
+        for spine in [spine for spine in spines if not marks.isdisjoint(spine[0])]:
+            spines.remove(spine)
+            marks |= spine[0]
+            paths += spine[1]
+        spines.append((marks, paths))
+    return [paths for _, paths in spines]
+
+
+def _place(scan: Path) -> str:
+    """Where a scan comes in an order that means nothing."""
+    return hashlib.sha256(_subject(scan).encode()).hexdigest()
 
 
 def _subject(scan: Path) -> str:
@@ -140,12 +159,12 @@ def _checked(
     if twice:
         raise InputRefused(f"Several scans are called {twice[0]}: give each its own name.")
     left_out: dict[Path, UnlikelyValues] = {}
+    fit: dict[Path, str] = {}
     for path in scans:
         try:
-            _check_labelled(path, model.card.modality[0])
+            fit[path] = _voxels(_checked_scan(path, model.card.modality[0]))
         except UnlikelyValues as refusal:
             left_out[path] = refusal
-    fit = [path for path in scans if path not in left_out]
     if not fit:
         raise next(iter(left_out.values()))
     if left_out:
@@ -154,10 +173,16 @@ def _checked(
             f"({model.card.modality[0]}): {', '.join(map(stem, left_out))}",
             flush=True,
         )
+    copies = defaultdict(list)
+    for path, voxels in fit.items():
+        copies[voxels].append(stem(path))
+    for alike in copies.values():
+        if len(alike) > 1:
+            print(f"Copies of one scan, all held out or all learnt from: {', '.join(alike)}", flush=True)
     return split(fit, hold_out)
 
 
-def _check_labelled(path: Path, modality: str) -> None:
+def _checked_scan(path: Path, modality: str) -> Volume:
     """Reads all of a scan and its labels, so that what is damaged or can't be right is told now and not after hours.
 
     Raises:
@@ -172,6 +197,15 @@ def _check_labelled(path: Path, modality: str) -> None:
         raise type(refusal)(f"'{path}': {refusal}") from refusal
     if not VERTEBRAE.intersection(np.unique(truth.array)):
         raise InputRefused(f"'{file}' holds no vertebra: label the scan, or take it out of the data set.")
+    return volume
+
+
+def _voxels(scan: Volume) -> str:
+    """Checksum of its values, in whatever type and order of axes they are stored."""
+    along = np.abs(scan.grid.directions).argmax(axis=0)
+    backward = [2 - axis for axis in range(3) if scan.grid.directions[along[axis], axis] < 0]
+    upright = np.flip(scan.array, backward).transpose(2 - np.argsort(along))
+    return hashlib.sha256(np.ascontiguousarray(upright, np.float32)).hexdigest()
 
 
 def _remember(work: Path, model: Model, held_out: list[Path], taught: list[Path], steps: int) -> None:
