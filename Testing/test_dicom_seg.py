@@ -9,8 +9,9 @@ import pytest
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.dicom_seg import Segment, find_images, network_segments, write_dicom_seg
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.evaluate import evaluate, labels_on_grid_of
 from SpineContextSegLib.labels import STRUCTURES, structures_of
-from SpineContextSegLib.reading import read_volume
+from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import LPS_FROM_RAS, Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.dicom_series import SeriesWriter, edit, multi_frame, parts
@@ -75,6 +76,8 @@ def value_of(item: pydicom.Dataset) -> int:
 def test_every_voxel_comes_back_at_its_place(name, tmp_path):
     labels, file = written(scan(GRIDS[name]), tmp_path)
     np.testing.assert_array_equal(labels_by_place(file, labels), labels.array)
+    read = read_labels(tmp_path / "spine.dcm")
+    np.testing.assert_array_equal(labels_on_grid_of(read, labels.grid, ("it", "the scan")), labels.array)
 
 
 @pytest.mark.parametrize("name", STRAIGHT)

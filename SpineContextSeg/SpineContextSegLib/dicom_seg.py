@@ -1,6 +1,8 @@
-"""Labels as a DICOM SEG that refers to the series they were made on: every plane on the image that it was drawn on.
+"""Labels as a DICOM SEG that refers to the series they were made on: every plane on the image that it was drawn on; and
+such a file read as labels.
 
-Segmentation IOD: DICOM PS3.3 A.51, binary, without empty frames. highdicom writes it; Slicer's Python hasn't got it.
+Segmentation IOD: DICOM PS3.3 A.51, binary, without empty frames. highdicom writes and reads it; Slicer's Python
+hasn't got it.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from . import __version__
 from .dicom import Stack, find_stack
 from .dicom_folder import dicom_files, is_dicom_file
 from .errors import InputRefused
-from .labels import structures_of
+from .faults import lacks_memory
+from .labels import TERMINOLOGY_TAG, structures_of
+from .labels import Segment as StatedSegment
 from .reading import quiet_itk
-from .volume import Grid, Volume, count_labels
+from .segment_list import numbered_by_names, renumbered
+from .volume import LPS_FROM_RAS, Grid, Volume, count_labels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -29,6 +34,8 @@ NAME = "SpineContextSeg"
 SERIES_DESCRIPTION = f"{NAME}, research use only"
 # Series of a scanner rarely get this far.
 SERIES_NUMBER = 1000
+# Of the SOP class of a DICOM SEG, binary or fractional, and of one with a label map.
+_SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 # Header values lose this much on their way through text.
 _SAME_GRID_MM = 0.01
 _LONGEST_NAME = 64  # of a value of the kind LO
@@ -41,6 +48,7 @@ _SEXES = ("M", "F", "O", "")
 # What Slicer, too, says of a segment that has no code.
 _TISSUE = "SCT^85756007^Tissue"
 _CATEGORY, _TYPE = 1, 2
+_GRAY = (0.5, 0.5, 0.5)
 
 MadeBy = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 
@@ -173,6 +181,51 @@ def write_dicom_seg(
     shared = file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     shared.SpacingBetweenSlices = round(float(images.grid.spacing_mm[2]), 6)
     file.save_as(path)
+
+
+def is_dicom_seg(path: Path) -> bool:
+    """Whether a file, if it is DICOM, holds segments and no image."""
+    if not is_dicom_file(path):
+        return False
+    from pydicom import dcmread
+
+    header = dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SOPClassUID"])
+    return header.get("SOPClassUID") in _SOP_CLASSES
+
+
+def read_dicom_seg(path: Path) -> Volume:
+    """The labels of a DICOM SEG, by what its segments are called and coded, see `segment_list.numbered_by_names`.
+
+    Returns:
+        Whole numbers (k, j, i), affine IJK -> RAS in mm: of the planes that the file has, mostly fewer than the scan.
+
+    Raises:
+        InputRefused: highdicom is missing, the file is damaged, segments overlap or are no labels, planes don't form a
+            volume, or no segment says what it is.
+    """
+    highdicom = _highdicom()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file = highdicom.seg.segread(path)
+            planes = file.get_volume(combine_segments=True)
+            stated = [_stated(item) for item in file.SegmentSequence]
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if lacks_memory(error):
+            raise
+        text = str(error).rstrip(".")
+        raise InputRefused(
+            f"'{path.name}' can't be read as a DICOM SEG with one label for each voxel ({text}): use a .seg.nrrd."
+        ) from error
+    array = renumbered(planes.array, stated, numbered_by_names(path.name, stated))
+    # highdicom counts (slice, row, column) and goes to LPS.
+    return Volume(array, LPS_FROM_RAS @ planes.affine[:, [2, 1, 0, 3]])
+
+
+def _stated(item: Dataset) -> StatedSegment:
+    code = item.SegmentedPropertyTypeCodeSequence[0]
+    entry = f"~~{code.get('CodingSchemeDesignator')}^{code.get('CodeValue')}^{code.CodeMeaning}~"
+    return StatedSegment(int(item.SegmentNumber), "", str(item.SegmentLabel), _GRAY, {TERMINOLOGY_TAG: entry})
 
 
 def _highdicom():

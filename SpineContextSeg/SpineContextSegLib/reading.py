@@ -73,18 +73,30 @@ def read_volume_on(grid: Grid, path: str | Path) -> tuple[Volume, list[str]]:
 
 
 def read_labels(path: str | Path, *, verse: bool = True) -> Volume:
-    """Reads a segmentation with one label value per voxel: NIfTI-1, NRRD, MHA, or `.seg.nrrd` with one layer.
+    """Reads a segmentation with one label value per voxel: NIfTI-1, NRRD, MHA, `.seg.nrrd` with one layer, DICOM SEG.
 
     Args:
         verse: False leaves the values of a `.seg.nrrd` as they are, for whoever knows that they are not VerSe's.
 
     Returns:
-        Integers (k, j, i), affine IJK -> RAS in mm; of a `.seg.nrrd` as `segment_list.in_verse` has them.
+        Integers (k, j, i), affine IJK -> RAS in mm; of a `.seg.nrrd` as `segment_list.in_verse` has them,
+        of a DICOM SEG as `dicom_seg.read_dicom_seg`.
 
     Raises:
-        InputRefused: as `read_volume` and `segment_list.in_verse`; or where values are no whole numbers.
+        InputRefused: as `read_volume`, `segment_list.in_verse` and `dicom_seg.read_dicom_seg`; or where values are no
+            whole numbers.
     """
     path = Path(path)
+    if is_dicom_file(path):
+        from .dicom_seg import is_dicom_seg, read_dicom_seg
+
+        if is_dicom_seg(path):
+            if not verse:
+                raise InputRefused(
+                    f"'{path.name}' is a DICOM SEG, whose labels are told by their names and not by a numbering: "
+                    "leave the numbering out."
+                )
+            return read_dicom_seg(path)
     volume, _ = read_volume(path)
     if verse and lists_segments(path):
         stated = _stated_segments(path)

@@ -19,8 +19,10 @@ from .labels import (
     STRUCTURES,
     TERMINOLOGY_TAG,
     VALUE_TAG,
+    VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
     Segment,
+    structure,
     value_called,
 )
 
@@ -68,6 +70,26 @@ def in_verse(name: str, stated: Sequence[Segment]) -> list[Segment]:
     others = ", ".join(map(repr, unclear[:3])) + (", ..." if len(unclear) > 3 else "")
     _refuse(name, stated, told, f"call each segment after its structure, such as L4 or sacrum, and leave out {others}")
     return list(stated)
+
+
+def numbered_by_names(name: str, stated: Sequence[Segment]) -> list[Segment]:
+    """The segments of a file whose values are but places in its list, as in a DICOM SEG, with VerSe's values; those
+    that don't say what they are have values from 300 on.
+
+    Raises:
+        InputRefused: none says what it is, or two are the same.
+    """
+    vertebrae = structure(VERTEBRA_LEVEL_UNKNOWN, levels_known=False)
+    told = [vertebrae.value if segment.name == vertebrae.name else _meant(segment) for segment in stated]
+    known = [value for value in told if value is not None]
+    if not known or len(set(known)) < len(known):
+        why = "holds two segments of one structure" if known else "doesn't say what its segments are"
+        raise InputRefused(f"'{name}' {why}: call each after its structure, such as L4 or sacrum.")
+    own = count(FIRST_OWN_VALUE)
+    return [
+        replace(segment, value=next(own) if value is None else value)
+        for segment, value in zip(stated, told, strict=True)
+    ]
 
 
 def renumbered(array: np.ndarray, stated: Sequence[Segment], meant: Sequence[Segment]) -> np.ndarray:

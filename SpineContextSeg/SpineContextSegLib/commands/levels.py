@@ -38,10 +38,10 @@ List the levels of a label file from top to bottom, or put them right. Names, co
 names, colors and codes that a person gave a segment; sacrum and spinal canal stay as they are."""
 
 EPILOG = """\
-LABELS is a label map in VerSe's numbering: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. Vertebrae are given by their name
-(C7, T13, L5, "L5 vertebra") or number (7, 28, 24). Without --output nothing is written, only shown. The output may be
-the input file itself. Without --thoracic and --lumbar a column has 12 thoracic vertebrae (13 where there is a T13) and
-5 lumbar ones (6 where there is an L6).
+LABELS is a label map in VerSe's numbering: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG. Vertebrae are given by
+their name (C7, T13, L5, "L5 vertebra") or number (7, 28, 24). Without --output nothing is written, only shown. The
+output may be the input file itself, but for a DICOM SEG. Without --thoracic and --lumbar a column has 12 thoracic
+vertebrae (13 where there is a T13) and 5 lumbar ones (6 where there is an L6).
 
 examples:
   spinecontextseg levels spine.nii.gz

@@ -34,11 +34,11 @@ Research use only: not for diagnosis or treatment."""
 
 EPILOG = """\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
-LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha or .seg.nrrd. The spinal
-canal (61) helps where it is labeled. Heights of C1 and C2, and of a body that the border of the scan cuts, are left
-empty, and so is the HU of a body with metal in it. The remark says where levels aren't certain, as a .seg.nrrd tells
-until they are put right, or the record of a batch until the file is changed. Centroids are voxel indices, as in VerSe's
-files.
+LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG.
+The spinal canal (61) helps where it is labeled. Heights of C1 and C2, and of a body that the border of the scan cuts,
+are left empty, and so is the HU of a body with metal in it. The remark says where levels aren't certain, as a .seg.nrrd
+tells until they are put right, or the record of a batch until the file is changed. Centroids are voxel indices, as in
+VerSe's files.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
 that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
