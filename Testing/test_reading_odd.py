@@ -117,3 +117,15 @@ def test_names_of_segments_that_arent_utf_8_are_read_and_written(tmp_path):
         assert described[20].name == name
         write_segmentation(read_labels(copy), copy, described)
         assert {segment.value: segment.name for segment in read_segments(copy)} == {20: name, 21: "L2 vertebra"}
+
+
+def test_nifti_with_the_ending_of_the_other_kind_is_to_be_renamed(tmp_path):
+    """It is whole: to export it again would be of no use."""
+    write_volume(SCAN, tmp_path / "plain.nii")
+    write_volume(SCAN, tmp_path / "packed.nii.gz")
+    plain, packed = (tmp_path / "plain.nii").rename(tmp_path / "A.NII.gz"), tmp_path / "packed.nii"
+    (tmp_path / "packed.nii.gz").rename(packed)
+    assert refusal(plain) == "'A.NII.gz' isn't packed: name it 'A.NII'."
+    assert refusal(packed) == "'packed.nii' is packed: name it 'packed.nii.gz'."
+    for path, right in ((plain, "A.NII"), (packed, "packed.nii.gz")):
+        np.testing.assert_array_equal(read_volume(path.rename(tmp_path / right))[0].array, SCAN.array)

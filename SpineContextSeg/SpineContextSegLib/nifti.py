@@ -15,6 +15,8 @@ import numpy as np
 from .errors import InputRefused
 
 HEADER_BYTES = 348
+# What a packed file begins with, and a plain one of either byte order.
+_GZIP, _PLAIN = b"\x1f\x8b", [struct.pack(f"{order}i", HEADER_BYTES) for order in "<>"]
 # Of DT_UINT8, INT16, INT32, FLOAT32, FLOAT64, INT8, UINT16, UINT32, INT64 and UINT64.
 _BYTES = {2: 1, 4: 2, 8: 4, 16: 4, 64: 8, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8}
 
@@ -39,8 +41,9 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     """Reads a `.nii` or `.nii.gz` header of either byte order.
 
     Raises:
-        InputRefused: the file is no NIfTI-1 file, or is damaged.
+        InputRefused: the file is no NIfTI-1 file, is damaged, or is packed against what its ending says.
     """
+    _check_ending(path)
     try:
         with _unpacked(path) as file:
             raw = file.read(HEADER_BYTES)
@@ -83,6 +86,17 @@ def non_finite_voxels(path: Path, header: NiftiHeader, shape: tuple[int, int, in
         ]
     mask = np.stack(planes).reshape(shape)
     return mask if mask.any() else None
+
+
+def _check_ending(path: Path) -> None:
+    """ITK goes by the ending, and so would whoever opens a copy."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    named_packed = path.name.lower().endswith(".gz")
+    if start[:2] == _GZIP and not named_packed:
+        raise InputRefused(f"'{path.name}' is packed: name it '{path.name}.gz'.")
+    if start in _PLAIN and named_packed:
+        raise InputRefused(f"'{path.name}' isn't packed: name it '{path.name[:-3]}'.")
 
 
 def _unpacked(path: Path) -> BinaryIO:
