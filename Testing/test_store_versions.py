@@ -74,6 +74,9 @@ def test_work_after_the_last_correction_is_told_of_until_it_is_saved_or_set_asid
     save(crashed, 1, "autosave")
     save(crashed, 2, "autosave")
     later = Versions(scan, data)
+    # As long as the session lives, it is its own work.
+    assert later.unsaved_autosave() is None and crashed.unsaved_autosave().number == 3
+    crashed.end()
     unsaved = later.unsaved_autosave()
     assert unsaved.number == 3 and same_voxels(later.load(unsaved), some_labels(2))
     save(later, 5, "model")  # a new run doesn't make up for lost work

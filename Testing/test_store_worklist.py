@@ -104,6 +104,8 @@ def test_done_is_what_was_saved_last_and_stays_that(worklist):
     save(worklist, 1, "autosave")
     with pytest.raises(InputRefused, match="only saved in passing"):
         worklist.set_state(1, State.DONE)
+    versions = worklist.versions(1)
+    versions.set_aside(versions.unsaved_autosave())
     correction = save(worklist, 1)
     worklist.set_state(1, State.DONE)
     save(worklist, 1, "model")

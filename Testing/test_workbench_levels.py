@@ -108,9 +108,9 @@ def test_levels_tools_worklist_and_recovery(data, tiny_model, tmp_path, sample_s
         versions = Versions(data / "a.nii.gz", data)
         page.close()
         end = time.monotonic() + 120
-        while versions.unsaved_autosave() is None and time.monotonic() < end:
+        while versions.list()[-1].kind != "autosave" and time.monotonic() < end:
             time.sleep(0.2)
-        assert versions.unsaved_autosave() is not None
+        assert versions.list()[-1].kind == "autosave"
     finally:
         page.close()
         server.kill()

@@ -113,7 +113,7 @@ def test_work_is_kept_when_the_hand_rests(data, tiny_model, start):
     opened(page, "a.nii.gz")
     painted = paint(page)
     versions = Versions(data / "a.nii.gz", data)
-    kept = page.until(versions.unsaved_autosave, 20)
+    [_, kept] = page.until(lambda: len(versions.list()) == 2 and versions.list(), 20)
     np.testing.assert_array_equal(versions.load(kept).array == VALUE, painted)
     page.click("undo")
     page.until(lambda: not page.state("unsaved"))

@@ -27,6 +27,8 @@ class Saving:
         # one that was tried to be saved in passing.
         self._changes = self._kept_changes = self._lasting_changes = self._tried_changes = 0
         self._changed_at = self._tried_at = time.monotonic()
+        # What is in the scene, or was before it was changed; None where nothing was saved.
+        self._shown: Version | None = None
         # The last one of this session that no other version has followed.
         self._in_passing: Version | None = None
         # The folders of all that this session has saved in passing.
@@ -43,7 +45,9 @@ class Saving:
 
     def begin(self, versions: Versions) -> None:
         """Another scan is open from now on."""
-        self._versions, self._in_passing = versions, None
+        if self._versions is not None:
+            self._versions.end()
+        self._versions, self._in_passing, self._shown = versions, None, None
         self.found = self.recoverable()
         self._kept_changes = self._lasting_changes = self._changes
         self._tried_at = time.monotonic()
@@ -79,6 +83,10 @@ class Saving:
     def latest(self) -> Version | None:
         """The newest correction or result."""
         return self._versions.latest()
+
+    def shown_number(self) -> int:
+        """Of the version that is in the scene, or was before it was changed; 0 where nothing was saved."""
+        return self._shown.number if self._shown else 0
 
     def versions(self) -> list[Version]:
         """All of the scan, oldest first; none where no scan is open."""
@@ -118,6 +126,9 @@ class Saving:
         labels = await asyncio.to_thread(self._versions.load, version)
         kept = await self.keep()
         self.show(version, labels)
+        if version == self.found:
+            self._versions.go_on_from(version)
+            self.found = None
         return kept
 
     def show(self, version: Version, labels: Volume) -> None:
@@ -211,6 +222,7 @@ class Saving:
             self._in_passing = version if kind == "autosave" else None
             if kind != "autosave":
                 self._lasting_changes = max(self._lasting_changes, changes)
+                self._shown = version
             # What was painted while the disk was busy is not in it.
             if kind != "autosave" and index == self._scene.undo_stack.index() and changes == self._changes:
                 self._scene.undo_stack.set_clean()

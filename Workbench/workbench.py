@@ -55,7 +55,7 @@ class Workbench:
     """One server with one scene, for one person; several tabs show the same."""
 
     def __init__(
-        self, data_folder: Path, *, by: str, token: str | None, upload_bytes: int, model: str, threads: int | None
+        self, data_folder: Path, *, by: str, token: str, upload_bytes: int, model: str, threads: int | None
     ) -> None:
         """
         Args:
@@ -91,7 +91,6 @@ class Workbench:
         self.exports = Exports()
         self._run: SegmentRun | None = None
         self._reading_notes: list[str] = []
-        self._opened_notes = ""
         layout = make_layout(self.server, self.scene.app)
         self.bearings = Bearings(self.scene, self.state)
         self.page = build(self, layout)
@@ -216,8 +215,7 @@ class Workbench:
             # What was done meanwhile, too; from here on nothing is waited for until all is shown.
             while await self.saving.autosave():
                 pass
-            # Only what was typed: somebody else may have changed them meanwhile.
-            if self.state.entry is not None and self.state.notes != self._opened_notes:
+            if self.state.entry is not None:
                 self.worklist_actions.keep_notes(self.state.entry, self.state.notes)
             # Its own may be among them.
             entry = self.worklist.entry(entry.number)
@@ -229,7 +227,7 @@ class Workbench:
                 "is_dicom": is_dicom(path), "status": f"Opened '{entry.name}'.",
                 "under_mouse": "", **NOTHING_ASKED,
             })  # fmt: skip
-            self._opened_notes = entry.notes
+            self.worklist_actions.note_shown(entry)
             self.worklist.note_versions([entry.number])
             if labels is not None:
                 try:
@@ -258,7 +256,6 @@ class Workbench:
         version = self.saving.found
         if version is not None:
             await self._bring_back(version)
-            self.saving.found = None
             self.state.status = "The unsaved work is back: look at it, then save it."
         self.state.recovery = None
 

@@ -13,7 +13,7 @@ from SpineContextSegLib.errors import InputRefused
 
 from .saving import Saving
 from .store.dataset import export_dataset
-from .store.worklist import State, Worklist
+from .store.worklist import Entry, State, Worklist
 
 TYPING_SECONDS = 1.0
 
@@ -32,6 +32,8 @@ class WorklistActions:
         self._worklist, self._saving, self._state, self._open_entry = worklist, saving, state, open_entry
         # Scans, and folders of scans, that were named when the workbench was started.
         self.sources: list[Path] = []
+        # Number of the entry -> its notes as they were last read or written here.
+        self._known_notes: dict[int, str] = {}
 
     def show(self) -> None:
         """Lists all scans, and the share of each state."""
@@ -82,10 +84,9 @@ class WorklistActions:
         if self._state.entry is None:
             raise InputRefused("Open a scan first.")
         number = self._state.entry
-        # What was saved in passing may have been undone since.
-        if self._saving.is_unsaved or self._saving.recoverable() is not None:
+        if self._saving.is_unsaved:
             await self._saving.save("correction")
-        self._worklist.set_state(number, State.DONE)
+        self._worklist.set_state(number, State.DONE, seen=self._saving.shown_number())
         self.show()
         if self._worklist.next_open() is not None:
             await self.open_next()
@@ -113,12 +114,25 @@ class WorklistActions:
         self._worklist.set_state(int(number), State.IN_CORRECTION)
         self.show()
 
+    def note_shown(self, entry: Entry) -> None:
+        """These notes are on the page from now on, to be written on."""
+        self._known_notes[entry.number] = entry.notes
+
     def keep_notes(self, number: int, text: str) -> None:
-        """Saves the notes that were typed; another scan may be opened by now."""
-        text = str(text)[:10_000]
-        if text != self._worklist.entry(int(number)).notes:
-            self._worklist.set_notes(int(number), text)
-            self.show()
+        """Saves the notes that were typed, below what somebody else has written since; another scan may be opened by
+        now."""
+        number, text = int(number), str(text)[:10_000]
+        theirs = self._worklist.entry(number).notes
+        known = self._known_notes.get(number, theirs)
+        if text == known:
+            return
+        if theirs not in (known, text):
+            text = f"{theirs}\n{text}"
+            if number == self._state.entry:
+                self._state.notes = text
+        self._worklist.set_notes(number, text)
+        self._known_notes[number] = text
+        self.show()
 
     async def keep_typed_notes(self) -> None:
         """Saves the notes if no key is hit for a moment; a field that is left saves them at once."""

@@ -6,8 +6,9 @@ Beside the scan lies a folder `spinecontextseg-versions`, in it one folder per s
 
 The digits behind the scan's name are the start of its fingerprint (see `fingerprints`), by which its versions are
 found, so a renamed scan keeps them and another scan of the same name doesn't get them. Every version has a folder of
-its own, which appears when it is whole; nothing is ever written into an earlier one, but for the mark of an unwanted
-autosave.
+its own, which appears when it is whole; nothing is ever written into an earlier one, but for the mark of an autosave
+that nobody needs any more. Several sessions may work on one scan: an autosave is held by its session (`held_file`), and
+offered to others once that has ended.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from SpineContextSegLib.writing import write_volume
 
 from .database import DATABASE
 from .fingerprint import fingerprints
+from .held_file import hold, is_held
 from .scan_names import without_ending
 from .whole_folders import claimed, remove_abandoned, remove_folder, whole_folder
 
@@ -42,7 +44,7 @@ KEPT_AUTOSAVES = 3
 Kind = Literal["model", "correction", "autosave"]
 
 # Named as labels are, so that whoever searches the folder for scans passes over them.
-_LABELS, _RECORD, _SET_ASIDE = "saved_labels.nrrd", "version.json", "set-aside"
+_LABELS, _RECORD, _SET_ASIDE, _HELD = "saved_labels.nrrd", "version.json", "set-aside", "held"
 _VERSION_NAME = re.compile(rf"\d+-({'|'.join(get_args(Kind))})-[0-9a-f]+")
 _SHORT = 12  # digits of a fingerprint in the name of a folder
 _NAME_BYTES = 100  # of the scan's name in there, far within what file systems allow
@@ -61,6 +63,7 @@ class Version:
         colors: label value -> color of the segment, as "#12abef".
         report: of the model's run (`pipeline.Result.report`), or None.
         begun_after: number of the newest version when the model's run began, or the work; 0 where there was none.
+        session: of work in which it was saved, see `Versions`; None where an earlier workbench saved it.
         folder: where it lies; its last part is the same wherever the data are moved to.
     """
 
@@ -72,11 +75,13 @@ class Version:
     colors: Mapping[int, str]
     report: dict | None
     begun_after: int
+    session: str | None
     folder: Path
 
 
 class Versions:
-    """The versions of one scan. The object stands for one session of work, so keep it while the scan is open.
+    """The versions of one scan. The object stands for one session of work, so keep it while the scan is open, and `end`
+    it then.
 
     Args:
         scan: file or DICOM folder; versions lie in a folder beside it.
@@ -98,7 +103,11 @@ class Versions:
         self._places = {self._scan.parent / VERSIONS_FOLDER: self._scan}
         self._places[data_folder / VERSIONS_FOLDER] = database if database.exists() else data_folder
         self._saving = threading.Lock()
+        self._session = uuid.uuid4().hex
+        # The autosaves of this session, what holds them, and one of a session before of which the work goes on in this.
         self._mine: dict[int, Path] = {}
+        self._held: dict[int, BinaryIO | None] = {}
+        self._continued: Version | None = None
         self._highest = 0
 
     def save(
@@ -138,6 +147,7 @@ class Versions:
                 "colors": {str(value): color for value, color in (colors or {}).items()},
                 "report": report,
                 "begun_after": begun_after,
+                "session": self._session,
             }
             version = self._write(Volume(compact, labels.affine), content)
             self._highest = version.number
@@ -184,16 +194,31 @@ class Versions:
         raise InputRefused(f"Version {version.number} ('{path}') is damaged: take an earlier version.")
 
     def unsaved_autosave(self) -> Version | None:
-        """The newest autosave, where no correction was saved after it and nobody set it aside: work to be recovered."""
+        """The newest autosave that is work to be recovered: of this session or one that has ended, which saved no
+        correction after it, and nobody set it aside."""
+        settled: set[str | None] = set()
         for version in reversed(self.list()):
             if version.kind == "correction":
-                return None
-            if version.kind == "autosave":
-                return None if (version.folder / _SET_ASIDE).exists() else version
+                # Of earlier workbenches nothing says whose correction it was.
+                settled |= {version.session, None}
+            elif version.kind == "autosave" and version.session not in settled:
+                if (version.folder / _SET_ASIDE).exists():
+                    settled.add(version.session)
+                elif version.session == self._session or not is_held(version.folder / _HELD):
+                    return version
         return None
 
+    def go_on_from(self, autosave: Version) -> None:
+        """Says that an autosave was brought back: with the next one, or a correction, it is no longer told of."""
+        self._continued = autosave
+
+    def end(self) -> None:
+        """Ends the session: what it has only saved in passing may be recovered by others."""
+        for number in list(self._held):
+            self._let_go(number)
+
     def set_aside(self, version: Version) -> None:
-        """Says that an autosave isn't wanted: `unsaved_autosave` no longer tells of it or of older ones.
+        """Says that an autosave isn't wanted: `unsaved_autosave` no longer tells of it or of older ones of its session.
 
         Raises:
             OSError: it can't be marked, so it will be told of again.
@@ -290,25 +315,39 @@ class Versions:
                 content["sha256"] = _digest(partial / _LABELS)
                 text = json.dumps(content, indent=1, ensure_ascii=False)
                 (partial / _RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
+                if content["kind"] == "autosave":
+                    # Before anybody sees it.
+                    self._held[number] = hold(partial / _HELD)
         return _version(content, target)
 
     def _prune(self, saved: Version) -> None:
         """Other sessions' autosaves stay: they may be somebody's only copy."""
+        if saved.kind == "model":
+            return
         if saved.kind == "autosave":
             self._mine[saved.number] = saved.folder
-        if saved.kind != "model":
-            kept = KEPT_AUTOSAVES if saved.kind == "autosave" else 0
-            for old in sorted(self._mine, reverse=True)[kept:]:
-                remove_folder(self._mine.pop(old))
+        kept = KEPT_AUTOSAVES if saved.kind == "autosave" else 0
+        for old in sorted(self._mine, reverse=True)[kept:]:
+            self._let_go(old)
+            remove_folder(self._mine.pop(old))
+        if self._continued is not None:
+            # Where it can't be marked, it is told of again.
+            with suppress(OSError):
+                self.set_aside(self._continued)
+            self._continued = None
+
+    def _let_go(self, number: int) -> None:
+        if held := self._held.pop(number, None):
+            held.close()
 
 
 def _version(content: dict, folder: Path) -> Version:
     return Version(
         int(content["number"]), content["kind"], content["by"], datetime.fromisoformat(content["saved"]),
         {int(value): name for value, name in content["names"].items()},
-        # Earlier workbenches wrote neither colors nor what came before.
+        # Earlier workbenches wrote neither colors nor what came before, and no session.
         {int(value): color for value, color in content.get("colors", {}).items()}, content["report"],
-        int(content.get("begun_after", int(content["number"]) - 1)), folder,
+        int(content.get("begun_after", int(content["number"]) - 1)), content.get("session"), folder,
     )  # fmt: skip
 
 

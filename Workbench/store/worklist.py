@@ -199,20 +199,24 @@ class Worklist:
         """Where the labels of an entry are kept. Raises as `locate`."""
         return Versions(self.locate(number), self._folder)
 
-    def set_state(self, number: int, state: State, reason: str | None = None) -> Entry:
+    def set_state(self, number: int, state: State, reason: str | None = None, seen: int | None = None) -> Entry:
         """Changes the state.
 
         DONE means the newest saved correction or model's result of this moment, which `accepted` tells and the dataset
         holds; later versions don't change that until the scan is set to DONE again.
 
+        Args:
+            reason: why it is REJECTED.
+            seen: number of the version that whoever says DONE has looked at.
+
         Raises:
-            InputRefused: REJECTED without a reason; DONE with nothing saved, or with unsaved work (an autosave newer
-                than the last correction: save it as a correction or set it aside first).
+            InputRefused: REJECTED without a reason; DONE with nothing saved, with another version saved than the one
+                that was seen, or with work to be recovered (see `Versions.unsaved_autosave`).
         """
         reason = (reason or "").strip()
         if state is State.REJECTED and not reason:
             raise InputRefused("A scan is rejected with a reason: say why it can't be used.")
-        accepted = self._version_to_accept(number) if state is State.DONE else None
+        accepted = self._version_to_accept(number, seen) if state is State.DONE else None
         self._change(
             number, state=state.value, reason=reason if state is State.REJECTED else None, accepted=accepted
         )
@@ -300,16 +304,21 @@ class Worklist:
                 if new != old:
                     _log(connection, number, name, old, new, now, self._by)
 
-    def _version_to_accept(self, number: int) -> str:
+    def _version_to_accept(self, number: int, seen: int | None) -> str:
         versions = self.versions(number)
         if versions.unsaved_autosave():
             raise InputRefused(
-                "There is work on this scan that was only saved in passing: save it as a correction or discard it "
-                "before the scan is done."
+                "There is work on this scan that was only saved in passing: open the scan again, and bring that back "
+                "or discard it before the scan is done."
             )
         latest = versions.latest()
         if latest is None:
             raise InputRefused("Nothing was saved for this scan: segment it, or save a correction, before it is done.")
+        if seen is not None and latest.number != seen:
+            raise InputRefused(
+                f"Version {latest.number} of this scan, saved by {latest.by}, is not the one that is shown: open the "
+                "scan again and look at it before the scan is done."
+            )
         return latest.folder.name
 
     def _select(self, rest: str, *values: object) -> list[Entry]:
