@@ -50,6 +50,19 @@ def test_results_become_versions_once(results, tmp_path):
     assert [len(worklist.versions(entry.number).list()) for entry in worklist.entries()] == [1, 1]
 
 
+def test_a_rejection_stays(results, tmp_path):
+    (tmp_path / "data").mkdir()
+    worklist = Worklist.open(tmp_path / "data")
+    [entry] = worklist.add([tmp_path / "scans" / "a.nii.gz"])
+    worklist.set_state(entry.number, State.REJECTED, "moved")
+    assert take_over(worklist, results, pytest.fail) == 2
+    a, b = worklist.entries()
+    assert (a.state, a.reason, b.state) == (State.REJECTED, "moved", State.SEGMENTED)
+    # There for whoever opens it again.
+    [version] = worklist.versions(a.number).list()
+    assert version.kind == "model"
+
+
 def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, tiny_model):
     newer = ["--model", str(tiny_model), "--no-preview", "--format", "nii.gz", "--structures", "all"]
     main(["batch", str(tmp_path / "scans"), str(results), *newer])

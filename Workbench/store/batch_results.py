@@ -68,7 +68,9 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     names = {value: drawn[value].name if value in drawn else found.get(value) or _name(value) for value in present}
     colors = {value: hex_color(segment.color) for value, segment in drawn.items()}
     versions.save(labels, names, kind=kind, by="batch", report=record, colors=colors)
-    worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
+    # Whoever rejected the scan has decided on it.
+    if entries[0].state is State.NEW:
+        worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
     return True
 
 
