@@ -116,6 +116,22 @@ def test_done_is_what_was_saved_last_and_stays_that(worklist):
     assert worklist.accepted(1) is None
 
 
+def test_what_is_opened_again_is_what_was_saved_of_it(worklist, folder):
+    save(worklist, 2, "model")
+    save(worklist, 3, "model")
+    save(worklist, 3)
+    for number in (1, 2, 3):
+        worklist.set_state(number, State.REJECTED, "misclick")
+    assert [worklist.reopen(number).state for number in (1, 2, 3)] == [
+        State.NEW, State.SEGMENTED, State.IN_CORRECTION,
+    ]  # fmt: skip
+    worklist.set_state(2, State.REJECTED, "misclick")
+    (folder / "scan1.nii.gz").unlink()
+    with pytest.raises(InputRefused, match="is gone"):
+        worklist.reopen(2)
+    assert worklist.entry(2).state is State.REJECTED
+
+
 def test_a_version_that_was_done_and_is_missing_is_said(worklist):
     correction = save(worklist, 1)
     worklist.set_state(1, State.DONE)

@@ -77,7 +77,7 @@ def test_a_folder_is_taken_through_and_exported(data, tiny_model, tmp_path, samp
         page.until(lambda: "No other scan is open" in page.state("notice"))
 
         page.press("[data-entry='2'] button")
-        page.until(lambda: page.state("entries")[1]["state"] == "in_correction")
+        page.until(lambda: page.state("entries")[1]["state"] == "new")
         assert worklist.entry(2).reason is None
         page.click("done")
         opened("b.nii.gz")

@@ -111,7 +111,7 @@ class WorklistActions:
 
     def reopen(self, number: int) -> None:
         """Takes a scan out of "done" or "rejected"."""
-        self._worklist.set_state(int(number), State.IN_CORRECTION)
+        self._worklist.reopen(int(number))
         self.show()
 
     def note_shown(self, entry: Entry) -> None:

@@ -148,11 +148,9 @@ class Worklist:
             entry = self.entry(number)
             if entry.state is State.NEW:
                 with suppress(InputRefused, OSError):
-                    latest = Versions(entry.scan, self._folder).latest()
-                    if latest is not None:
-                        self.set_state(
-                            number, State.IN_CORRECTION if latest.kind == "correction" else State.SEGMENTED
-                        )
+                    state = _open_state(Versions(entry.scan, self._folder))
+                    if state is not State.NEW:
+                        self.set_state(number, state)
 
     def entries(self) -> list[Entry]:
         """All, in the order of their numbers."""
@@ -221,6 +219,10 @@ class Worklist:
             number, state=state.value, reason=reason if state is State.REJECTED else None, accepted=accepted
         )
         return self.entry(number)
+
+    def reopen(self, number: int) -> Entry:
+        """Takes an entry out of DONE or REJECTED, to where it is by what is saved of it. Raises as `locate`."""
+        return self.set_state(number, _open_state(self.versions(number)))
 
     def accepted(self, number: int) -> Version | None:
         """The version that was set to DONE, None where the entry is in another state.
@@ -345,6 +347,13 @@ class Worklist:
 
     def _scan(self, stored: str) -> Path:
         return self._folder / stored
+
+
+def _open_state(versions: Versions) -> State:
+    latest = versions.latest()
+    if latest is None:
+        return State.NEW
+    return State.IN_CORRECTION if latest.kind == "correction" else State.SEGMENTED
 
 
 def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
