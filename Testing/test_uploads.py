@@ -2,6 +2,7 @@
 file."""
 
 import asyncio
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,10 @@ LOCAL = "ElementDataFile = LOCAL\n"
 # So that the file is as large as its header promises.
 PADDING = bytes(2000)
 SMALL = Volume(np.zeros((6, 8, 10), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+
+# A form with one file, in front of it and behind it.
+HEAD = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.nrrd"\r\n\r\n'
+TAIL = b"\r\n--x--\r\n"
 
 
 @pytest.fixture
@@ -163,3 +168,45 @@ def test_the_first_of_several_scans_is_not_shown_with_the_voxels_of_another(tmp_
     multi_frame(longer, tmp_path / "b.dcm")
     first, second = listed(tmp_path / "data", tmp_path / "a.dcm", tmp_path / "b.dcm", opened=(opened := []))
     assert first.scan.is_file() and second.scan.is_file() and opened == [None]
+
+
+def test_a_scan_is_hidden_until_it_is_whole(tmp_path):
+    """Who looks for scans meanwhile lists nothing, and a killed process leaves nothing that would be listed."""
+    write_volume(SMALL, tmp_path / "a.nrrd")
+    content, seen = (tmp_path / "a.nrrd").read_bytes(), []
+    uploads, folder = Uploads(tmp_path, 10_000_000), tmp_path / "uploads"
+
+    async def send():
+        async def receive(request):
+            return web.Response(text=str(await uploads.receive(request)))
+
+        async def in_two():
+            yield HEAD + content[:-10]
+            while not (parts := list(folder.glob("*/a.nrrd"))):
+                await asyncio.sleep(0.01)
+            seen.extend(parts)
+            with pytest.raises(InputRefused, match="holds no scan"):
+                Worklist.open(tmp_path).add([folder])
+            yield content[-10:] + TAIL
+
+        app = web.Application()
+        app.router.add_post("/upload", receive)
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        async with TestClient(TestServer(app)) as client:
+            return await (await client.post("/upload", data=in_two(), headers=headers)).text()
+
+    scan = Path(asyncio.run(send()))
+    assert seen and not seen[0].exists()
+    assert scan.read_bytes() == content and [scan] == [path for path in folder.rglob("*") if path.is_file()]
+    [entry] = Worklist.open(tmp_path).add([folder])
+    assert entry.scan == scan
+
+
+def test_what_a_killed_process_left_goes_a_day_after(tmp_path):
+    for name, at in ((".old.partial", 0), (".young.partial", None), ("scan-old", 0)):
+        folder = tmp_path / "uploads" / name
+        folder.mkdir(parents=True)
+        if at is not None:
+            os.utime(folder, (at, at))
+    Uploads(tmp_path, 1)
+    assert sorted(path.name for path in (tmp_path / "uploads").iterdir()) == [".young.partial", "scan-old"]

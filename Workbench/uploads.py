@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -19,6 +20,8 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.integrity import HEADER_LIMIT_BYTES
 from SpineContextSegLib.mrml.placing import safe_name
 from SpineContextSegLib.reading import quiet_itk
+
+from .store.whole_folders import PARTIAL, remove_abandoned
 
 FOLDER = "uploads"
 # Neither .nhdr nor .mhd: they only name the file that holds the voxels, which could be any file of this computer.
@@ -35,7 +38,10 @@ _MHA_LOCAL = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*(?:LOCAL|Local|local)[ \
 
 
 class Uploads:
-    """The folder `uploads` in the data folder, readable by its owner only, with a folder per upload."""
+    """The folder `uploads` in the data folder, readable by its owner only, with a folder per upload.
+
+    Until that is whole it is hidden from the search for scans; what a killed process left of it goes a day after.
+    """
 
     def __init__(self, data_folder: Path, limit_bytes: int) -> None:
         """
@@ -46,6 +52,7 @@ class Uploads:
         # As the worklist names its scans.
         self._folder = Path(os.path.abspath(data_folder)) / FOLDER
         self._limit = limit_bytes
+        remove_abandoned(self._folder)
 
     async def receive(self, request: web.Request) -> Path:
         """Keeps the files of a form; one image, or the DICOM files of a series.
@@ -60,9 +67,11 @@ class Uploads:
         if (request.content_length or 0) > self._limit + _CHUNK_BYTES:
             raise self._too_large()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="scan-", dir=self._folder))
+        folder = Path(tempfile.mkdtemp(prefix=".", suffix=PARTIAL, dir=self._folder))
         try:
-            return await self._keep(request, folder)
+            scan = await self._keep(request, folder)
+            whole = folder.rename(self._folder / f"scan-{uuid.uuid4().hex}")
+            return whole / scan.relative_to(folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

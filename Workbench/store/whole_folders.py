@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_PARTIAL = ".partial"
+# End of the names of hidden folders that are no part of anything yet.
+PARTIAL = ".partial"
 # Nobody works on one folder for so long: a process was killed, or the power went.
 _ABANDONED_SECONDS = 24 * 3600
 # What file systems answer that can write down files, but not folders.
@@ -25,7 +26,7 @@ def claimed(parent: Path, name: str) -> Iterator[bool]:
     Raises:
         OSError: not writable.
     """
-    mark = parent / f".{name}{_PARTIAL}"
+    mark = parent / f".{name}{PARTIAL}"
     try:
         mark.mkdir()
     except FileExistsError:
@@ -45,7 +46,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         OSError: disk full, not writable, or there is a folder `target` with something in it.
     """
-    partial = target.with_name(f".{uuid.uuid4().hex}{_PARTIAL}")
+    partial = target.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
     partial.mkdir()
     try:
         yield partial
@@ -61,7 +62,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def remove_folder(folder: Path) -> None:
     """Removes a folder of which no part may be taken for the whole; as far as the disk lets it be removed."""
-    hidden = folder.with_name(f".{uuid.uuid4().hex}{_PARTIAL}")
+    hidden = folder.with_name(f".{uuid.uuid4().hex}{PARTIAL}")
     try:
         os.rename(folder, hidden)
     except OSError:
@@ -71,7 +72,7 @@ def remove_folder(folder: Path) -> None:
 
 def remove_abandoned(parent: Path) -> None:
     """Removes what processes left that were killed while they filled or removed a folder in `parent`, a day after."""
-    for path in parent.glob(f".*{_PARTIAL}"):
+    for path in parent.glob(f".*{PARTIAL}"):
         try:
             abandoned = time.time() - path.stat().st_mtime > _ABANDONED_SECONDS
         except OSError:  # another process has removed it
