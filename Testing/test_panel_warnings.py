@@ -184,16 +184,31 @@ def test_where_a_region_ends_is_not_where_the_scan_ends(user, ct):
 
 
 def test_a_vertebra_that_a_region_cuts_is_not_cut_by_the_scan(sample_scan, tmp_path):
+    assert said_of(sample_scan, tmp_path, 22) == ["Levels fit together.", "L3 is cut by the border of the region."]
+
+
+def test_a_vertebra_that_the_scan_cuts_too_is_cut_by_the_scan(sample_scan, tmp_path):
+    """As at the end of a scan that a region reaches beyond."""
+    *_, sentence = said_of(sample_scan, tmp_path, 22, size_mm=500)
+    assert sentence == f"L3 is {CUT_VERTEBRAE}"
+
+
+def test_vertebrae_that_are_not_told_apart_are_not_named(sample_scan, tmp_path):
+    assert said_of(sample_scan, tmp_path, 1) == ["Levels fit together."]
+
+
+def said_of(sample_scan, folder, value, size_mm=40) -> list[str]:
+    """What is said after a run in a region around the middle that took all bone for one vertebra."""
     grid = sample_scan.volume.grid
-    box = Box(np.vstack([np.c_[np.eye(3), grid.world(np.array(grid.shape[::-1]) / 2)], [0, 0, 0, 1]]), [50, 50, 40])
+    middle = np.eye(4)
+    middle[:3, 3] = grid.world(np.array(grid.shape[::-1]) / 2)
     request = Request("tiny", "auto", "auto", 1, "spine", False)
-    handover = Handover.send(sample_scan.volume, box, request, tmp_path / "0")
-    part = sample_scan.bone[handover.slices_kji].astype(np.uint8) * 22
-    np.save(tmp_path / "0" / LABELS, part)
+    handover = Handover.send(sample_scan.volume, Box(middle, [size_mm] * 3), request, folder / "0")
+    np.save(folder / "0" / LABELS, sample_scan.bone[handover.slices_kji].astype(np.uint8) * value)
     said = [f"L3 is {CUT_VERTEBRAE}", "Levels fit together."]
-    (tmp_path / "0" / REPORT).write_text(json.dumps({"warnings": said, "structures": []}))
+    (folder / "0" / REPORT).write_text(json.dumps({"warnings": said, "structures": []}))
     handover.receive()
-    assert handover.report["warnings"] == ["Levels fit together."]
+    return handover.report["warnings"]
 
 
 def sample_middle(volume_node) -> list[float]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from .errors import InputRefused
+from .field_of_view import FieldOfView
 from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
+from .roi import Box
 from .seen_vertebrae import C1, C2, SeenVertebra, body_frames, seen_vertebrae
 from .vertebral_body import SHELL_MM, Body, interior_hu, measure_body
 from .vertebral_frame import BodyFrame
@@ -83,22 +85,27 @@ class VertebraRow:
         return self.height_middle_mm / self.height_back_mm
 
 
-def vertebra_rows(ct: Volume | None, labels: Volume, *, hounsfield: bool | None = None) -> list[VertebraRow]:
+def vertebra_rows(
+    ct: Volume | None, labels: Volume, *, hounsfield: bool | None = None, regions: Sequence[Box] = ()
+) -> list[VertebraRow]:
     """All vertebrae C1 to L6 of a segmentation, from top to bottom by their place; without the sacrum.
 
     Args:
-        ct: HU on the same grid; None, or the signal of an MR, leaves the density out.
+        ct: HU on the same grid; None, or the signal of an MR, leaves the density out. It also tells where the grid
+            holds nothing but filling, as after a rotation.
         labels: VerSe values (k, j, i) on the grid of the whole scan (its border says what is partial).
         hounsfield: whether `ct` holds HU, where that is known; None lets its values tell.
+        regions: what all runs were limited to, whose sides are a border too; none where the whole scan was segmented.
 
     Raises:
         InputRefused: single vertebrae aren't told apart in the labels, or CT and labels don't lie on one grid.
     """
     if ct is not None and not ct.grid.same_as(labels.grid):
         raise InputRefused("CT and labels don't lie on the same grid: save both on the scan's own grid.")
+    view = FieldOfView(labels.grid, None if ct is None else ct.array, regions)
     if ct is not None and not (has_hounsfield_units(ct.array) if hounsfield is None else hounsfield):
         ct = None
-    seen, canal = seen_vertebrae(labels)
+    seen, canal = seen_vertebrae(labels, view)
     if [one.value for one in seen] == [VERTEBRA_LEVEL_UNKNOWN] and not levels_known(count_labels(labels.array)):
         raise InputRefused(
             "These labels hold one value for all vertebrae, so that none can be measured on its own: give labels in "

@@ -46,6 +46,11 @@ class Box:
         corners = np.array(list(itertools.product((-0.5, 0.5), repeat=3))) * self.size_mm
         return corners @ self.box_to_ras[:3, :3].T + self.box_to_ras[:3, 3]
 
+    def holds(self, points: np.ndarray) -> np.ndarray:
+        """Bool (n,): which points (n, 3) in RAS lie in the box, its sides included. Not for a flat one."""
+        local = (points - self.box_to_ras[:3, 3]) @ np.linalg.inv(self.box_to_ras[:3, :3]).T
+        return (np.abs(local) <= self.size_mm / 2 + SIDE_TOLERANCE_MM).all(1)
+
 
 def crop(volume: Volume, box: Box, margin_mm: float = MARGIN_MM) -> tuple[Volume, tuple[slice, slice, slice]]:
     """The part of a volume that a run limited to `box` has to look at.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .field_of_view import FieldOfView
 from .label_boxes import Box, label_boxes
 from .labels import CANAL, VERTEBRAE
 from .vertebral_frame import LOOK_MM, BodyFrame, coarsened, find_body, points_of
@@ -27,7 +28,8 @@ class SeenVertebra:
     """One vertebra as it is in the labels.
 
     box: slices (k, j, i) around it, and mask: the vertebra in there. middle: (3,) RAS in mm, of all its voxels.
-    border: (n, 3) RAS in mm, its voxels at the border of the scan. partial: the border cuts it.
+    border: (n, 3) RAS in mm, its voxels at the border of what is seen. partial: the border cuts
+    it.
     """
 
     value: int
@@ -38,31 +40,34 @@ class SeenVertebra:
     partial: bool
 
     @classmethod
-    def of(cls, value: int, box: Box, labels: Volume) -> SeenVertebra:
+    def of(cls, value: int, box: Box, labels: Volume, view: FieldOfView) -> SeenVertebra:
         mask = Volume(labels.array[box] == value, labels.grid.crop(box).affine)
         border, area_mm2 = [np.zeros((0, 3))], 0.0
         voxel_mm3 = mask.grid.voxel_volume_mm3
-        for axis, (part, size) in enumerate(zip(box, labels.array.shape, strict=True)):
-            for plane, at_end in ((0, part.start == 0), (part.stop - part.start - 1, part.stop == size)):
-                if at_end:
-                    border.append(np.insert(np.argwhere(mask.array.take(plane, axis)), axis, plane, axis=1))
-                    area_mm2 += len(border[-1]) * voxel_mm3 / mask.grid.spacing_mm[2 - axis]
+        for axis, indices in view.ends(mask.array, box):
+            border.append(indices)
+            area_mm2 += len(indices) * voxel_mm3 / mask.grid.spacing_mm[2 - axis]
         along = [mask.array.sum(tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
         middle = mask.grid.world(np.array([counts @ np.arange(len(counts)) / counts.sum() for counts in along]))
         partial = bool(area_mm2 > CUT_PER_MM * np.count_nonzero(mask.array) * voxel_mm3)
         return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]), partial)
 
 
-def seen_vertebrae(labels: Volume) -> tuple[list[SeenVertebra], np.ndarray]:
+def seen_vertebrae(labels: Volume, view: FieldOfView | None = None) -> tuple[list[SeenVertebra], np.ndarray]:
     """The vertebrae in VerSe labels (k, j, i) from top to bottom by their place, and (n, 3) RAS in mm: points within
-    the labeled canal or less than a bin from it, some mm apart, or none."""
+    the labeled canal or less than a bin from it, some mm apart, or none.
+
+    Args:
+        view: what is seen on the grid of the labels; None for all of it.
+    """
+    view = view or FieldOfView(labels.grid)
     boxes = label_boxes(labels.array, VERTEBRAE | {CANAL})
     canal = np.zeros((0, 3))
     if CANAL in boxes:
         box = boxes.pop(CANAL)
         part = coarsened(Volume(labels.array[box] == CANAL, labels.grid.crop(box).affine), _CANAL_POINT_MM)
         canal = points_of(Volume(part.array >= _CANAL_SHARE, part.affine))
-    seen = [SeenVertebra.of(value, box, labels) for value, box in boxes.items()]
+    seen = [SeenVertebra.of(value, box, labels, view) for value, box in boxes.items()]
     return sorted(seen, key=lambda one: -one.middle[2]), canal
 
 

@@ -18,6 +18,7 @@ from .contradictions import contradictions
 from .label_volume import label_volume, reference_grid
 from .labelmaps import labelmap_of
 from .ours import our_segments, our_values
+from .run_regions import regions_in
 from .run_warnings import doubts
 from .segmentations import place_beside
 from .volumes import non_linear_parent, refusal, volume_from_node
@@ -110,6 +111,7 @@ def _rows(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
 
     segmentation, volume_node = segmentation_node.GetSegmentation(), volume_of(segmentation_node)
+    regions = regions_in(segmentation)
     bending = non_linear_parent(segmentation_node)
     if bending is not None:
         remark = (
@@ -129,9 +131,9 @@ def _rows(segmentation_node) -> tuple[list[VertebraRow], list[str]]:
         ct = volume_from_node(volume_node)
         in_hu = has_hounsfield_units(ct.array)
         remarks = [] if in_hu else [NO_HOUNSFIELD_UNITS.format(name=f"'{volume_node.GetName()}'")]
-        return vertebra_rows(ct, label_volume(segmentation, ct.grid), hounsfield=in_hu), remarks
+        return vertebra_rows(ct, label_volume(segmentation, ct.grid), hounsfield=in_hu, regions=regions), remarks
     # The grid of the whole scan all the same: its border tells what is partial.
-    return vertebra_rows(None, label_volume(segmentation, reference_grid(segmentation))), [remark]
+    return vertebra_rows(None, label_volume(segmentation, reference_grid(segmentation)), regions=regions), [remark]
 
 
 def _node_for(segmentation_node, role: str, class_name: str, ending: str):
@@ -156,7 +158,7 @@ def _fill_points(points, rows: list[VertebraRow], segmentation_node) -> None:
             name = segmentation_node.GetSegmentation().GetSegment(segments[row.value]).GetName()
             number = points.AddControlPoint(vtk.vtkVector3d(row.center_mm), name)
             if row.partial:
-                points.SetNthControlPointDescription(number, "cut by the border of the scan")
+                points.SetNthControlPointDescription(number, "not wholly in view")
         # Moved by accident, a point would lie beside its vertebra.
         points.SetLocked(True)
 

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..checks import CUT_VERTEBRAE, border_warnings, check_result
+from ..labels import levels_known, structure
 from ..roi import Box, crop, paste
 from ..volume import Grid, Volume, count_labels
 from ..worker import VOLUME, Request, read_result, write_request
+
+CUT_BY_REGION = "cut by the border of the region."
 
 
 @dataclass
@@ -61,14 +64,33 @@ class Handover:
         else:
             labels = self.labels()
             self.found = {value for value in count_labels(labels.array) if value}
-            # The part ends around the box, which is no end of the scan.
+            # The part ends around the box, which is no end of the scan; of the labels, only what is in the box stays.
             of_part = self.of_part.union(check_result(result.labels))
             others = [
                 sentence
                 for sentence in self.report["warnings"]
                 if sentence not in of_part and not sentence.endswith(CUT_VERTEBRAE)
             ]
-            self.report["warnings"] = others + check_result(labels)
+            self.report["warnings"] = others + check_result(labels) + self._cut_vertebrae(labels)
+
+    def _cut_vertebrae(self, labels: Volume) -> list[str]:
+        """Sentences on those that the border of the scan cuts, and on those that only the box cuts."""
+        # They bring SimpleITK, and Slicer imports this module at every start.
+        from ..field_of_view import FieldOfView
+        from ..seen_vertebrae import seen_vertebrae
+
+        if not levels_known(self.found):
+            return []
+        by_scan, by_any = (
+            [structure(one.value).abbreviation for one in seen_vertebrae(labels, view)[0] if one.partial]
+            for view in (FieldOfView(self.grid), FieldOfView(self.grid, regions=[self.box]))
+        )
+        by_box = [name for name in by_any if name not in by_scan]
+        return [
+            f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {'are' if names[1:] else 'is'} {by}"
+            for names, by in ((by_scan, CUT_VERTEBRAE), (by_box, CUT_BY_REGION))
+            if names
+        ]
 
     def labels(self) -> Volume:
         """Labels (k, j, i) on the grid of the whole volume, 0 outside of the box."""

@@ -1,0 +1,111 @@
+"""Where a scan ends: at the border of its grid, where filling begins, and where no run has looked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from . import roi
+from .label_boxes import Box
+from .volume import Grid
+
+# What scans are filled with that were turned, registered or padded: nothing in a body that a CT shows as a plain 0 or
+# as air reaches from the corners of its grid to a vertebra.
+_AIR_HU = -900
+_LEAST_CORNERS = 4
+# An interpolated edge lies between what was scanned and the filling.
+_EDGE_VOXELS = 1
+# Of the lines through a vertebra, in six directions. Where nothing but bone was left of a scan, half of them or more
+# end in the mask, and nothing is cut; where its end cuts vertebrae, a fifth.
+_MOST_AT_FILLING = 0.4
+_DIRECTIONS = tuple(itertools.product(range(3), (-1, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class FieldOfView:
+    """What of a scan is seen.
+
+    grid: of the whole scan. values: (k, j, i) of it, None where they aren't known. regions: boxes in its RAS that all
+    runs were limited to; none where all of it was looked at.
+    """
+
+    grid: Grid
+    values: np.ndarray | None = None
+    regions: Sequence[roi.Box] = ()
+
+    def ends(self, mask: np.ndarray, box: Box) -> Iterator[tuple[int, np.ndarray]]:
+        """Along the axes 0 to 2 (k, j, i), forth and back: (n, 3) indices in `mask` of voxels beside which it ends.
+
+        Args:
+            mask: bool (k, j, i), a structure in `box` of the grid. Where it goes on beyond a region, it doesn't end.
+        """
+        within = self._is_within_a_region(box)
+        first = np.array([part.start for part in box])
+        for axis, toward in _DIRECTIONS:
+            touches = box[axis].start == 0 if toward < 0 else box[axis].stop == self.grid.shape[axis]
+            if touches or not within:
+                outermost = _outermost(mask, axis, toward)
+                yield axis, outermost[self._nothing_follows(outermost + first, axis, toward, within)]
+        yield from self._at_filling(mask, box)
+
+    def _at_filling(self, mask: np.ndarray, box: Box) -> list[tuple[int, np.ndarray]]:
+        """As `ends`, where filling begins."""
+        around = tuple(slice(max(0, part.start - 1 - _EDGE_VOXELS), part.stop + 1 + _EDGE_VOXELS) for part in box)
+        if not len(self._filling) or not np.isin(self.values[around], self._filling).any():
+            return []
+        # What lies in filling shows nothing.
+        scanned = mask & ~np.isin(self.values[box], self._filling)
+        first = np.array([part.start for part in box])
+        lines = [(axis, toward, _outermost(scanned, axis, toward)) for axis, toward in _DIRECTIONS]
+        follows = [self._filling_follows(outermost + first, axis, toward) for axis, toward, outermost in lines]
+        if sum(map(np.sum, follows)) > _MOST_AT_FILLING * sum(map(len, follows)):
+            return []
+        return [(axis, outermost[end]) for (axis, _, outermost), end in zip(lines, follows, strict=True)]
+
+    @cached_property
+    def _filling(self) -> np.ndarray:
+        """Values that fill the grid where nothing was scanned."""
+        if self.values is None:
+            return np.zeros(0)
+        corners, counts = np.unique(self.values[np.ix_(*[(0, -1)] * 3)], return_counts=True)
+        return corners[(counts >= _LEAST_CORNERS) & ((corners == 0) | (corners <= _AIR_HU))]
+
+    def _nothing_follows(self, places: np.ndarray, axis: int, toward: int, within: bool) -> np.ndarray:
+        """(n,) beside which of `places` (n, 3) grid or regions end; `within`: not the regions."""
+        end = self._beyond(places, axis, toward) == 0
+        if not within:
+            step = toward * np.eye(3, dtype=int)[axis]
+            end |= self._in_regions(places) & ~self._in_regions(places + step)
+        return end
+
+    def _filling_follows(self, places: np.ndarray, axis: int, toward: int) -> np.ndarray:
+        """(n,) beside which of `places` (n, 3) there is nothing but filling."""
+        lines = np.moveaxis(self.values, axis, -1)[tuple(np.delete(places, axis, axis=1).T)][:, ::-toward]
+        scanned = ~np.isin(lines, self._filling)
+        filling = np.where(scanned.any(1), scanned.argmax(1), lines.shape[1])
+        return (filling > 0) & (filling >= self._beyond(places, axis, toward) - _EDGE_VOXELS)
+
+    def _beyond(self, places: np.ndarray, axis: int, toward: int) -> np.ndarray:
+        """(n,) voxels of the grid that follow each of `places` (n, 3)."""
+        return places[:, axis] if toward < 0 else self.grid.shape[axis] - 1 - places[:, axis]
+
+    def _in_regions(self, indices_kji: np.ndarray) -> np.ndarray:
+        points = self.grid.world(indices_kji[:, ::-1])
+        return np.any([region.holds(points) for region in self.regions], axis=0)
+
+    def _is_within_a_region(self, box: Box) -> bool:
+        corners = np.array(list(itertools.product(*[(part.start - 1, part.stop) for part in box])))
+        points = self.grid.world(corners[:, ::-1])
+        return not self.regions or any(region.holds(points).all() for region in self.regions)
+
+
+def _outermost(mask: np.ndarray, axis: int, toward: int) -> np.ndarray:
+    """(n, 3) indices of the last voxel on each line through a mask along an axis, forth or back."""
+    lines = mask.any(axis)
+    last = np.flip(mask, axis).argmax(axis) if toward > 0 else mask.argmax(axis)
+    place = mask.shape[axis] - 1 - last if toward > 0 else last
+    return np.insert(np.argwhere(lines), axis, place[lines], axis=1)

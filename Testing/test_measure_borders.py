@@ -1,0 +1,116 @@
+"""What is measured where a scan ends at less than its grid: at filling, or at a region of interest."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from geometry import rotation
+from known_sizes import *  # noqa: F403
+from known_sizes import by_value, heights, own_rows, painted_ct
+from level_values import L1, L2, L3
+from scans import ct, needs_scans
+
+from SpineContextSegLib.labels import VERTEBRAE
+from SpineContextSegLib.measure import NO_BODY, vertebra_rows
+from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.roi import Box, crop, inside, paste
+from SpineContextSegLib.volume import Volume, to_sitk
+
+# -------------------------------------------------------------------------------------------------------------- filling
+
+
+def padded(volume, value):
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.grid.world(np.array([-6, -6, -6]))
+    return Volume(np.pad(volume.array, 6, constant_values=value), affine)
+
+
+def turned(volume, value, interpolator):
+    """On a grid that stands askew and holds all of it, as after a registration."""
+    image = to_sitk(volume)
+    matrix = (rotation(11, 0) @ rotation(17, 2)).ravel()
+    middle = image.TransformContinuousIndexToPhysicalPoint([size / 2 for size in image.GetSize()])
+    transform = sitk.Euler3DTransform()
+    transform.SetMatrix(matrix.tolist())
+    transform.SetCenter(middle)
+    size = [int(1.5 * n) for n in image.GetSize()]
+    reference = sitk.Image(size, image.GetPixelID())
+    reference.SetSpacing(image.GetSpacing())
+    reference.SetDirection(image.GetDirection())
+    start = image.TransformContinuousIndexToPhysicalPoint([-n / 4 for n in image.GetSize()])
+    reference.SetOrigin(start)
+    array = sitk.GetArrayFromImage(sitk.Resample(image, reference, transform, interpolator, value))
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.grid.world(np.array([-n / 4 for n in image.GetSize()]))
+    return Volume(array, affine)
+
+
+@needs_scans
+@pytest.mark.parametrize("value", [-1024, 0])
+@pytest.mark.parametrize("fill", [padded, turned])
+def test_where_filling_begins_the_scan_ends(fill, value):
+    """L2 and L4 of this scan are cut at its ends."""
+    scan, labels = read_volume(ct("lumbar_crop"))[0], read_labels(ct("lumbar_crop_labels"))
+    usual = by_value(vertebra_rows(scan, labels, hounsfield=True))
+    if fill is padded:
+        scan, labels = padded(scan, value), padded(labels, 0)
+    else:
+        scan, labels = turned(scan, value, sitk.sitkLinear), turned(labels, 0, sitk.sitkNearestNeighbor)
+    rows = by_value(vertebra_rows(scan, labels, hounsfield=True))
+    assert [rows[value].partial for value in (L2, L3, 23)] == [True, False, True]
+    for cut in (rows[L2], rows[23]):
+        assert np.isnan(heights(cut)).all() and cut.remark == NO_BODY
+    assert heights(rows[L3]) == pytest.approx(heights(usual[L3]), abs=1.5)
+
+
+def test_a_scan_that_is_not_filled_ends_at_its_border(lumbar):
+    """Nor is it where all but bone was masked, or where a scan shows nothing."""
+    _, labels = lumbar
+    masked = Volume(np.where(np.isin(labels.array, list(VERTEBRAE)), painted_ct(labels).array, 0), labels.affine)
+    for scan in (masked, Volume(np.zeros(labels.array.shape, np.int16), labels.affine)):
+        rows = vertebra_rows(scan, labels, hounsfield=True)
+        assert [row.partial for row in rows] == [row.partial for row in vertebra_rows(None, labels)]
+        assert [row.partial for row in rows] == [True, True, False, False, False, True]
+
+
+# -------------------------------------------------------------------------------------------------------------- regions
+
+
+def box_around(center, size_mm, axes=np.eye(3)):
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = axes, center
+    return Box(matrix, size_mm)
+
+
+def within(labels, box):
+    part, slices = crop(labels, box)
+    return paste(part, slices, labels.grid, box)
+
+
+@pytest.mark.parametrize("degrees", [0, 25])
+def test_the_sides_of_a_region_are_a_border(degrees, lumbar):
+    plan, labels = lumbar
+    usual = own_rows(labels, L1, L2, L3)
+    middle = (np.array(usual[L1].center_mm) + usual[L3].center_mm) / 2
+    # From the middle of L1 to the middle of L3.
+    size = np.array([150, 190, np.linalg.norm(np.subtract(usual[L1].center_mm, usual[L3].center_mm))])
+    box = box_around(middle, size, rotation(degrees, 2))
+    rows = by_value(vertebra_rows(None, within(labels, box), regions=[box]))
+    assert [rows[value].partial for value in (L1, L2, L3)] == [True, False, True]
+    for value in (L1, L3):
+        assert np.isnan(heights(rows[value])).all() and NO_BODY in rows[value].remark
+    assert heights(rows[L2]) == pytest.approx(heights(usual[L2]), abs=0.3) and rows[L2].remark == ""
+
+
+def test_what_goes_on_beyond_a_region_is_not_cut(lumbar):
+    """A person paints the rest, or a second region holds it."""
+    _, labels = lumbar
+    usual = own_rows(labels, L1, L2, L3)
+    upper, lower = (box_around(np.add(usual[L2].center_mm, (0, 0, s)), (300, 300, 200)) for s in (100, -100))
+    (cut,) = (row for row in vertebra_rows(None, within(labels, upper), regions=[upper]) if row.value == L2)
+    assert cut.partial
+    rest = inside(labels.grid, lower) & (labels.array == L2)
+    painted = Volume(np.where(rest, L2, within(labels, upper).array).astype(np.uint8), labels.affine)
+    for drawn, regions in ((painted, [upper]), (labels, [upper, lower])):
+        row = by_value(vertebra_rows(None, drawn, regions=regions))[L2]
+        assert not row.partial and row.remark == ""
+        assert heights(row) == pytest.approx(heights(usual[L2]), abs=0.3)
