@@ -1,4 +1,4 @@
-"""What is measured where a scan ends at less than its grid: at filling, or at a region of interest."""
+"""What is measured where a scan ends at less than its grid: at filling, at a region of interest, or within an arch."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_where_filling_begins_the_scan_ends(fill, value):
     rows = by_value(vertebra_rows(scan, labels, hounsfield=True))
     assert [rows[value].partial for value in (L2, L3, 23)] == [True, False, True]
     for cut in (rows[L2], rows[23]):
-        assert np.isnan(heights(cut)).all() and cut.remark == NO_BODY
+        assert np.isnan([*heights(cut), cut.body_hu]).all() and cut.remark == NO_BODY
     assert heights(rows[L3]) == pytest.approx(heights(usual[L3]), abs=1.5)
 
 
@@ -114,3 +114,53 @@ def test_what_goes_on_beyond_a_region_is_not_cut(lumbar):
         row = by_value(vertebra_rows(None, drawn, regions=regions))[L2]
         assert not row.partial and row.remark == ""
         assert heights(row) == pytest.approx(heights(usual[L2]), abs=0.3)
+
+
+# ----------------------------------------------------------------------------------------------- what is left of a body
+
+
+def cropped(volume, axis, part):
+    box = tuple(part if n == axis else slice(None) for n in range(3))
+    return Volume(volume.array[box], volume.grid.crop(box).affine)
+
+
+def real(name):
+    return read_volume(ct(name))[0], read_labels(ct(f"{name}_labels"))
+
+
+@needs_scans
+def test_what_is_left_of_an_arch_is_no_body():
+    """A field of view that ends at one side of the bodies, and one that ends behind them."""
+    scan, labels = real("chest_1mm")
+    usual = by_value(vertebra_rows(scan, labels))
+    middle = np.round(np.linalg.inv(labels.affine) @ [*usual[14].center_mm, 1]).astype(int)
+    towards_right = int(np.sign(labels.affine[0, 0]))
+    for offset_mm in (11, 16, 20):
+        i = int(middle[0] + towards_right * offset_mm)
+        part = slice(i, None) if towards_right > 0 else slice(None, i)
+        assert_no_bodies(cropped(scan, 2, part), cropped(labels, 2, part), usual)
+    for offset_mm in (-16, -20):
+        j = int(middle[1] + np.sign(labels.affine[1, 1]) * offset_mm)
+        part = slice(None, j) if labels.affine[1, 1] > 0 else slice(j, None)
+        assert_no_bodies(cropped(scan, 1, part), cropped(labels, 1, part), usual)
+
+
+def assert_no_bodies(scan, labels, usual):
+    """Where vertebrae stand in the row, more or less is seen of each."""
+    for row in vertebra_rows(scan, labels, hounsfield=True):
+        if row.volume_ml < 0.5 * usual[row.value].volume_ml:
+            assert np.isnan([*heights(row), row.body_hu]).all(), row
+
+
+@needs_scans
+def test_whole_bodies_whose_arches_are_cut_are_measured():
+    """As in a scan of the heart."""
+    scan, labels = real("chest_1mm")
+    usual = by_value(vertebra_rows(scan, labels))
+    j = int(np.round(np.linalg.inv(labels.affine) @ [*usual[15].center_mm, 1])[1] - np.sign(labels.affine[1, 1]) * 27)
+    part = slice(j, None) if labels.affine[1, 1] > 0 else slice(None, j)
+    rows = by_value(vertebra_rows(cropped(scan, 1, part), cropped(labels, 1, part), hounsfield=True))
+    assert all(rows[value].partial for value in range(13, 18))
+    for value in range(12, 18):
+        assert heights(rows[value]) == pytest.approx(heights(usual[value]), abs=1.0)
+        assert rows[value].body_hu == pytest.approx(usual[value].body_hu, abs=10)

@@ -49,8 +49,8 @@ class VertebraRow:
             where the border of the scan leaves no body.
         volume_ml: of all its voxels, arch and processes included; of what is seen where it is `partial`.
         body_hu: mean HU of the trabecular interior of the body, 4 mm and 1.5 voxels within its surface; NaN without
-            a CT, for C1 and C2 (the dens is hardly more than its cortex), where less than 0.2 ml of it is there, where
-            more than a tenth of it has no number, and where it holds metal.
+            a CT, for C1 and C2 (the dens is hardly more than its cortex), where heights are NaN, where less than 0.2 ml
+            of it is there, where more than a tenth of it has no number, and where it holds metal.
         height_front_mm, height_middle_mm, height_back_mm: of the body in its midsagittal plane: at the front wall, half
             way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
             bodies have no two endplates, and where the border of the scan cuts the body.
@@ -125,15 +125,18 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
             hu, metal = interior_hu(Volume(ct.array[one.box], one.mask.affine), body)
         if one.value != C2 and not _cut(one, frame, body):
             heights = body.heights_mm
+    seen = bool(np.isfinite(heights).all())
     remarks = []
     # Rounded, as two millimeters on oblique axes may come to a trace more.
     thickness_mm = float(one.mask.grid.plane_distances_mm.max().round(2))
     if one.value not in (C1, C2):
-        if not np.isfinite(heights).all():
+        if not seen:
+            # What is left of it has its own density, and may be no more than cortex.
+            hu = np.zeros(0)
             remarks.append(NO_BODY)
         elif thickness_mm > _THIN_MM:
             remarks.append(f"slices of {thickness_mm:.3g} mm: heights are rough")
-        if ct is not None and body and not len(hu):
+        if ct is not None and seen and not len(hu):
             remarks.append(TOO_LITTLE)
     return VertebraRow(
         one.value,

@@ -16,6 +16,8 @@ C1, C2 = 1, 2
 # Area at the border of the scan (mm2) by volume (mm3), above which the border cuts a vertebra: 1 % of it lies within
 # 1.5 mm of the border. A voxel or two there may be a neighbor's, or the tip of a process.
 CUT_PER_MM = 0.01 / 1.5
+# Of a body, by that of the next whole one; and how far it may lie aside of that, by the way between them.
+_LEAST_RADIUS, _ASIDE_SHARE = 0.6, 0.2
 _SUPERIOR = np.array([0.0, 0.0, 1.0])
 # The canal within this distance of a vertebra's middle says which way the column runs there.
 _CANAL_NEAR_MM, _LEAST_CANAL_LENGTH_MM = 40.0, 15.0
@@ -72,7 +74,7 @@ def seen_vertebrae(labels: Volume, view: FieldOfView | None = None) -> tuple[lis
 
 
 def body_frames(seen: list[SeenVertebra], canal: np.ndarray) -> list[BodyFrame | None]:
-    """The frame of each body, None where there is none: C1, and what the border leaves only an arch of.
+    """The frame of each body, None where there is none: C1, and where the border leaves only an arch.
 
     Args:
         seen: from top to bottom.
@@ -93,15 +95,32 @@ def body_frames(seen: list[SeenVertebra], canal: np.ndarray) -> list[BodyFrame |
             find(one, line) if frame is not None and np.isnan(frame.canal_mm) else frame
             for one, frame in zip(seen, frames, strict=True)
         ]
-    # Spinous processes hang beside the vertebra below: of the first vertebra of a scan often only such a tip is seen.
     known = [frame for one, frame in zip(seen, frames) if frame is not None and not one.partial]
-    for n, (one, frame) in enumerate(zip(seen, frames)):
-        if frame is not None and one.partial and known:
-            nearest = min(known, key=lambda other: float(np.linalg.norm(other.origin - frame.origin)))
-            behind = nearest.radius_mm if np.isnan(nearest.canal_mm) else nearest.canal_mm
-            if nearest.local(frame.origin)[1] < -behind:
-                frames[n] = None
-    return frames
+    return [
+        frame if frame is None or not one.partial or _may_be_a_body(frame, known) else None
+        for one, frame in zip(seen, frames)
+    ]
+
+
+def _may_be_a_body(frame: BodyFrame, known: list[BodyFrame]) -> bool:
+    """Whether a frame in what the border leaves of a vertebra may be that of its body, by those of whole vertebrae.
+
+    What is left may be half an arch, a transverse process, or the tip of a spinous process: these hang beside the
+    vertebra below, so that of the first vertebra of a scan often only such a tip is seen.
+    """
+    if frame.canal_mm < frame.radius_mm:
+        # The canal would run through it.
+        return False
+    if not known:
+        return not np.isnan(frame.canal_mm)
+    nearest = min(known, key=lambda other: float(np.linalg.norm(other.origin - frame.origin)))
+    behind = nearest.radius_mm if np.isnan(nearest.canal_mm) else nearest.canal_mm
+    aside, ahead, along = nearest.local(frame.origin)
+    return (
+        frame.radius_mm >= _LEAST_RADIUS * nearest.radius_mm
+        and abs(aside) <= nearest.radius_mm + _ASIDE_SHARE * abs(along)
+        and ahead >= -behind
+    )
 
 
 def _line(corners: np.ndarray) -> np.ndarray:
