@@ -10,7 +10,7 @@ from level_values import L1, L2, L3
 from scans import ct, needs_scans
 
 from SpineContextSegLib.labels import VERTEBRAE
-from SpineContextSegLib.measure import NO_BODY, vertebra_rows
+from SpineContextSegLib.measure import CUT_PROCESS, NO_BODY, vertebra_rows
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.roi import Box, crop, inside, paste
 from SpineContextSegLib.volume import Volume, to_sitk
@@ -164,3 +164,16 @@ def test_whole_bodies_whose_arches_are_cut_are_measured():
     for value in range(12, 18):
         assert heights(rows[value]) == pytest.approx(heights(usual[value]), abs=1.0)
         assert rows[value].body_hu == pytest.approx(usual[value].body_hu, abs=10)
+
+
+# -------------------------------------------------------------------------------------------------------------- remarks
+
+
+def test_a_process_that_is_cut_by_little_is_told(lumbar):
+    _, labels = lumbar
+    rows = np.flatnonzero((labels.array == L2).any((0, 2)))
+    said = {}
+    for lost in range(-1, 40):
+        row = own_rows(cropped(labels, 1, slice(int(rows[0]) + lost, None)), L2)[L2]
+        said.setdefault((row.partial, row.remark), []).append(lost)
+    assert set(said) == {(False, ""), (False, CUT_PROCESS), (True, "")}

@@ -32,7 +32,9 @@ _LEAST_FINITE_SHARE = 0.9
 _STRAY_VOXELS = 4
 # Heights err by a slice and more, which a ratio of two doesn't forgive.
 _THIN_MM = 2.0
-TOO_LITTLE, NO_BODY = "too little interior for HU", "no whole body in view"
+# A process may be cut though its vertebra isn't called partial; at less, it all but ends there.
+_CUT_PROCESS_MM2 = 30.0
+TOO_LITTLE, NO_BODY, CUT_PROCESS = "too little interior for HU", "no whole body in view", "a process is cut"
 """Remarks."""
 NO_HOUNSFIELD_UNITS = "No density was measured: the values of {name} are not the Hounsfield units of a CT."
 """For whoever wants one."""
@@ -54,7 +56,9 @@ class VertebraRow:
         height_front_mm, height_middle_mm, height_back_mm: of the body in its midsagittal plane: at the front wall, half
             way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
             bodies have no two endplates, and where the border of the scan cuts the body.
-        partial: the border of the scan cuts it, as in the report of a run: more than a voxel or two lie there.
+        partial: the border of the scan cuts it, as in the report of a run: 1 % of its voxels lie there, were they of
+            1.5 mm (`seen_vertebrae.CUT_PER_MM`). Where the border cuts only a process, up to a ninth of the vertebra
+            may lie beyond it without that; a remark says so.
         metal: there is metal in the interior of the body, as of a screw or a cage.
         remark: in words, why something is empty or is not to be relied on.
     """
@@ -138,6 +142,8 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
             remarks.append(f"slices of {thickness_mm:.3g} mm: heights are rough")
         if ct is not None and seen and not len(hu):
             remarks.append(TOO_LITTLE)
+    if one.border_mm2 > _CUT_PROCESS_MM2 and not one.partial and (seen or one.value in (C1, C2)):
+        remarks.append(CUT_PROCESS)
     return VertebraRow(
         one.value,
         structure(one.value).name,

@@ -14,7 +14,7 @@ from .volume import Volume
 
 C1, C2 = 1, 2
 # Area at the border of the scan (mm2) by volume (mm3), above which the border cuts a vertebra: 1 % of it lies within
-# 1.5 mm of the border. A voxel or two there may be a neighbor's, or the tip of a process.
+# 1.5 mm of the border. Less may be a neighbor's, or the cut of a process, however much of that lies beyond.
 CUT_PER_MM = 0.01 / 1.5
 # Of a body, by that of the next whole one; and how far it may lie aside of that, by the way between them.
 _LEAST_RADIUS, _ASIDE_SHARE = 0.6, 0.2
@@ -30,8 +30,8 @@ class SeenVertebra:
     """One vertebra as it is in the labels.
 
     box: slices (k, j, i) around it, and mask: the vertebra in there. middle: (3,) RAS in mm, of all its voxels.
-    border: (n, 3) RAS in mm, its voxels at the border of what is seen. partial: the border cuts
-    it.
+    border: (n, 3) RAS in mm, its voxels at the border of what is seen. border_mm2: their area there. partial: the
+    border cuts it.
     """
 
     value: int
@@ -39,6 +39,7 @@ class SeenVertebra:
     mask: Volume
     middle: np.ndarray
     border: np.ndarray
+    border_mm2: float
     partial: bool
 
     @classmethod
@@ -52,7 +53,7 @@ class SeenVertebra:
         along = [mask.array.sum(tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
         middle = mask.grid.world(np.array([counts @ np.arange(len(counts)) / counts.sum() for counts in along]))
         partial = bool(area_mm2 > CUT_PER_MM * np.count_nonzero(mask.array) * voxel_mm3)
-        return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]), partial)
+        return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]), area_mm2, partial)
 
 
 def seen_vertebrae(labels: Volume, view: FieldOfView | None = None) -> tuple[list[SeenVertebra], np.ndarray]:
