@@ -177,3 +177,23 @@ def test_a_process_that_is_cut_by_little_is_told(lumbar):
         row = own_rows(cropped(labels, 1, slice(int(rows[0]) + lost, None)), L2)[L2]
         said.setdefault((row.partial, row.remark), []).append(lost)
     assert set(said) == {(False, ""), (False, CUT_PROCESS), (True, "")}
+
+
+def test_bodies_without_a_disc_between_them_are_told(lumbar):
+    """Where one block is divided somewhere, its two heights mean nothing."""
+    _, labels = lumbar
+    image = to_sitk(Volume(np.where(np.isin(labels.array, (L1, L2)), labels.array, 0).astype(np.uint8), labels.affine))
+    filled = sitk.BinaryMorphologicalClosing(image > 0, [1, 1, 20])
+    distances = [sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image == v, False, False, True)) for v in (L1, L2)]
+    block = (sitk.GetArrayFromImage(filled) > 0) & np.isin(labels.array, (0, 119, 120, L1, L2))
+    array = np.where(block, np.where(distances[0] < distances[1], L1, L2), labels.array).astype(np.uint8)
+    rows = by_value(vertebra_rows(None, Volume(array, labels.affine)))
+    assert rows[L1].remark == "grown together with L2: heights are arbitrary"
+    assert rows[L2].remark == "grown together with L1: heights are arbitrary"
+    assert "grown" not in rows[L3].remark
+
+
+@needs_scans
+@pytest.mark.parametrize("name", ["chest_1mm", "thorax_crop", "lumbar_crop", "chest_scoliosis"])
+def test_thin_discs_are_discs(name):
+    assert not any("grown together" in row.remark for row in vertebra_rows(*real(name)))

@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import InputRefused
 from .field_of_view import FieldOfView
-from .labels import VERTEBRA_LEVEL_UNKNOWN, levels_known, structure
+from .labels import SACRUM, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
 from .roi import Box
@@ -34,6 +34,9 @@ _STRAY_VOXELS = 4
 _THIN_MM = 2.0
 # A process may be cut though its vertebra isn't called partial; at less, it all but ends there.
 _CUT_PROCESS_MM2 = 30.0
+# Share of an endplate that touches the next vertebra: over a disc 0.2 at the most in scans of 1 and 1.5 mm. In slices
+# of 3 mm it is up to 0.6, but heights are rough there anyway.
+_GROWN_TOGETHER = 0.3
 TOO_LITTLE, NO_BODY, CUT_PROCESS = "too little interior for HU", "no whole body in view", "a process is cut"
 """Remarks."""
 NO_HOUNSFIELD_UNITS = "No density was measured: the values of {name} are not the Hounsfield units of a CT."
@@ -115,10 +118,10 @@ def vertebra_rows(
             "These labels hold one value for all vertebrae, so that none can be measured on its own: give labels in "
             "which each has its own (1 to 25 and 28, as in VerSe)."
         )
-    return [_row(one, frame, ct) for one, frame in zip(seen, body_frames(seen, canal), strict=True)]
+    return [_row(one, frame, ct, labels) for one, frame in zip(seen, body_frames(seen, canal), strict=True)]
 
 
-def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> VertebraRow:
+def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None, labels: Volume) -> VertebraRow:
     # A voxel with endplate in it is no marrow, and neither is all of the way from there to the next one.
     shell_mm = max(SHELL_MM, _SHELL_VOXELS * float(one.mask.grid.spacing_mm.max()))
     body = frame and measure_body(one.mask, frame, shell_mm)
@@ -140,6 +143,8 @@ def _row(one: SeenVertebra, frame: BodyFrame | None, ct: Volume | None) -> Verte
             remarks.append(NO_BODY)
         elif thickness_mm > _THIN_MM:
             remarks.append(f"slices of {thickness_mm:.3g} mm: heights are rough")
+        elif other := _grown_together_with(one, frame, body, labels):
+            remarks.append(f"grown together with {structure(other).abbreviation}: heights are arbitrary")
         if ct is not None and seen and not len(hu):
             remarks.append(TOO_LITTLE)
     if one.border_mm2 > _CUT_PROCESS_MM2 and not one.partial and (seen or one.value in (C1, C2)):
@@ -167,6 +172,21 @@ def _cut(one: SeenVertebra, frame: BodyFrame, body: Body) -> bool:
     """Whether the border of the scan goes through the middle part of the body, from which its heights come."""
     x, y, _ = frame.local(one.border).T
     return np.count_nonzero((y >= body.y_back) & (np.abs(x) <= frame.radius_mm)) > _STRAY_VOXELS
+
+
+def _grown_together_with(one: SeenVertebra, frame: BodyFrame, body: Body, labels: Volume) -> int | None:
+    """Value of the vertebra, or of the sacrum, that begins where an endplate of the body ends; None over a disc."""
+    to_indices = np.linalg.inv(labels.affine)
+    up = frame.rotation[:, 2]
+    half_voxel = up / (2 * np.abs(to_indices[:3, :3] @ up).max())
+    for places in (body.top + half_voxel, body.bottom - half_voxel):
+        indices = np.rint(places @ to_indices[:3, :3].T + to_indices[:3, 3]).astype(int)[:, ::-1]
+        beyond = labels.array[tuple(indices.clip(0, np.array(labels.array.shape) - 1).T)]
+        found, counts = np.unique(beyond[(beyond != 0) & (beyond != one.value)], return_counts=True)
+        for value, count in zip(found, counts):
+            if value in VERTEBRAE | {SACRUM} and count > _GROWN_TOGETHER * len(beyond):
+                return int(value)
+    return None
 
 
 _COLUMNS = (

@@ -39,12 +39,15 @@ class Body:
 
     center: (3,) RAS in mm. heights_mm: front, middle, back in the midsagittal plane.
     y_back: where the back wall is, mm to the front of the frame's origin (negative).
+    bottom, top: (n, 3) RAS in mm, evenly over its endplates.
     grid, interior: voxels along the frame, and a mask (k, j, i) of those in the trabecular interior.
     """
 
     center: np.ndarray
     heights_mm: tuple[float, float, float]
     y_back: float
+    bottom: np.ndarray
+    top: np.ndarray
     grid: Grid
     interior: np.ndarray
 
@@ -85,7 +88,10 @@ def measure_body(mask: Volume, frame: BodyFrame, shell_mm: float) -> Body | None
     # In front of the back wall: neither pedicles nor the rest of the arch.
     footprint = (section >= 0.5) & (y >= y_back)[:, None] & np.isfinite(height)
     interior = (share >= 0.5) & _interior(footprint, bottom, top, z, shell_mm)
-    return Body(frame.origin + frame.rotation @ _middle(footprint, bottom, top, x, y), heights, y_back, grid, interior)
+    middle = frame.world(_middle(footprint, bottom, top, x, y))
+    rows, columns = np.nonzero(footprint)
+    ends = (frame.world(np.stack([x[columns], y[rows], end[rows, columns]], axis=1)) for end in (bottom, top))
+    return Body(middle, heights, y_back, *ends, grid, interior)
 
 
 def interior_hu(ct: Volume, body: Body) -> tuple[np.ndarray, bool]:

@@ -59,6 +59,10 @@ class BodyFrame:
         """(..., 3) RAS in mm -> mm to the right, front and top of the origin."""
         return (points - self.origin) @ self.rotation
 
+    def world(self, points: np.ndarray) -> np.ndarray:
+        """(..., 3) mm to the right, front and top of the origin -> RAS in mm."""
+        return self.origin + points @ self.rotation.T
+
     def grid(self, low, high, steps) -> Grid:
         """Voxels along the frame: i to the right, j to the front, k up.
 
