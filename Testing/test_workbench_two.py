@@ -29,7 +29,8 @@ async def finish_without_a_look(bench):
     with pytest.raises(InputRefused, match="Version 2 of this scan, saved by bob, is not the one that is shown"):
         await bench.worklist_actions.finish()
     assert bench.worklist.entry(1).state is State.IN_CORRECTION
-    await bench.open_entry(1)
+    # As the click does.
+    await bench.worklist_actions.open_other(1)
     await bench.worklist_actions.finish()
     assert bench.worklist.accepted(1).by == "bob"
 
@@ -75,6 +76,26 @@ async def bring_back_and_save(bench):
 
 def test_what_was_brought_back_and_saved_is_not_offered_again(scan, data):
     play(bring_back_and_save, data)
+
+
+async def finish_beside_lost_work(bench):
+    await bench.open_entry(1)
+    paint(bench, 3)
+    save_as_bob(bench, "autosave")
+    # Unsaved work stays where it is.
+    await bench.worklist_actions.open_other(1)
+    assert bench.state.can_undo and bench.state.recovery is None
+    with pytest.raises(InputRefused, match="open the scan again"):
+        await bench.worklist_actions.finish()
+    await bench.worklist_actions.open_other(1)
+    assert bench.state.recovery
+    bench.forget()
+    await bench.worklist_actions.finish()
+    assert bench.worklist.accepted(1).by == "tester"
+
+
+def test_lost_work_is_offered_before_a_scan_is_done(scan, data):
+    play(finish_beside_lost_work, data)
 
 
 async def leave(bench):

@@ -88,6 +88,13 @@ class Saving:
         """Of the version that is in the scene, or was before it was changed; 0 where nothing was saved."""
         return self._shown.number if self._shown else 0
 
+    def is_behind(self) -> bool:
+        """Whether there is something of others that isn't shown, and nothing unsaved that would have to make room."""
+        if self.is_unsaved:
+            return False
+        latest, lost = self.latest(), self.recoverable()
+        return lost not in (None, self._in_passing) or (latest is not None and latest.number != self.shown_number())
+
     def versions(self) -> list[Version]:
         """All of the scan, oldest first; none where no scan is open."""
         return [] if self._versions is None else self._versions.list()

@@ -61,8 +61,9 @@ class WorklistActions:
         self.show()
 
     async def open_other(self, number: int) -> None:
-        """The one that was clicked; one that is open already stays as it is, with its way back."""
-        if number != self._state.entry:
+        """The one that was clicked; one that is open already stays as it is, with its way back, unless there is more of
+        it that others have saved."""
+        if number != self._state.entry or self._saving.is_behind():
             await self._open_entry(number)
 
     async def open_next(self) -> None:
