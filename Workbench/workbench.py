@@ -98,7 +98,7 @@ class Workbench:
         self._begin_with_list()
         uploads = Uploads(data_folder, upload_bytes)
         routes = Routes(
-            uploads, self.exports, self.worklist, self.clicks, token, self.open_entry, self._autosave
+            uploads, self.exports, self.worklist, self.clicks, token, self._open_upload, self._autosave
         )  # fmt: skip
         self.server.controller.on_server_bind.add(routes.bind)
         self.server.controller.on_server_ready.add(lambda **_: self.clicks.start(self._keep_autosaving()))
@@ -244,6 +244,13 @@ class Workbench:
             # The scene has forgotten what is set. Last, as a page may have set what is refused.
             self.tools.apply_sizes()
             self.segments.set_opacity()
+
+    async def _open_upload(self, number: int, read: tuple[Volume, list[str]] | None) -> None:
+        """Lists a scan that came in, and opens it where the scene is free."""
+        self.worklist_actions.show()
+        if self.state.opening or self.state.running:
+            raise InputRefused(f"Listed as number {number}: open it when the work on this scan has ended.")
+        await self.open_entry(number, read)
 
     def _warn(self, report: dict | None = None) -> None:
         """What to look at in this scan: shown at first, and again by the button with their number."""

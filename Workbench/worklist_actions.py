@@ -40,7 +40,8 @@ class WorklistActions:
         entries = self._worklist.entries()
         self._state.entries = [
             {"number": entry.number, "name": entry.name, "state": entry.state.value,
-             "reason": entry.reason or entry.problem or "",
+             # Whatever state comes after "new", the run that came to nothing is history.
+             "reason": entry.reason or (entry.problem if entry.state is State.NEW else None) or "",
              "notes": entry.notes, "by": entry.by, "changed": f"{entry.changed.astimezone():%d %b, %H:%M}"}
             for entry in entries
         ]  # fmt: skip
@@ -94,6 +95,7 @@ class WorklistActions:
 
     def note_correction(self, number: int) -> None:
         """A correction of a scan was saved; what is done holds the version before it, so it is no longer done."""
+        self._worklist.set_problem(number, None)
         if self._worklist.entry(number).state in (State.NEW, State.SEGMENTED, State.DONE):
             self._worklist.set_state(number, State.IN_CORRECTION)
 

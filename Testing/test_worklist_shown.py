@@ -1,0 +1,54 @@
+"""What the list on the page says of a scan: only what still holds, and at once."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from Testing.one_scan import *  # noqa: F403
+from Testing.store_use import *  # noqa: F403
+from Testing.store_use import write_scan
+from Testing.workbench_use import play
+from Testing.worklist_use import *  # noqa: F403
+from Testing.worklist_use import save
+from Workbench.store.worklist import State
+
+pytest.importorskip("trame_slicer")
+
+from Workbench.worklist_actions import WorklistActions  # noqa: E402
+
+
+def test_a_run_that_found_nothing_is_no_reason_after_a_correction(worklist):
+    page = SimpleNamespace()
+    actions = WorklistActions(worklist, None, page, None)
+
+    def reasons():
+        actions.show()
+        return [entry["reason"] for entry in page.entries]
+
+    for number in (1, 2):
+        worklist.set_problem(number, "No spine was found.")
+    worklist.set_state(3, State.REJECTED, "moved")
+    assert reasons() == ["No spine was found.", "No spine was found.", "moved"]
+    save(worklist, 1)
+    actions.note_correction(1)
+    worklist.set_state(1, State.DONE)
+    # As earlier workbenches left it.
+    worklist.set_state(2, State.IN_CORRECTION)
+    assert reasons() == ["", "", "moved"] and worklist.entry(1).problem is None
+
+
+async def receive_during_a_run(bench):
+    await bench.open_entry(1)
+    [upload] = bench.worklist.add([write_scan(bench.worklist.folder / "uploads" / "scan-1" / "new.nii.gz", 9)])
+    bench.state.running = True
+    await bench.clicks.guarded(bench._open_upload(upload.number, None))
+    assert bench.state.notice == "Listed as number 2: open it when the work on this scan has ended."
+    assert [entry["name"] for entry in bench.state.entries] == ["scan.nii.gz", "new.nii.gz"]
+    assert bench.state.entry == 1
+    bench.state.running = False
+    await bench._open_upload(upload.number, None)
+    assert bench.state.entry == 2
+
+
+def test_a_scan_that_comes_in_during_a_run_is_listed(scan, data):
+    play(receive_during_a_run, data)
