@@ -5,7 +5,7 @@ import pytest
 from geometry import GRIDS, PARALLEL_TO_WORLD, indices_in, world_positions
 
 from SpineContextSegLib.resampling import ras_grid
-from SpineContextSegLib.scan_border import at_border, before_padding
+from SpineContextSegLib.scan_border import at_border, before_filling
 from SpineContextSegLib.volume import Volume
 
 
@@ -44,7 +44,7 @@ def test_of_a_slanted_scan_it_is_a_layer_within_its_faces(name):
 
 @pytest.mark.parametrize("spacing_mm", [1.5, (1.0, 2.0, 3.0)])
 @pytest.mark.parametrize("name", GRIDS)
-def test_where_padding_begins_lies_a_border(name, spacing_mm):
+def test_where_filling_begins_lies_a_border(name, spacing_mm):
     """A scan enlarged by some layers has its border where it had it."""
     scan = GRIDS[name]
     noise = np.random.default_rng(0).integers(0, 2000, scan.shape, np.int16)
@@ -58,27 +58,27 @@ def test_where_padding_begins_lies_a_border(name, spacing_mm):
     indices = indices_in(scan, points)
     last = np.array(scan.shape[::-1]) - 1
     depth = np.minimum(indices + 0.5, last + 0.5 - indices)
-    found = before_padding(volume, points, grid.spacing_mm)
+    found = before_filling(volume, points, grid.spacing_mm)
     inside = (depth >= 0).all(1)
     assert found[inside & (depth < layer - 1e-6).any(1)].all()
     assert not found[inside & (depth > layer + 1e-6).all(1)].any()
-    assert not before_padding(Volume(noise, scan.affine), points, grid.spacing_mm).any()
+    assert not before_filling(Volume(noise, scan.affine), points, grid.spacing_mm).any()
 
 
 def test_what_ends_in_a_slanted_plane_ends_there():
-    """As where a scan was turned; resampling has mixed its last voxels with the padding."""
+    """As where a scan was turned; resampling has mixed its last voxels with the filling."""
     shape = (40, 40, 40)
     noise = np.random.default_rng(0).normal(0, 20, shape)
     k, _, i = np.indices(shape)
     share = np.clip(k - 12 - 0.2 * i, 0, 1)
     volume = Volume((share * noise + (1 - share) * -1024).astype(np.int16), np.eye(4))
     column = np.stack([np.full(40, 20), np.full(40, 20), np.arange(40)], 1)
-    found = before_padding(volume, column.astype(float), np.ones(3))
+    found = before_filling(volume, column.astype(float), np.ones(3))
     assert found[16:17].all() and not found[18:].any()
 
 
-def test_gas_is_no_padding():
+def test_gas_is_no_filling():
     volume = Volume(np.random.default_rng(0).integers(0, 9999, (30, 30, 30), np.int16), np.eye(4))
     volume.array[5:20, 5:20, 5:12] = -1024
     points = np.argwhere(np.ones((30, 30, 30)))[:, ::-1]
-    assert not before_padding(volume, points, np.ones(3)).any()
+    assert not before_filling(volume, points, np.ones(3)).any()

@@ -11,12 +11,9 @@ import numpy as np
 
 from . import roi
 from .label_boxes import Box
+from .scan_border import filling_of, only_filling
 from .volume import Grid
 
-# What scans are filled with that were turned, registered or padded: nothing in a body that a CT shows as a plain 0 or
-# as air reaches from the corners of its grid to a vertebra.
-_AIR_HU = -900
-_LEAST_CORNERS = 4
 # An interpolated edge lies between what was scanned and the filling.
 _EDGE_VOXELS = 1
 # Of the lines through a vertebra, in six directions. Where nothing but bone was left of a scan, half of them or more
@@ -68,11 +65,7 @@ class FieldOfView:
 
     @cached_property
     def _filling(self) -> np.ndarray:
-        """Values that fill the grid where nothing was scanned."""
-        if self.values is None:
-            return np.zeros(0)
-        corners, counts = np.unique(self.values[np.ix_(*[(0, -1)] * 3)], return_counts=True)
-        return corners[(counts >= _LEAST_CORNERS) & ((corners == 0) | (corners <= _AIR_HU))]
+        return np.zeros(0) if self.values is None else filling_of(self.values)
 
     def _nothing_follows(self, places: np.ndarray, axis: int, toward: int, within: bool) -> np.ndarray:
         """(n,) beside which of `places` (n, 3) grid or regions end; `within`: not the regions."""
@@ -84,10 +77,9 @@ class FieldOfView:
 
     def _filling_follows(self, places: np.ndarray, axis: int, toward: int) -> np.ndarray:
         """(n,) beside which of `places` (n, 3) there is nothing but filling."""
-        lines = np.moveaxis(self.values, axis, -1)[tuple(np.delete(places, axis, axis=1).T)][:, ::-toward]
-        scanned = ~np.isin(lines, self._filling)
-        filling = np.where(scanned.any(1), scanned.argmax(1), lines.shape[1])
-        return (filling > 0) & (filling >= self._beyond(places, axis, toward) - _EDGE_VOXELS)
+        beyond = places.copy()
+        beyond[:, axis] += toward * np.minimum(1 + _EDGE_VOXELS, self._beyond(places, axis, toward))
+        return only_filling(self.values, self._filling, beyond, axis, toward)
 
     def _beyond(self, places: np.ndarray, axis: int, toward: int) -> np.ndarray:
         """(n,) voxels of the grid that follow each of `places` (n, 3)."""

@@ -13,7 +13,7 @@ from .model import Model
 from .pieces import HALF, column_of
 from .resampling import resample_intensity
 from .runtime import Runtime
-from .scan_border import at_border, before_padding
+from .scan_border import at_border, before_filling
 from .sliding_window import Region, sweep
 from .stopwatch import Stopwatch
 from .volume import Grid, Volume
@@ -66,7 +66,7 @@ class Spine:
     def at_border(self, indices_kji: np.ndarray) -> np.ndarray:
         """(n,) bool, which of the voxels (n, 3) lie at the border of the scan."""
         points, step_mm = self.grid.world(indices_kji[:, ::-1]), self.grid.spacing_mm
-        return at_border(self.scan.grid, points, step_mm) | before_padding(self.scan, points, step_mm)
+        return at_border(self.scan.grid, points, step_mm) | before_filling(self.scan, points, step_mm)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """What lies at the border of a scan: of the scan as it was taken, also where it is turned or its gantry was tilted, and
-where it was enlarged, masked or resampled since, so that padding lies around it."""
+where it was enlarged, masked or turned since, so that filling lies around it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import itertools
 import numpy as np
 
 from .volume import Grid, Volume
+
+# What scans are filled with that were turned, registered or padded: nothing in a body that a CT shows as a plain 0 or
+# as air reaches from the corners of its grid to a vertebra.
+_AIR_HU = -900
+_LEAST_CORNERS = 4
 
 
 def at_border(scan: Grid, points: np.ndarray, step_mm: np.ndarray) -> np.ndarray:
@@ -30,45 +35,46 @@ def at_border(scan: Grid, points: np.ndarray, step_mm: np.ndarray) -> np.ndarray
     return (from_face >= 0).all(1) & (from_face < layer).any(1)
 
 
-def before_padding(scan: Volume, points: np.ndarray, step_mm: np.ndarray) -> np.ndarray:
-    """Which points lie within one step of padding: of one value from there on to a face of the array, along its axes.
+def before_filling(scan: Volume, points: np.ndarray, step_mm: np.ndarray) -> np.ndarray:
+    """Which points lie within one step of where filling begins, which follows to a face of the array.
 
     Args:
-        scan: any values (k, j, i).
+        scan: HU or signal (k, j, i).
         points, step_mm: as for `at_border`.
 
     Returns:
         (n,) bool
     """
+    filling, found = filling_of(scan.array), np.zeros(len(points), bool)
+    if not len(filling):
+        return found
     to_indices = np.linalg.inv(scan.affine)
     normals = to_indices[:3, :3]
-    exact = np.asarray(points) @ normals.T + to_indices[:3, 3]
-    indices = np.rint(exact).astype(np.int64)
-    size = np.array(scan.array.shape[::-1])
-    layer = np.linalg.norm(normals * step_mm, axis=1)
-    inside = ((indices >= 0) & (indices < size)).all(1)
-    found = np.zeros(len(indices), bool)
-    for axis, way in itertools.product(range(3), (-1, 1)):
-        # Two voxels of noise are alike now and then, three hardly.
-        first = np.rint(exact[:, axis] + way * layer[axis]).astype(np.int64)
-        face = 0 if way < 0 else size[axis] - 1
-        where = np.flatnonzero(inside & ~found & (way * (face - first) > 1))
-        value = _at(scan, indices[where], axis, np.full(len(where), face))
-        same = _at(scan, indices[where], axis, first[where]) == value
-        where, value, step = where[same], value[same], first[where[same]] + way
-        for depth in range(size[axis]):
-            at = step + way * depth
-            within = way * (face - at) > 0
-            if not within.any():
-                break
-            kept = ~within
-            kept[within] = _at(scan, indices[where[within]], axis, at[within]) == value[within]
-            where, value, step = where[kept], value[kept], step[kept]
-        found[where] = True
+    exact = (np.asarray(points) @ normals.T + to_indices[:3, 3])[:, ::-1]
+    layer = np.linalg.norm(normals * step_mm, axis=1)[::-1]
+    for axis, toward in itertools.product(range(3), (-1, 1)):
+        beyond = exact.copy()
+        beyond[:, axis] += toward * layer[axis]
+        beyond = np.rint(beyond).astype(np.int64)
+        inside = ((beyond >= 0) & (beyond < scan.array.shape)).all(1)
+        found[inside] |= only_filling(scan.array, filling, beyond[inside], axis, toward)
     return found
 
 
-def _at(scan: Volume, indices: np.ndarray, axis: int, moved: np.ndarray) -> np.ndarray:
-    """(n,) values at indices (n, 3) along i, j, k, of which those along one axis are others (n,)."""
-    place = [moved if n == axis else indices[:, n] for n in range(3)]
-    return scan.array[place[2], place[1], place[0]]
+def filling_of(values: np.ndarray) -> np.ndarray:
+    """(n,) what a scan (k, j, i) that was turned, registered or padded is filled with, where nothing was scanned."""
+    corners, counts = np.unique(values[np.ix_(*[(0, -1)] * 3)], return_counts=True)
+    return corners[(counts >= _LEAST_CORNERS) & ((corners == 0) | (corners <= _AIR_HU))]
+
+
+def only_filling(
+    values: np.ndarray, filling: np.ndarray, indices_kji: np.ndarray, axis: int, toward: int
+) -> np.ndarray:
+    """(n,) bool, beyond which of the voxels (n, 3), and in which, there is nothing but filling along an axis."""
+    found = np.isin(values[tuple(indices_kji.T)], filling)
+    lines = np.moveaxis(values, axis, -1)[tuple(np.delete(indices_kji[found], axis, axis=1).T)][:, ::-toward]
+    scanned = ~np.isin(lines, filling)
+    filled = np.where(scanned.any(1), scanned.argmax(1), lines.shape[1])
+    place = indices_kji[found, axis]
+    found[found] = filled > (place if toward < 0 else values.shape[axis] - 1 - place)
+    return found
