@@ -1,11 +1,13 @@
 """Vertebrae that a region of interest cuts: the table knows, also after more runs, edits, export and a saved scene."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 
+from SpineContextSegLib.cli import main
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.measurements import show_measurements
 from SpineContextSegLib.mrml.run_regions import regions_in
@@ -96,3 +98,19 @@ def test_it_is_kept_in_a_scene_and_in_an_exported_file(scene, volume, labels, tm
     assert cut(scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")) == {"L1", "L3"}
     again = slicer.modules.segmentations.logic().LoadSegmentationFromFile(str(path), False, "Again")
     assert cut(again) == {"L1", "L3"}
+
+
+def test_the_command_line_knows_it_from_an_exported_file(volume, labels, tmp_path):
+    node = segment(volume, labels, box_between(labels, L1, L3))
+    (path,) = export_segmentation(node, volume, tmp_path, formats=["seg.nrrd"]).files
+
+    def cut_in(labels_path):
+        table = tmp_path / "table.csv"
+        assert main(["measure", str(SAMPLE / "phantom_ct.nii.gz"), str(labels_path), "--table", str(table)]) == 0
+        with open(table, newline="") as file:
+            return {line["level"] for line in csv.DictReader(file) if line["partial"] == "yes"}
+
+    assert cut_in(path) == {"L1", "L3"}
+    shifted = tmp_path / "shifted.seg.nrrd"
+    assert main(["levels", str(path), "--shift", "1", "-o", str(shifted)]) == 0
+    assert cut_in(shifted) == {"L2", "L4"}

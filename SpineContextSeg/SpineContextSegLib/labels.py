@@ -59,6 +59,8 @@ VALUE_TAG = f"{_OUR_TAGS}Value"
 DOUBT_TAG = f"{_OUR_TAGS}Doubt"
 # Of the voxels that a run wrote; a repair of levels in the module takes it away.
 FINGERPRINT_TAG = f"{_OUR_TAGS}Voxels"
+# Of a vertebra: the boxes that the runs which wrote it were limited to (`roi.boxes_of`).
+REGION_TAG = f"{_OUR_TAGS}Region"
 TERMINOLOGY_TAG = "TerminologyEntry"
 _COLOR_TOLERANCE = 2e-3
 # Once underscores and hyphens are spaces and capitals are small: "l4", "vertebrae l4", "th 1", "t01 vertebra".
@@ -119,8 +121,9 @@ class Segment:
     def as_structure(self, item: Structure) -> Segment:
         """This segment once its level is put right: a name, color or code that isn't of the table is a person's."""
         new, code = Segment.of(item), self.tags.get(TERMINOLOGY_TAG)
-        # What the module remembers of a segment is of its old value and voxels.
-        tags = {name: text for name, text in self.tags.items() if not name.startswith(_OUR_TAGS)}
+        # What else the module remembers of a segment is of its old value and voxels.
+        kept = (name for name in self.tags if name == REGION_TAG or not name.startswith(_OUR_TAGS))
+        tags = {name: self.tags[name] for name in kept}
         if code in {None, *(w.terminology_entry for w in EVERY_STRUCTURE)}:
             tags |= new.tags
         return Segment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,22 @@ class Box:
         """Bool (n,): which points (n, 3) in RAS lie in the box, its sides included. Not for a flat one."""
         local = (points - self.box_to_ras[:3, 3]) @ np.linalg.inv(self.box_to_ras[:3, :3]).T
         return (np.abs(local) <= self.size_mm / 2 + SIDE_TOLERANCE_MM).all(1)
+
+
+def text_of(boxes: Iterable[Box]) -> str:
+    """Boxes as one line of text, each once."""
+    numbers = ([*box.box_to_ras[:3].ravel(), *box.size_mm] for box in boxes)
+    return ";".join(dict.fromkeys(" ".join(f"{number:.9g}" for number in each) for each in numbers))
+
+
+def boxes_of(texts: Iterable[str]) -> list[Box]:
+    """The boxes in texts of `text_of`, each once."""
+    return [_box(text) for text in dict.fromkeys(part for text in texts for part in text.split(";") if part)]
+
+
+def _box(text: str) -> Box:
+    numbers = np.array(text.split(), float)
+    return Box(np.vstack([numbers[:12].reshape(3, 4), [0, 0, 0, 1]]), numbers[12:])
 
 
 def crop(volume: Volume, box: Box, margin_mm: float = MARGIN_MM) -> tuple[Volume, tuple[slice, slice, slice]]:

@@ -35,10 +35,10 @@ Research use only: not for diagnosis or treatment."""
 EPILOG = """\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
 LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG.
-The spinal canal (61) helps where it is labeled. Heights of C1 and C2, and of a body that the border of the scan cuts,
-are left empty, and so is the HU of a body with metal in it. The remark says where levels aren't certain, as a .seg.nrrd
-tells until they are put right, or the record of a batch until the file is changed. Centroids are voxel indices, as in
-VerSe's files.
+The spinal canal (61) helps where it is labeled. Heights and HU of C1, C2 and of a body that the border of the scan, or
+of the region that a run was limited to, cuts are left empty, and so is the HU of a body with metal in it. The remark
+says where levels aren't certain, as a .seg.nrrd tells until they are put right, or the record of a batch until the file
+is changed. Centroids are voxel indices, as in VerSe's files.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
 that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
@@ -196,12 +196,13 @@ def _measured(
     """
     from ..checks import clipped_warnings
     from ..evaluate import labels_on_grid_of, on_grid_of
-    from ..labels import SACRUM
+    from ..labels import REGION_TAG, SACRUM, VERTEBRAE
     from ..level_remarks import remarks_on_levels
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
     from ..mr import has_hounsfield_units
     from ..reading import read_segments
     from ..repair import sequence_of
+    from ..roi import boxes_of
     from ..segment_list import doubts, remarks_on_segments
     from ..volume import Volume
     from .label_input import read_vertebrae
@@ -220,9 +221,10 @@ def _measured(
     in_hu = has_hounsfield_units(values)
     notes = [*notes, *(clipped_warnings(ct) if in_hu else [NO_HOUNSFIELD_UNITS.format(name=names[0])])]
     doubtful = doubts(segments)
+    regions = boxes_of(segment.tags.get(REGION_TAG, "") for segment in segments if segment.value in VERTEBRAE)
     rows = [
         row.with_remark(doubtful.get(row.value, doubt))
-        for row in vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu)
+        for row in vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu, regions=regions)
     ]
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
     return rows, [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))], labels.grid
