@@ -10,6 +10,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ class Page:
         self.driver = webdriver.Chrome(options=options, service=service)
         metrics = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self._address, self._downloads = address, downloads
+        self._downloads = downloads
         self.driver.get(address)
         self.until(lambda: self.find("segment"))
 
@@ -159,13 +160,19 @@ class Page:
 
     def scene(self) -> dict[str, np.ndarray]:
         """Name -> mask (k, j, i) of every segment in the scene of the server."""
-        with urllib.request.urlopen(f"{self._address}test/scene") as answer:
-            return dict(np.load(io.BytesIO(answer.read())))
+        return dict(np.load(io.BytesIO(self._answer("/test/scene"))))
 
     def look(self) -> dict:
         """How the server's scene is shown, see `workbench_server`."""
-        with urllib.request.urlopen(f"{self._address}test/look") as answer:
-            return json.load(answer)
+        return json.loads(self._answer("/test/look"))
+
+    def _answer(self, path: str) -> bytes:
+        """What the server says, asked beside the page."""
+        [cookie] = self.driver.get_cookies()
+        request = urllib.request.Request(urljoin(self.driver.current_url, path))
+        request.add_header("Cookie", f"{cookie['name']}={cookie['value']}")
+        with urllib.request.urlopen(request) as answer:
+            return answer.read()
 
     def view_picture(self, name: str) -> np.ndarray:
         """What is seen in a view ("Axial"), as (rows, columns, 3) from 0 to 255."""

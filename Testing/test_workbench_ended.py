@@ -22,7 +22,7 @@ from Workbench.__main__ import serve
 from Workbench.workbench import Workbench
 data, number, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 sys.argv[1:] = []
-bench = Workbench(Path(data), by="tester", token=None, upload_bytes=1, model="none", threads=1)
+bench = Workbench(Path(data), by="tester", token="secret", upload_bytes=1, model="none", threads=1)
 
 async def work():
     await bench.open_entry(1)
@@ -41,7 +41,7 @@ async def work():
     await bench.saving.save(kind)
 
 bench.server.controller.on_server_ready.add(lambda **_: bench.clicks.start(work()))
-serve(bench, "127.0.0.1", 0, None)
+serve(bench, "127.0.0.1", 0, "secret")
 """
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import signal
 import socket
 import subprocess
@@ -37,7 +38,7 @@ def started(*arguments: object, home: Path) -> list[str]:
 def test_several_scans_are_listed_at_home(tmp_path):
     scans = [write_scan(tmp_path / f"{name}.nii.gz", seed) for seed, name in enumerate("ab")]
     lines = started(*scans, home=tmp_path)
-    assert "http://127.0.0.1" in lines[0] and str(tmp_path / FOLDER) in lines[1]
+    assert re.search(r"http://127.0.0.1:\d+/\?token=\S{43}$", lines[0]) and str(tmp_path / FOLDER) in lines[1]
     assert [entry.name for entry in Worklist.open(tmp_path / FOLDER).entries()] == ["a.nii.gz", "b.nii.gz"]
 
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+TOKEN = "secret"
 UPLOAD_BYTES = 3_000_000
 START_SECONDS = 300.0
 END_SECONDS = 60.0
 
 
 class WorkbenchServer:
-    """A running workbench; `address` ends with a slash."""
+    """A running workbench; `address` is the printed one."""
 
     def __init__(
         self, data_folder: Path, model: str | Path, scan: Path | None = None, temporary: Path | None = None
@@ -78,7 +79,7 @@ def main() -> None:
     from Workbench.__main__ import serve
     from Workbench.workbench import Workbench
 
-    workbench = Workbench(Path(data), by="tester", token=None, upload_bytes=UPLOAD_BYTES, model=model, threads=1)
+    workbench = Workbench(Path(data), by="tester", token=TOKEN, upload_bytes=UPLOAD_BYTES, model=model, threads=1)
     if scan:
         workbench.open_paths([Path(path) for path in scan])
 
@@ -116,7 +117,7 @@ def main() -> None:
         server.app.router.add_get("/test/look", look)
 
     workbench.server.controller.on_server_bind.add(add_windows)
-    serve(workbench, "127.0.0.1", 0, None)
+    serve(workbench, "127.0.0.1", 0, TOKEN)
 
 
 def _camera(scene):

@@ -16,7 +16,7 @@ from SpineContextSegLib.commands.arguments import positive_number
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.faults import describe
 
-from .guard import is_loopback, new_token
+from .guard import new_token
 
 REFUSED, FAILED = 2, 1
 GREATEST_PORT = 65535
@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, metavar="FOLDER", help="of `spinecontextseg batch`, to be listed and "
                         "corrected")  # fmt: skip
     parser.add_argument("--port", type=port_number, default=8765, help="0 takes any free one (default: %(default)s)")
-    parser.add_argument("--host", default="127.0.0.1", help="any other than loopback needs a token, which is printed")
+    parser.add_argument("--host", default="127.0.0.1", help="any other than loopback lets other computers in, with the "
+                        "printed address (default: %(default)s)")  # fmt: skip
     parser.add_argument("--by", default=user_name(), help="your name in saved versions (default: that of the login)")
     parser.add_argument("--model", default="spinecontext-ct", help="name of a model (default: %(default)s)")
     parser.add_argument("--threads", type=positive_number, help="processor threads of a run (default: all)")
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
               "project's folder. Intel Macs and Linux on ARM have no Slicer core for it.", file=sys.stderr)  # fmt: skip
         return REFUSED
 
-    token = None if is_loopback(options.host) else new_token()
+    token = new_token()
     data = options.data or default_folder(options.scans)
     try:
         data.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def serve(workbench, host: str, port: int, token: str | None) -> None:
+def serve(workbench, host: str, port: int, token: str) -> None:
     """Blocks until the server ends.
 
     Raises:
@@ -111,7 +112,7 @@ def serve(workbench, host: str, port: int, token: str | None) -> None:
 
     def announce(**_) -> None:
         address = f"http://{'[' + host + ']' if ':' in host else host}:{workbench.server.port}/"
-        print(f"The workbench runs at {address}{'?token=' + token if token else ''}", flush=True)
+        print(f"The workbench runs at {address}?token={token}", flush=True)
         print(f"Worklist and uploads: {workbench.worklist.folder}. Ctrl+C ends it. Research use only.", flush=True)
 
     workbench.server.controller.on_server_ready.add(announce)

@@ -25,8 +25,8 @@ ENDED = """<div id="ended" style="position: fixed; inset: 0; display: flex; flex
   align-items: center; justify-content: center; background: #0b1115; color: #c4d2da; font-family: Roboto, sans-serif;">
   <div style="font-size: 22px;">The workbench has ended</div>
   <div style="max-width: 520px; text-align: center; line-height: 1.5;">Your work is kept. Start the workbench again
-  (<b>make app</b> or <b>python -m Workbench</b>, as before), then load this page again and open the scan: what wasn't
-  saved is offered there.</div>
+  (<b>make app</b> or <b>python -m Workbench</b>, as before), open the address that it prints and then the scan: what
+  wasn't saved is offered there.</div>
   <button onclick="location.reload()" style="margin-top: 10px; padding: 8px 18px; border: 0; border-radius: 4px;
   background: #4db6ac; color: #06211e; font-size: 14px; cursor: pointer;">Load again</button></div>"""
 TABS = (("worklist", "Worklist"), ("segments", "Segments"), ("levels", "Levels"))

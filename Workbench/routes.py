@@ -24,7 +24,7 @@ class Routes:
     """What is bound to the server beside the page itself."""
 
     def __init__(
-        self, uploads: Uploads, exports: Exports, worklist: Worklist, clicks: Clicks, token: str | None,
+        self, uploads: Uploads, exports: Exports, worklist: Worklist, clicks: Clicks, token: str,
         on_upload: Callable[[int, tuple[Volume, list[str]] | None], Awaitable[None]],
         on_tab_closed: Callable[[], Awaitable[None]],
     ) -> None:  # fmt: skip
