@@ -82,30 +82,26 @@ def test_slices_run_through_bodies_and_show_all_of_the_scan(page, scan, sample_s
 
 
 def test_a_key_and_a_button_show_whole_slices_again(page):
-    opened = page.look()
     body = page.driver.find_element("tag name", "body")
-    body.send_keys("r")
-    # The upper views are lower than wide, so they were fitted to the axial slice before they had a size.
-    before = page.until(lambda: look if (look := page.look())["fields_mm"] != opened["fields_mm"] else None)
 
-    def zoom() -> None:
+    def other_than(fields_mm: list) -> dict:
+        return page.until(lambda: look if (look := page.look())["fields_mm"] != fields_mm else None)
+
+    def zoomed() -> list:
+        before = page.look()["fields_mm"]
         left, top, width, height = page.view("Axial")
         x, y = left + width / 2, top + height / 2
         for kind, dy in (("mousePressed", 0), ("mouseMoved", 60), ("mouseReleased", 60)):
             event = {"type": kind, "x": x, "y": y + dy, "button": "right", "buttons": 2, "clickCount": 1}
             page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
-        page.until(lambda: page.look()["fields_mm"] != before["fields_mm"])
+        return other_than(before)["fields_mm"]
 
-    def whole() -> bool:
-        look = page.look()
-        return all(np.allclose(look[name], before[name], atol=0.1) for name in ("fields_mm", "offsets"))
-
-    zoom()
+    fields_mm = zoomed()
     body.send_keys("r")
-    page.until(whole)
-    zoom()
+    whole = other_than(fields_mm)
+    zoomed()
     page.driver.find_elements("css selector", ".view-button")[2].click()
-    page.until(whole)
+    page.until(lambda: all(np.allclose(page.look()[name], whole[name], atol=0.1) for name in ("fields_mm", "offsets")))
 
 
 def test_letters_place_and_value_under_the_mouse(page, scan):
