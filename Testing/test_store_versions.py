@@ -55,6 +55,7 @@ def test_results_and_corrections_stay_and_old_autosaves_go(scan, data):
     assert [(v.number, v.kind) for v in versions.list()] == [
         (1, "model"), (8, "correction"), (9, "model"), (10, "correction"),
     ]  # fmt: skip
+    versions.end()
     assert hidden(scan.parent) == []
 
 

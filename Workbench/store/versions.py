@@ -7,8 +7,8 @@ Beside the scan lies a folder `spinecontextseg-versions`, in it one folder per s
 The digits behind the scan's name are the start of its fingerprint (see `fingerprints`), by which its versions are
 found, so a renamed scan keeps them and another scan of the same name doesn't get them. Every version has a folder of
 its own, which appears when it is whole; nothing is ever written into an earlier one, but for the mark of an autosave
-that nobody needs any more. Several sessions may work on one scan: an autosave is held by its session (`held_file`), and
-offered to others once that has ended.
+that nobody needs any more. Several sessions may work on one scan: each holds a file of its own beside its autosaves
+(`held_file`), which are offered to others once that is let go of.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from SpineContextSegLib.writing import write_volume
 
 from .database import DATABASE
 from .fingerprint import fingerprints
-from .held_file import hold, is_held
+from .held_file import hold, is_abandoned, is_held
 from .scan_names import without_ending
 from .whole_folders import claimed, remove_abandoned, remove_folder, whole_folder
 
@@ -44,7 +44,8 @@ KEPT_AUTOSAVES = 3
 Kind = Literal["model", "correction", "autosave"]
 
 # Named as labels are, so that whoever searches the folder for scans passes over them.
-_LABELS, _RECORD, _SET_ASIDE, _HELD = "saved_labels.nrrd", "version.json", "set-aside", "held"
+_LABELS, _RECORD, _SET_ASIDE = "saved_labels.nrrd", "version.json", "set-aside"
+_HELD = ".held"  # end of the hidden name of a session's file
 _VERSION_NAME = re.compile(rf"\d+-({'|'.join(get_args(Kind))})-[0-9a-f]+")
 _SHORT = 12  # digits of a fingerprint in the name of a folder
 _NAME_BYTES = 100  # of the scan's name in there, far within what file systems allow
@@ -104,9 +105,9 @@ class Versions:
         self._places[data_folder / VERSIONS_FOLDER] = database if database.exists() else data_folder
         self._saving = threading.Lock()
         self._session = uuid.uuid4().hex
-        # The autosaves of this session, what holds them, and one of a session before of which the work goes on in this.
+        # The autosaves of this session, what it holds beside them, and one of a session before that it goes on from.
         self._mine: dict[int, Path] = {}
-        self._held: dict[int, BinaryIO | None] = {}
+        self._held: dict[Path, BinaryIO] = {}
         self._continued: Version | None = None
         self._highest = 0
 
@@ -202,9 +203,10 @@ class Versions:
                 # Of earlier workbenches nothing says whose correction it was.
                 settled |= {version.session, None}
             elif version.kind == "autosave" and version.session not in settled:
-                if (version.folder / _SET_ASIDE).exists():
+                # Asked first: what a session has set aside or removed until it ended is seen below.
+                if self._is_at_work(version.session) or (version.folder / _SET_ASIDE).exists():
                     settled.add(version.session)
-                elif version.session == self._session or not is_held(version.folder / _HELD):
+                elif version.folder.exists():
                     return version
         return None
 
@@ -214,8 +216,12 @@ class Versions:
 
     def end(self) -> None:
         """Ends the session: what it has only saved in passing may be recovered by others."""
-        for number in list(self._held):
-            self._let_go(number)
+        for path, file in self._held.items():
+            file.close()
+            # Its disk may be gone, or protected by now.
+            with suppress(OSError):
+                path.unlink()
+        self._held.clear()
 
     def set_aside(self, version: Version) -> None:
         """Says that an autosave isn't wanted: `unsaved_autosave` no longer tells of it or of older ones of its session.
@@ -268,9 +274,25 @@ class Versions:
 
     def _paths(self) -> list[Path]:
         """The folders of all versions, also of those that can't be read."""
+        return [path for folder in self._folders() for path in _saved(folder)]
+
+    def _folders(self) -> list[Path]:
+        """What versions of this scan lie in."""
         endings = tuple(f"-{each[:_SHORT]}" for each in self._fingerprints)
-        folders = [folder for place in self._places for folder in _subfolders(place) if folder.name.endswith(endings)]
-        return [path for folder in folders for path in _saved(folder)]
+        return [folder for place in self._places for folder in _subfolders(place) if folder.name.endswith(endings)]
+
+    def _is_at_work(self, session: str | None) -> bool:
+        """Whether it is another one that hasn't ended."""
+        return session != self._session and any(is_held(folder / f".{session}{_HELD}") for folder in self._folders())
+
+    def _hold(self, folder: Path) -> None:
+        for path in folder.glob(f".*{_HELD}"):
+            if is_abandoned(path):
+                with suppress(OSError):
+                    path.unlink()
+        own = folder / f".{self._session}{_HELD}"
+        if own not in self._held:
+            self._held[own] = hold(own)
 
     def _numbers(self) -> list[int]:
         return [int(path.name.split("-")[0]) for path in self._paths()]
@@ -306,6 +328,9 @@ class Versions:
         folder = folders[0] if folders else place / f"{_short_name(self._scan)}{ending}"
         folder.mkdir(exist_ok=True)
         remove_abandoned(folder)
+        if content["kind"] == "autosave":
+            # Before anybody sees it.
+            self._hold(folder)
         with self._next_number(folder) as number:
             begun_after = number - 1 if content["begun_after"] is None else content["begun_after"]
             content = content | {"number": number, "begun_after": begun_after}
@@ -315,9 +340,6 @@ class Versions:
                 content["sha256"] = _digest(partial / _LABELS)
                 text = json.dumps(content, indent=1, ensure_ascii=False)
                 (partial / _RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
-                if content["kind"] == "autosave":
-                    # Before anybody sees it.
-                    self._held[number] = hold(partial / _HELD)
         return _version(content, target)
 
     def _prune(self, saved: Version) -> None:
@@ -328,17 +350,12 @@ class Versions:
             self._mine[saved.number] = saved.folder
         kept = KEPT_AUTOSAVES if saved.kind == "autosave" else 0
         for old in sorted(self._mine, reverse=True)[kept:]:
-            self._let_go(old)
             remove_folder(self._mine.pop(old))
         if self._continued is not None:
             # Where it can't be marked, it is told of again.
             with suppress(OSError):
                 self.set_aside(self._continued)
             self._continued = None
-
-    def _let_go(self, number: int) -> None:
-        if held := self._held.pop(number, None):
-            held.close()
 
 
 def _version(content: dict, folder: Path) -> Version:
