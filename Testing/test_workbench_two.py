@@ -7,6 +7,7 @@ from Testing.one_scan import *  # noqa: F403
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES, some_labels
 from Testing.workbench_use import paint, play
+from Workbench.store import held_file
 from Workbench.store.versions import Versions
 from Workbench.store.worklist import State, Worklist
 
@@ -18,7 +19,8 @@ def save_as_bob(bench, kind="correction"):
     grid = bench.scene.volume().grid
     [entry] = bench.worklist.entries()
     session = Versions(entry.scan, bench.worklist.folder)
-    return session.save(some_labels(5, grid), NAMES, kind=kind, by="bob")
+    session.save(some_labels(5, grid), NAMES, kind=kind, by="bob")
+    session.end()
 
 
 async def finish_without_a_look(bench):
@@ -59,6 +61,16 @@ async def undo_and_finish(bench):
 
 def test_what_was_undone_again_is_no_correction(scan, data):
     play(undo_and_finish, data)
+
+
+async def undo_and_finish_without_locks(bench):
+    held_file.fcntl = None
+    await undo_and_finish(bench)
+
+
+def test_nor_is_it_somebody_elses_where_nothing_can_be_held(scan, data):
+    """As on Windows, and on some network shares."""
+    play(undo_and_finish_without_locks, data)
 
 
 async def bring_back_and_save(bench):

@@ -88,6 +88,9 @@ class WorklistActions:
         number = self._state.entry
         if self._saving.is_unsaved:
             await self._saving.save("correction")
+        else:
+            # What was kept in passing and undone since is nothing to be recovered.
+            await self._saving.autosave()
         self._worklist.set_state(number, State.DONE, seen=self._saving.shown_number())
         self.show()
         if self._worklist.next_open() is not None:
