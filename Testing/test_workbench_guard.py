@@ -13,6 +13,7 @@ import pytest
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
+from Testing.browser import chromium, require_browser
 
 pytest.importorskip("trame_slicer")
 web = pytest.importorskip("aiohttp.web")
@@ -137,8 +138,29 @@ def test_only_the_token_opens(server):
     for wrong in (server.cookie + "s", "workbench=secret"):
         assert server.ask(Cookie=wrong)[0] == 403
     status, _, cookie = server.ask(path="/?token=secret", Cookie="")
-    assert status == 302 and "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert status == 302 and "HttpOnly" in cookie and "SameSite=Lax" in cookie
     assert cookie.split(";")[0] == server.cookie
+
+
+def test_the_printed_address_opens_as_a_link_on_another_site(server, tmp_path):
+    """As in a terminal in the browser; there it stays open when it is loaded again."""
+    require_browser()
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    driver = chromium(tmp_path)
+
+    def text():
+        return driver.find_element("tag name", "body").text
+
+    try:
+        driver.get(f"data:text/html,<a id=link href='http://127.0.0.1:{server.port}/?token=secret'>link</a>")
+        driver.find_element("id", "link").click()
+        WebDriverWait(driver, 60).until(lambda _: text() != "link")
+        assert (driver.current_url, text()) == (f"http://127.0.0.1:{server.port}/index.html", "page")
+        driver.refresh()
+        assert text() == "page"
+    finally:
+        driver.quit()
 
 
 def test_browsers_keep_the_tokens_of_two_workbenches_apart(server, tmp_path):

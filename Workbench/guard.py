@@ -37,7 +37,9 @@ def guard(token: str):
             raise web.HTTPForbidden(text=FORBIDDEN)
         if hmac.compare_digest(request.query.get("token", "").encode(), token.encode()):
             answer = web.HTTPFound("/index.html")
-            answer.set_cookie(_cookie_of(request.host), token, httponly=True, samesite="Strict")
+            # Not "Strict", with which a link to the printed address on another site, as in a terminal in the browser,
+            # would lead to a refusal.
+            answer.set_cookie(_cookie_of(request.host), token, httponly=True, samesite="Lax")
             raise answer
         if not hmac.compare_digest(request.cookies.get(_cookie_of(request.host), "").encode(), token.encode()):
             raise web.HTTPForbidden(text=FORBIDDEN)
