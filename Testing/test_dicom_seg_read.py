@@ -6,13 +6,14 @@ import sys
 import numpy as np
 import pydicom
 import pytest
+from pydicom.sr.codedict import codes
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.dicom_seg import Segment, find_images, network_segments, write_dicom_seg
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import evaluate, labels_on_grid_of
 from SpineContextSegLib.labels import SACRUM, structures_of
-from SpineContextSegLib.reading import read_labels, read_volume
+from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation
 from Testing.dicom_series import SeriesWriter
@@ -62,6 +63,52 @@ def test_commands_take_it(seg, tmp_path, capsys):
 
 def test_names_of_other_programs_are_known_and_what_isnt_is_a_persons(seg):
     assert same(seg(stack(1, 2, 3), called("L3", "tumor", "vertebrae_L4")), stack(L3, 300, L4))
+
+
+def test_a_label_map_has_a_background(seg, tmp_path):
+    """Which its list of segments names, too, as number 0."""
+    highdicom = pytest.importorskip("highdicom")
+    labels = stack(L3, L4, L5)
+    seg(labels)
+    planes = [pydicom.dcmread(path) for path in (tmp_path / "series").iterdir()]
+    planes.sort(key=lambda plane: float(plane.ImagePositionPatient[2]))
+    for plane in planes:
+        for name in (
+            "AccessionNumber", "Manufacturer", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "StudyDate",
+            "StudyID", "StudyTime",
+        ):  # fmt: skip
+            setattr(plane, name, plane.get(name, ""))
+    manual = highdicom.seg.SegmentAlgorithmTypeValues.MANUAL
+    segments = [
+        highdicom.seg.SegmentDescription(number, name, codes.SCT.Tissue, codes.SCT.Bone, manual)
+        for number, name in ((1, "L3"), (2, "L4"), (3, "L5"))
+    ]
+    scan, _ = read_volume(tmp_path / "series")
+    array = labels_on_grid_of(labels, scan.grid, ("labels", "scan"))
+    numbers = np.where(array, array.astype(int) - L3 + 1, 0).astype(np.uint8)
+    uid = highdicom.UID
+    highdicom.seg.Segmentation(
+        planes, numbers, "LABELMAP", segments, uid(), 1, uid(), 1, "maker", "model", "1", "1", omit_empty_frames=False
+    ).save_as(tmp_path / "map.dcm")
+    assert same(tmp_path / "map.dcm", labels)
+
+
+def test_of_several_series_the_one_that_it_covers_in_part_is_measured(seg, tmp_path, capsys):
+    path = seg(stack(L3, L4, L5))
+    moved = GRID.affine.copy()
+    moved[0, 3] += 7
+    larger = (GRID.shape[0] + 4, *GRID.shape[1:])
+    SeriesWriter(tmp_path / "two" / "a", description="A").write(Volume(np.zeros(GRID.shape, np.int16), GRID.affine))
+    SeriesWriter(tmp_path / "two" / "b", description="B").write(Volume(np.zeros(larger, np.int16), moved))
+    assert read_labels(path).array.shape != GRID.shape
+    assert main(["measure", str(tmp_path / "two"), str(path), "--table", str(tmp_path / "t.csv")]) == 0
+
+
+def test_a_repair_keeps_what_a_person_called_theirs(seg, tmp_path, capsys):
+    path = seg(stack(1, 2, 3), called("L3", "tumor", "L4"))
+    run(capsys, path, "--shift", -1, "-o", tmp_path / "right.seg.nrrd")
+    names = {segment.name for segment in read_segments(tmp_path / "right.seg.nrrd")}
+    assert "tumor" in names and len(names) == 3
 
 
 def test_codes_are_known(seg):

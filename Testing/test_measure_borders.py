@@ -62,6 +62,20 @@ def test_where_filling_begins_the_scan_ends(fill, value):
     assert heights(rows[L3]) == pytest.approx(heights(usual[L3]), abs=1.5)
 
 
+@pytest.mark.parametrize("planes", [2, 4, 8])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_of_what_little_is_left_where_filling_begins_no_height_is_given(axis, planes, lumbar):
+    """As where the same scan ends without any filling."""
+    _, labels = lumbar
+    scan = painted_ct(labels)
+    last = np.flatnonzero((labels.array == L2).any(tuple({0, 1, 2} - {axis})))[-1]
+    box = tuple(slice(last + 1 - planes, None) if n == axis else slice(None) for n in range(3))
+    parts = [Volume(volume.array[box], volume.grid.crop(box).affine) for volume in (scan, labels)]
+    cut = by_value(vertebra_rows(*parts, hounsfield=True))[L2]
+    filled = by_value(vertebra_rows(padded(parts[0], -1024), padded(parts[1], 0), hounsfield=True))[L2]
+    assert cut.partial and filled.partial and np.isnan([*heights(cut), *heights(filled)]).all()
+
+
 def test_a_scan_that_is_not_filled_ends_at_its_border(lumbar):
     """Nor is it where all but bone was masked, or where a scan shows nothing."""
     _, labels = lumbar

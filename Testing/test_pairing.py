@@ -27,6 +27,13 @@ def test_pairs_by_name(tmp_path):
     assert notes == []
 
 
+def test_a_folder_without_labels_matches_nothing(tmp_path):
+    touch(tmp_path / "mine", "a.nii.gz")
+    touch(tmp_path / "truth", "readme.txt")
+    with pytest.raises(InputRefused, match="matches"):
+        find_pairs(tmp_path / "mine", tmp_path / "truth")
+
+
 def test_pairs_by_subject(tmp_path):
     truth = touch(
         tmp_path / "truth",

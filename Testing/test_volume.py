@@ -119,3 +119,20 @@ def test_labels_of_every_number_type_are_counted(dtype):
     labels[0, :2], labels[1, 0, 0], labels[2, 0, :3] = 26, least, most
     expected = {least: 1, 26: 10, most: 3}
     assert count_labels(labels) == expected | {0: 60 - 13 - (least != 0)}
+
+
+@pytest.mark.parametrize("flip", [False, True], ids=["as it is", "the other way"])
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_part_of_a_grid_is_known_as_that(name, flip):
+    whole = GRIDS[name]
+    box = tuple(slice(n // 4, n // 4 + n // 2) for n in whole.shape)
+    part = whole.crop(box)
+    if flip:
+        turn = np.diag([1.0, 1.0, -1.0, 1.0])
+        turn[2, 3] = part.shape[0] - 1
+        part = Grid(part.shape, part.affine @ turn)
+    assert part.is_part_of(whole) and whole.box_of(part) == box and whole.is_part_of(whole)
+    aside = part.affine.copy()
+    aside[:3, 3] += 0.3 * aside[:3, 0]
+    assert not Grid(part.shape, aside).is_part_of(whole)
+    assert not whole.is_part_of(part)

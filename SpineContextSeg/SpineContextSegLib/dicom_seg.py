@@ -209,7 +209,7 @@ def read_dicom_seg(path: Path) -> Volume:
             warnings.simplefilter("ignore")
             file = highdicom.seg.segread(path)
             planes = file.get_volume(combine_segments=True)
-            stated = [_stated(item) for item in file.SegmentSequence]
+            stated = _stated_in(file)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if lacks_memory(error):
             raise
@@ -220,6 +220,18 @@ def read_dicom_seg(path: Path) -> Volume:
     array = renumbered(planes.array, stated, numbered_by_names(path.name, stated))
     # highdicom counts (slice, row, column) and goes to LPS.
     return Volume(array, LPS_FROM_RAS @ planes.affine[:, [2, 1, 0, 3]])
+
+
+def segments_of(path: Path) -> list[StatedSegment]:
+    """The segments of a DICOM SEG with the values that `read_dicom_seg` gives them; raises InputRefused like it."""
+    from pydicom import dcmread
+
+    return numbered_by_names(path.name, _stated_in(dcmread(path, stop_before_pixels=True)))
+
+
+def _stated_in(file: Dataset) -> list[StatedSegment]:
+    # A label map lists its background as segment 0.
+    return [_stated(item) for item in file.SegmentSequence if item.SegmentNumber]
 
 
 def _stated(item: Dataset) -> StatedSegment:

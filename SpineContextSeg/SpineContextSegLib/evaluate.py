@@ -261,10 +261,7 @@ def labels_on_grid_of(labelled: Volume, grid: Grid, names: tuple[str, str]) -> n
     """
     if labelled.array.shape == grid.shape:
         return np.ascontiguousarray(on_grid_of(labelled, grid, names))
-    ends = np.array(np.meshgrid(*[(0, n - 1) for n in labelled.array.shape[::-1]])).reshape(3, -1).T
-    places = np.rint((labelled.grid.world(ends) - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T)
-    first, last = (np.clip(places.astype(int), 0, grid.shape[::-1]) for places in (places.min(0), places.max(0)))
-    box = tuple(slice(start, end + 1) for start, end in zip(first[::-1], last[::-1], strict=True))
+    box = grid.box_of(labelled.grid)
     try:
         part = on_grid_of(labelled, grid.crop(box), names)
     except InputRefused:

@@ -16,9 +16,9 @@ from .volume import Grid
 
 # An interpolated edge lies between what was scanned and the filling.
 _EDGE_VOXELS = 1
-# Of the lines through a vertebra, in six directions. Where nothing but bone was left of a scan, half of them or more
-# end in the mask, and nothing is cut; where its end cuts vertebrae, a fifth.
-_MOST_AT_FILLING = 0.4
+# Where nothing but bone was left of a scan, half of the lines through a vertebra or more end in the mask in most of the
+# six directions, and nothing is cut. The end of a scan cuts it in one direction or two, a slanted end in three.
+_MOST_AT_FILLING, _MOST_DIRECTIONS = 0.4, 3
 _DIRECTIONS = tuple(itertools.product(range(3), (-1, 1)))
 
 
@@ -59,7 +59,7 @@ class FieldOfView:
         first = np.array([part.start for part in box])
         lines = [(axis, toward, _outermost(scanned, axis, toward)) for axis, toward in _DIRECTIONS]
         follows = [self._filling_follows(outermost + first, axis, toward) for axis, toward, outermost in lines]
-        if sum(map(np.sum, follows)) > _MOST_AT_FILLING * sum(map(len, follows)):
+        if sum(len(end) > 0 and end.mean() > _MOST_AT_FILLING for end in follows) > _MOST_DIRECTIONS:
             return []
         return [(axis, outermost[end]) for (axis, _, outermost), end in zip(lines, follows, strict=True)]
 

@@ -55,8 +55,9 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
         return [Pair(stem(prediction), prediction, reference)], [], []
     if prediction.is_file() or reference.is_file():
         raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
-    predictions, references = _apart(label_files(prediction), label_files(reference))
-    if predictions and not references:
+    theirs = label_files(reference)
+    predictions, references = _apart(label_files(prediction), theirs)
+    if theirs and not references:
         raise InputRefused(f"'{prediction}' and '{reference}' hold the same files: give others.")
     matching = _matching(prediction, predictions, reference, labels_among(references))
     chosen = {target: _results_among(found) for target, found in matching.items()}

@@ -58,7 +58,8 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
 
 
 def read_volume_on(grid: Grid, path: str | Path) -> tuple[Volume, list[str]]:
-    """As `read_volume`; of several DICOM series in a folder one on this grid, as labels have it, where there is one."""
+    """As `read_volume`; of several DICOM series in a folder one on this grid, as labels have it, or on a larger one
+    around it, where there is one."""
     path = Path(path)
     if path.is_dir():
         check_path(path)
@@ -66,9 +67,11 @@ def read_volume_on(grid: Grid, path: str | Path) -> tuple[Volume, list[str]]:
             files = dicom_files(path)
             series = [[item.path for item in slices] for slices in list_series(files).values()]
             # All together at first: of several on one grid, such as two kernels, the largest is what was segmented.
-            for some in (files, *series):
-                if _is_on(grid, some, str(path)):
-                    return read_dicom_files(some, str(path))
+            stacks = [(some, _grid_of(some, str(path))) for some in (files, *series)]
+            for fits in (grid.same_as, grid.is_part_of):
+                for some, scan in stacks:
+                    if scan is not None and fits(scan, HEADER_AGREEMENT_MM):
+                        return read_dicom_files(some, str(path))
     return read_volume(path)
 
 
@@ -115,12 +118,16 @@ def lists_segments(path: Path) -> bool:
 
 
 def read_segments(path: Path) -> list[Segment]:
-    """The segments of a `.seg.nrrd`, in the order of its list, with the values that `read_labels` gives them; of other
-    files, none.
+    """The segments of a `.seg.nrrd` or a DICOM SEG, in the order of its list, with the values that `read_labels` gives
+    them; of other files, none.
 
     Raises:
-        InputRefused: as `segment_list.in_verse`.
+        InputRefused: as `segment_list.in_verse` and `numbered_by_names`.
     """
+    if is_dicom_file(path):
+        from .dicom_seg import is_dicom_seg, segments_of
+
+        return segments_of(path) if is_dicom_seg(path) else []
     return in_verse(path.name, _stated_segments(path)) if lists_segments(path) else []
 
 
@@ -151,11 +158,11 @@ def quiet_itk() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _is_on(grid: Grid, files: list[Path], source: str) -> bool:
+def _grid_of(files: list[Path], source: str) -> Grid | None:
     try:
-        return find_stack(files, source).grid.same_as(grid, HEADER_AGREEMENT_MM)
+        return find_stack(files, source).grid
     except InputRefused:
-        return False
+        return None
 
 
 def _read_image_file(path: Path) -> tuple[Volume, list[str]]:

@@ -45,15 +45,17 @@ class SeenVertebra:
     @classmethod
     def of(cls, value: int, box: Box, labels: Volume, view: FieldOfView) -> SeenVertebra:
         mask = Volume(labels.array[box] == value, labels.grid.crop(box).affine)
-        border, area_mm2 = [np.zeros((0, 3))], 0.0
+        border, projected_mm2 = [np.zeros((0, 3))], np.zeros(3)
         voxel_mm3 = mask.grid.voxel_volume_mm3
         for axis, indices in view.ends(mask.array, box):
             border.append(indices)
-            area_mm2 += len(indices) * voxel_mm3 / mask.grid.spacing_mm[2 - axis]
+            projected_mm2[axis] += len(indices) * voxel_mm3 / mask.grid.spacing_mm[2 - axis]
+        area_mm2 = float(np.linalg.norm(projected_mm2))  # also of a slanted end, which is seen along two axes or three
         along = [mask.array.sum(tuple({0, 1, 2} - {axis})) for axis in (2, 1, 0)]
         middle = mask.grid.world(np.array([counts @ np.arange(len(counts)) / counts.sum() for counts in along]))
         partial = bool(area_mm2 > CUT_PER_MM * np.count_nonzero(mask.array) * voxel_mm3)
-        return cls(value, box, mask, middle, mask.grid.world(np.concatenate(border)[:, ::-1]), area_mm2, partial)
+        at_border = mask.grid.world(np.unique(np.concatenate(border), axis=0)[:, ::-1])
+        return cls(value, box, mask, middle, at_border, area_mm2, partial)
 
 
 def seen_vertebrae(labels: Volume, view: FieldOfView | None = None) -> tuple[list[SeenVertebra], np.ndarray]:

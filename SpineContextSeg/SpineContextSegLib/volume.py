@@ -86,6 +86,19 @@ class Grid:
         """True where both have the same size and no corner lies more than `tolerance_mm` apart."""
         return self.shape == other.shape and bool(np.abs(self.corners() - other.corners()).max() <= tolerance_mm)
 
+    def is_part_of(self, whole: "Grid", tolerance_mm: float = 1e-3) -> bool:
+        """True where its voxels are some of the other's, also where it runs the other way along an axis."""
+        part = whole.crop(whole.box_of(self))
+        apart = np.linalg.norm(part.corners()[:, None] - self.corners(), axis=2)
+        return sorted(part.shape) == sorted(self.shape) and bool(apart.min(0).max() <= tolerance_mm)
+
+    def box_of(self, part: "Grid") -> tuple[slice, slice, slice]:
+        """Slices (k, j, i) that cut out where the voxels of another grid lie, as far as they lie within this one."""
+        ends = np.array(np.meshgrid(*[(0, n - 1) for n in part.shape[::-1]])).reshape(3, -1).T
+        places = np.rint((part.world(ends) - self.affine[:3, 3]) @ np.linalg.inv(self.affine[:3, :3]).T)
+        first, last = (np.clip(places.astype(int), 0, self.shape[::-1]) for places in (places.min(0), places.max(0)))
+        return tuple(slice(start, end + 1) for start, end in zip(first[::-1], last[::-1], strict=True))
+
     def crop(self, slices_kji: tuple[slice, slice, slice]) -> "Grid":
         """The grid of `array[slices_kji]`; the slices have step 1.
 
