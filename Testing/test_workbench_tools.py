@@ -52,6 +52,21 @@ def test_no_tool_is_lit_after_a_version_is_brought_back(scan, data):
     play(bring_back, data)
 
 
+async def add_segments(bench):
+    await open_with_segments(bench)
+    for _ in range(9):
+        bench.segments.add()
+    bench.segments.remove(bench.state.segments[4]["id"])
+    bench.segments.add()
+    colors = [bytes.fromhex(segment["color"][1:]) for segment in bench.state.segments]
+    assert len(set(colors)) == len(colors) == 12
+    assert all(max(color) > 200 and max(color) - min(color) > 100 for color in colors)
+
+
+def test_new_segments_have_bright_colors_of_their_own(scan, data):
+    play(add_segments, data)
+
+
 async def remove_segments(bench):
     first, second, third = await open_with_segments(bench)
     bench.segments.choose(third)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import colorsys
+from itertools import count
+
 from trame_server.state import State as PageState
 
 from SpineContextSegLib.errors import InputRefused
 
 from .numbers import bounded
 from .scene import Scene
+from .store.versions import hex_color
 
 
 class SegmentList:
@@ -39,7 +43,9 @@ class SegmentList:
         """A new one without voxels, chosen."""
         if self._scene.segmentation_node is None:
             raise InputRefused("Open a scan first.")
-        self._editor.add_empty_segment()
+        taken = {hex_color(item.color) for item in self._editor.get_all_segment_properties().values()}
+        color = next(color for number in count() if hex_color(color := _bright(number)) not in taken)
+        self._editor.add_empty_segment(segment_color=color)
         self.show()
 
     def remove(self, segment_id: str) -> None:
@@ -78,3 +84,8 @@ class SegmentList:
         display = self._editor.active_segmentation_display
         if display is not None:
             display.set_opacity_2d(bounded(self._state, "opacity"))
+
+
+def _bright(number: int) -> list[float]:
+    """A color of its own for each number, which is seen on the scan and on the dark page; Slicer's own is any one."""
+    return list(colorsys.hsv_to_rgb(0.618 * number % 1, 0.8, 0.95))
