@@ -171,11 +171,11 @@ def test_slices_show_what_a_run_and_an_earlier_version_put_there(tmp_path, scan,
         opened = seen()
         page.click("segment")
         page.until(lambda: page.state("status").startswith("Done") and not page.state("running"))
-        page.until(lambda: (seen() < 0.6 * opened).all(), 15)
+        page.until(lambda: (seen() < 0.6 * opened).all())
         page.click("show-versions")
         page.press(f"[data-version='{versions.list()[0].folder.name}']")
         page.until(lambda: page.state("unsaved") and not page.state("opening"))
-        page.until(lambda: np.allclose(seen(), opened, rtol=0.1), 15)
+        page.until(lambda: np.allclose(seen(), opened, rtol=0.1))
     finally:
         page.close()
         server.end()
@@ -201,7 +201,7 @@ def test_the_first_stroke_is_in_view(tmp_path, scan, tiny_model):
         page.click("tool-paint")
         page.until(lambda: page.state("tool") == "paint")
         paint(0.5)
-        page.until(lambda: (np.ptp(page.view_picture("3D"), axis=2) > 40).mean() > 0.02, 15)
+        page.until(lambda: (np.ptp(page.view_picture("3D"), axis=2) > 40).mean() > 0.02)
         zoom = page.look()["zoom"]
         # From then on the view is the user's.
         paint(0.3)
