@@ -74,7 +74,8 @@ def test_an_address_that_cant_be_had_is_told_in_a_sentence(tmp_path):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        taken = f"Port {port} is taken, probably by another workbench: open that one or choose --port 0."
+        taken = (f"Port {port} is taken: use the address that the workbench there printed, or choose another port "
+                 "(--port 0 for a free one).")  # fmt: skip
         # Kept for documents, so that no computer has it.
         foreign = "The workbench can't be served at '203.0.113.5', port 0: choose another --host or --port."
         for arguments, said in ((["--port", str(port)], taken), (["--host", "203.0.113.5", "--port", "0"], foreign)):

@@ -126,7 +126,10 @@ def serve(workbench, host: str, port: int, token: str) -> None:
         )
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            sentence = f"Port {port} is taken, probably by another workbench: open that one or choose --port 0."
+            sentence = (
+                f"Port {port} is taken: use the address that the workbench there printed, or choose another port "
+                "(--port 0 for a free one)."
+            )
         else:
             sentence = f"The workbench can't be served at '{host}', port {port}: choose another --host or --port."
         raise InputRefused(sentence) from error

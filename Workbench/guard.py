@@ -24,7 +24,8 @@ def guard(token: str):
 
     On loopback, too: other accounts of this computer reach it there, and so does a page of the internet whose name was
     made to mean this computer (DNS rebinding). A page of another origin is refused always, as browsers let it open
-    WebSockets and send forms to anybody.
+    WebSockets and send forms to anybody. One thing isn't kept out: browsers send a cookie to every port of a computer,
+    so a server of another account gets it from whoever opens its address there.
 
     Args:
         token: needed once in the address (`?token=`), then kept in a cookie.
