@@ -41,3 +41,12 @@ def test_whoever_names_a_set_gets_its_scans(scans, data, tmp_path):
         worklist.add([tmp_path / "sets"])
     assert len(worklist.add([tmp_path / "sets" / "a"])) == 2
     assert len(worklist.add([tmp_path / "sets" / "a" / "rawdata" / "sub-0001" / "sub-0001_ct.nii.gz"])) == 1
+
+
+def test_a_set_in_which_something_is_unreadable_is_told_of_as_one(scans, data, tmp_path):
+    (tmp_path / "sets").mkdir()
+    export_dataset(finish(data, scans), tmp_path / "sets" / "a")
+    (tmp_path / "sets" / "a" / "rawdata" / "gone_ct.nii.gz").symlink_to(tmp_path / "nowhere")
+    worklist = Worklist.open(tmp_path)
+    assert worklist.add([tmp_path / "sets"], (problems := []).append) == []
+    assert len(problems) == 1 and "name the folder of that set" in problems[0]

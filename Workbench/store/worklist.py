@@ -367,11 +367,12 @@ def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
         problem(str(refusal))
         return []
     unreadable = {path / where: f"'{where}': {sentence}" for where, sentence in cohort.unreadable.items()}
-    for where in without_exported(list(unreadable), path):
+    told = without_exported(list(unreadable), path)
+    for where in told:
         problem(unreadable[where])
     found = [scan.files[0].parent if scan.is_series and len(scan.files) > 1 else scan.files[0] for scan in cohort.scans]
     found = without_exported(found, path)
-    if not found and not unreadable:
+    if not found and not told:
         problem(f"'{path}' holds only scans of an exported set: name the folder of that set to look at them.")
     # What lies below a DICOM folder is read with it.
     return [scan for scan in dict.fromkeys(found) if not any(other in scan.parents for other in found)]
