@@ -146,7 +146,18 @@ def test_keys_do_nothing_behind_a_list(page):
         page.until(lambda: page.driver.find_elements("css selector", ".v-overlay--active .keys"))
         type_keys(page, closing)
         no_dialog(page)
+    # Nor does the browser save the page.
+    pressed = """return document.body.dispatchEvent(new KeyboardEvent("keydown",
+                 {key: "s", ctrlKey: true, bubbles: true, cancelable: true}))"""
+    type_keys(page, "?")
+    page.until(lambda: page.driver.find_elements("css selector", ".v-overlay--active .keys"))
+    assert page.driver.execute_script(pressed) is False
+    type_keys(page, "?")
+    no_dialog(page)
     # Without one they work again.
     type_keys(page, "b")
     opened(page, "a.nii.gz")
+    # And where one writes the scan is saved, too.
+    page.find("notes").send_keys(webdriver.Keys.CONTROL, "s")
+    page.until(lambda: page.state("status").startswith("Saved as version"))
     assert page.faults() == []

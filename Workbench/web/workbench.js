@@ -82,11 +82,12 @@
   window.workbench = { choose, download, matching, showEntry };
 
   window.addEventListener("keydown", (event) => {
-    if (event.target.closest(TYPED)) return;
     const command = event.ctrlKey || event.metaKey;
     const prefix = (command ? "ctrl+" : "") + (command && event.shiftKey ? "shift+" : "");
     const key = prefix + (event.key.length === 1 ? event.key.toLowerCase() : event.key);
-    if (!(key in KEYS)) return;
+    if (!(key in KEYS) || (event.target.closest(TYPED) && key !== "ctrl+s")) return;
+    // Never the browser's own, which would save the page.
+    if (command) event.preventDefault();
     // A dialog or menu that is open takes the keys, Esc too; the list of keys goes by the one that it came by.
     if (key !== "?" && document.querySelector(".v-overlay--active")) return;
     event.preventDefault();
