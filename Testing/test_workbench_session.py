@@ -105,6 +105,7 @@ def test_a_closed_terminal_loses_nothing(data, tiny_model, start):
     versions = Versions(data / "a.nii.gz", data)
     np.testing.assert_array_equal(versions.load(versions.unsaved_autosave()).array == VALUE, painted)
     page.until(lambda: "Your work is kept" in page.find("ended").text)
+    assert "If it still runs" in page.find("ended").text
 
 
 def test_work_is_kept_when_the_hand_rests(data, tiny_model, start):

@@ -27,7 +27,8 @@ ENDED = """<div id="ended" style="position: fixed; inset: 0; display: flex; flex
   <div style="max-width: 520px; text-align: center; line-height: 1.5;">Your work is kept. Start the workbench again
   (<b>make app</b> or <b>python -m Workbench</b>, as before), open the address that it prints and then the scan: what
   wasn't saved is offered there.</div>
-  <button onclick="location.reload()" style="margin-top: 10px; padding: 8px 18px; border: 0; border-radius: 4px;
+  <div style="margin-top: 10px;">If it still runs, as after a pause of this computer:</div>
+  <button onclick="location.reload()" style="padding: 8px 18px; border: 0; border-radius: 4px;
   background: #4db6ac; color: #06211e; font-size: 14px; cursor: pointer;">Load again</button></div>"""
 TABS = (("worklist", "Worklist"), ("segments", "Segments"), ("levels", "Levels"))
 
