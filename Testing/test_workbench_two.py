@@ -146,3 +146,23 @@ async def write_notes(bench):
 
 def test_notes_of_both_stay(scan, data):
     play(write_notes, data)
+
+
+async def write_long_notes(bench):
+    bob, actions = Worklist.open(bench.worklist.folder, "bob"), bench.worklist_actions
+    await bench.open_entry(1)
+    bob.set_notes(1, "b" * 60_000)
+    actions.keep_notes(1, "a" * 60_000)
+    merged = "b" * 60_000 + "\n" + "a" * 60_000
+    assert bench.state.notes == bob.entry(1).notes == merged
+    # Left as they are, they are in nobody's way.
+    await bench.open_entry(1)
+    with pytest.raises(InputRefused, match="can have 100,000 characters, not 120,002: shorten them"):
+        actions.keep_notes(1, f"{merged}!")
+    assert bob.entry(1).notes == merged
+    actions.keep_notes(1, merged[50_000:])
+    assert bob.entry(1).notes == merged[50_000:]
+
+
+def test_nothing_of_long_notes_is_cut(scan, data):
+    play(write_long_notes, data)

@@ -16,6 +16,8 @@ from .store.dataset import export_dataset
 from .store.worklist import Entry, State, Worklist
 
 TYPING_SECONDS = 1.0
+# Of what is typed; so many that nobody meets it by writing.
+NOTES_CHARACTERS = 100_000
 
 
 class WorklistActions:
@@ -126,12 +128,18 @@ class WorklistActions:
 
     def keep_notes(self, number: int, text: str) -> None:
         """Saves the notes that were typed, below what somebody else has written since; another scan may be opened by
-        now."""
-        number, text = int(number), str(text)[:10_000]
+        now.
+
+        Raises:
+            InputRefused: they are too long; nothing is cut.
+        """
+        number, text = int(number), str(text)
         theirs = self._worklist.entry(number).notes
         known = self._known_notes.get(number, theirs)
         if text == known:
             return
+        if len(text) > NOTES_CHARACTERS:
+            raise InputRefused(f"Notes can have {NOTES_CHARACTERS:,} characters, not {len(text):,}: shorten them.")
         if theirs not in (known, text):
             text = f"{theirs}\n{text}"
             if number == self._state.entry:
