@@ -3,6 +3,7 @@ file."""
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.dicom_series import multi_frame
+from Testing.store_use import DEADLINE_S
 
 pytest.importorskip("trame_slicer")
 
@@ -182,7 +184,9 @@ def test_a_scan_is_hidden_until_it_is_whole(tmp_path):
 
         async def in_two():
             yield HEAD + content[:-10]
+            end = time.monotonic() + DEADLINE_S
             while not (parts := list(folder.glob("*/a.nrrd"))):
+                assert time.monotonic() < end
                 await asyncio.sleep(0.01)
             seen.extend(parts)
             with pytest.raises(InputRefused, match="holds no scan"):
