@@ -40,6 +40,7 @@ def data(tmp_path, sample_scan):
         report = {"model": "tiny 0"} if kind == "model" else None
         versions.save(Volume(labels, sample_scan.volume.affine), {VALUE: NAME}, kind=kind, by="model", report=report)
         labels[24:28] = 0
+    versions.end()
     return folder
 
 

@@ -121,7 +121,9 @@ def test_found_work_is_offered_until_it_is_brought_back(scan, data, sample_scan)
         array[:] = 0
         array[k, 2:4, 2:4] = 20
         labels = Volume(array, sample_scan.volume.affine)
-        Versions(scan, data).save(labels, NAMES, kind=kind, by="anna")
+        versions = Versions(scan, data)
+        versions.save(labels, NAMES, kind=kind, by="anna")
+        versions.end()
     play(save_while_it_is_offered, data)
 
 

@@ -25,4 +25,7 @@ def worklist(folder):
 
 
 def save(worklist, number, kind="correction"):
-    return worklist.versions(number).save(some_labels(number), NAMES, kind=kind, by="anna")
+    versions = worklist.versions(number)
+    version = versions.save(some_labels(number), NAMES, kind=kind, by="anna")
+    versions.end()
+    return version

@@ -45,12 +45,16 @@ class Saving:
 
     def begin(self, versions: Versions) -> None:
         """Another scan is open from now on."""
-        if self._versions is not None:
-            self._versions.end()
+        self.end()
         self._versions, self._in_passing, self._shown = versions, None, None
         self.found = self.recoverable()
         self._kept_changes = self._lasting_changes = self._changes
         self._tried_at = time.monotonic()
+
+    def end(self) -> None:
+        """The scan is left: what was only saved in passing may be recovered by others."""
+        if self._versions is not None:
+            self._versions.end()
 
     @property
     def is_unsaved(self) -> bool:

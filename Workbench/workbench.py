@@ -151,6 +151,7 @@ class Workbench:
         with self.clicks.in_words():
             # On the server's own loop: a save that it was in the middle of comes to its end there, and lets others in.
             asyncio.get_event_loop().run_until_complete(self.saving.autosave())
+        self.saving.end()
         self.exports.remove()
 
     # Opening
