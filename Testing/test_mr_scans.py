@@ -21,7 +21,7 @@ from Testing.scans import mr, needs_scans
 from Training.generated_scans import generated_scan
 from Training.subregions import from_subregions
 
-T11, T12, L1, L2, L3, L4, L5 = range(18, 25)
+T10, T11, T12, L1, L2, L3, L4, L5 = range(17, 25)
 # Within the bodies of the person whom the three lumbar series show, R, A, S: read off the sagittal T2 by the last disc
 # of full height, below which the bone tapers and, in the axial series, has wings; the cord ends beside L1.
 LUMBAR_RAS_MM = {
@@ -30,7 +30,7 @@ LUMBAR_RAS_MM = {
 }  # fmt: skip
 # The middles of their spinous processes in the sagittal T2, and of the dark ligament below those of L2 and L3.
 SPINOUS_RAS_MM = {L2: (1, -40, 84), L3: (1, -27, 56), L4: (1, -20, 28), L5: (1, -14, 8)}
-LIGAMENT_RAS_MM = (1, -35, 71), (1, -25, 41)
+LIGAMENT_RAS_MM = (1, -39, 68), (1, -25, 41)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_labelled_crop(segmented):
     truth = from_subregions(read_labels(mr("thoracolumbar_crop_t2_subregions")))
     result = segmented(volume)
     scores, _ = compare(result.labels, truth)
-    assert scores[ALL_VERTEBRAE].dice >= 0.85 and scores[DISCS].dice >= 0.87 and scores[CANAL].dice >= 0.80
+    assert scores[ALL_VERTEBRAE].dice >= 0.85 and scores[DISCS].dice >= 0.87 and scores[CANAL].dice >= 0.82
     assert len(result.column.centers) >= 3 and not result.column.levels.certain, "no anchor is in view"
 
 
@@ -83,10 +83,12 @@ def test_two_contrasts_of_one_patient_show_the_same_spine(segmented):
     """T1 and T2 were taken on the same slices. Levels are right, but rest on too little to be called certain."""
     results = [segmented(read_volume(mr(name))[0]) for name in ("lumbar_sag_t1", "lumbar_sag_t2")]
     for result in results:
-        assert result.column.levels.values == tuple(range(T11, L5 + 1)) and not result.column.levels.certain
+        assert result.column.levels.values[-7:] == tuple(range(T11, L5 + 1)) and not result.column.levels.certain
+        # What hangs down from T10, whose body lies above both, may be found in one.
+        assert set(result.column.levels.values) <= {T10, *range(T11, L5 + 1)} and result.volumes_ml.get(T10, 0) < 8
         assert values_in(result.labels) == LUMBAR_RAS_MM.keys()
         # Those of L3 to L5 are found in part only, see Training/README.md.
-        assert L2 in values_in(result.labels, SPINOUS_RAS_MM)
+        assert len(values_in(result.labels, SPINOUS_RAS_MM) & {L2, L4, L5}) > 1
         assert result.volumes_ml[SACRUM] > 80
         assert any("uncertain" in warning for warning in result.warnings)
     # Until 0.8.0 it was called bone, in the place of what lies above and below it. In the T1 some of it still is.
