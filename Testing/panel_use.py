@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +48,10 @@ class User:
         """Clicks, and waits until a network works that has much to do."""
         self.parameters.model = "slow"
         self.click_segment()
+        started = time.monotonic()
         self.wait_for_windows()
+        # Before that, another click passes for the second one of a double click.
+        self.wait_until(lambda: time.monotonic() - started > sys.modules["SpineContextSeg"].DOUBLE_CLICK_SECONDS)
 
     def wait_for_windows(self) -> None:
         self.wait_until(lambda: self.ui.progressBar.maximum > 0 and "Window" in self.ui.statusLabel.text, 60)

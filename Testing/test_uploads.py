@@ -126,14 +126,15 @@ def listed(data, *files, opened=None):
     async def send():
         app, clicks = web.Application(), []
         routes = Routes(
-            Uploads(data, 10_000_000), None, Worklist.open(data, "tester"), SimpleNamespace(start=clicks.append), None,
-            on_upload, None,
+            Uploads(data, 10_000_000), None, Worklist.open(data, "tester"), SimpleNamespace(start=clicks.append),
+            "token", on_upload, None,
         )  # fmt: skip
         routes.bind(SimpleNamespace(app=app))
         form = FormData()
         for path in files:
             form.add_field("file", path.read_bytes(), filename=path.name)
         async with TestClient(TestServer(app)) as client:
+            await client.get("/?token=token", allow_redirects=False)
             answer = await client.post("/upload", data=form)
             assert (answer.status, await answer.text()) == (200, "")
         [opening] = clicks
