@@ -84,24 +84,34 @@ def test_slices_run_through_bodies_and_show_all_of_the_scan(page, scan, sample_s
 def test_a_key_and_a_button_show_whole_slices_again(page):
     body = page.driver.find_element("tag name", "body")
 
-    def other_than(fields_mm: list) -> dict:
-        return page.until(lambda: look if (look := page.look())["fields_mm"] != fields_mm else None)
+    def settled() -> dict:
+        """What the page shows once two looks agree: views change one after the other."""
+        before, look = None, page.look()
+        while look != before:
+            time.sleep(0.3)
+            before, look = look, page.look()
+        return look
 
-    def zoomed() -> list:
-        before = page.look()["fields_mm"]
+    def drag() -> None:
         left, top, width, height = page.view("Axial")
         x, y = left + width / 2, top + height / 2
         for kind, dy in (("mousePressed", 0), ("mouseMoved", 60), ("mouseReleased", 60)):
             event = {"type": kind, "x": x, "y": y + dy, "button": "right", "buttons": 2, "clickCount": 1}
             page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
-        return other_than(before)["fields_mm"]
 
-    fields_mm = zoomed()
+    def zoom() -> list:
+        before = settled()["fields_mm"]
+        # A page that has just come up takes no drag yet.
+        page.until(lambda: drag() or settled()["fields_mm"] != before)
+        return settled()["fields_mm"]
+
+    zoomed = zoom()
     body.send_keys("r")
-    whole = other_than(fields_mm)
-    zoomed()
+    page.until(lambda: settled()["fields_mm"] != zoomed)
+    whole = settled()
+    zoom()
     page.driver.find_elements("css selector", ".view-button")[2].click()
-    page.until(lambda: all(np.allclose(page.look()[name], whole[name], atol=0.1) for name in ("fields_mm", "offsets")))
+    page.until(lambda: all(np.allclose(settled()[name], whole[name], atol=0.1) for name in ("fields_mm", "offsets")))
 
 
 def test_letters_place_and_value_under_the_mouse(page, scan):
