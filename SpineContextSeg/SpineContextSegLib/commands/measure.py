@@ -103,12 +103,12 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
 def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..account import RESEARCH_ONLY
-    from ..reading import read_segments, read_volume_on
-    from ..segment_list import remarks_on_doubt
+    from ..reading import read_volume_on
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
-    rows, remarks, grid = _measured(arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct))
-    doubtful = remarks_on_doubt(read_segments(arguments.labels))
+    rows, remarks, doubtful, grid = _measured(
+        arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct)
+    )
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(rows, grid, arguments, outputs)
@@ -180,14 +180,15 @@ def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
         return [], [NO_VERTEBRA]
     doubt = doubt_of(record) if record else ""
-    rows, remarks, _ = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), doubt)
+    rows, remarks, _, _ = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), doubt)
     return rows, remarks
 
 
 def _measured(
     labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]], doubt: str = ""
-) -> tuple[list[VertebraRow], list[str], Grid]:
-    """Rows of one scan, which `read` returns for the grid of its labels, sentences for the user, and that grid.
+) -> tuple[list[VertebraRow], list[str], list[str], Grid]:
+    """Rows of one scan, which `read` returns for the grid of its labels, sentences for the user, those on doubt about
+    levels that the file states, and that grid.
 
     Each row has a remark where its level isn't certain, by what the file says of its segment, else by `doubt`.
 
@@ -203,7 +204,7 @@ def _measured(
     from ..reading import read_segments
     from ..repair import sequence_of
     from ..roi import boxes_of
-    from ..segment_list import doubts, remarks_on_segments
+    from ..segment_list import doubts, remarks_on_doubt, remarks_on_segments
     from ..volume import Volume
     from .label_input import read_vertebrae
 
@@ -227,7 +228,8 @@ def _measured(
         for row in vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu, regions=regions)
     ]
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
-    return rows, [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))], labels.grid
+    remarks = [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))]
+    return rows, remarks, remarks_on_doubt(segments), labels.grid
 
 
 def _write_cohort(rows: Mapping[str, list[VertebraRow]], path: Path) -> None:
