@@ -1,19 +1,18 @@
 """Points and table of the vertebrae, as nodes of a scene, of the shipped phantom and its exact labels."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.measure import TABLE_TITLES, TEXT_TITLES, table_cells, vertebra_rows
-from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.repair import level_sequence
 
 slicer = pytest.importorskip("slicer")
 
 from SpineContextSegLib.mrml.levels import Levels  # noqa: E402
 from SpineContextSegLib.mrml.measurements import show_measurements, update_measurements  # noqa: E402
+from Testing.sample_body import *  # noqa: E402, F403
 from Testing.scene_nodes import add_transform, add_volume  # noqa: E402
 from Testing.scene_results import (  # noqa: E402
     NO_LEVELS,
@@ -24,18 +23,6 @@ from Testing.scene_results import (  # noqa: E402
     hierarchy,
     segments,
 )
-
-SAMPLE = Path(__file__).parents[1] / "SpineContextSeg" / "SpineContextSegLib" / "sample"
-
-
-@pytest.fixture(scope="module")
-def ct():
-    return read_volume(SAMPLE / "phantom_ct.nii.gz")[0]
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return read_labels(SAMPLE / "phantom_labels.nii.gz")
 
 
 @pytest.fixture(scope="module")

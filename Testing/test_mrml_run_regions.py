@@ -1,7 +1,6 @@
 """Vertebrae that a region of interest cuts: the table knows, also after more runs, edits, export and a saved scene."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,23 +10,13 @@ from SpineContextSegLib.cli import main
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.measurements import show_measurements
 from SpineContextSegLib.mrml.run_regions import regions_in
-from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.roi import Box, crop, paste
+from Testing.sample_body import *  # noqa: F403
+from Testing.sample_body import SAMPLE
 from Testing.scene_nodes import add_volume, paint
 from Testing.scene_results import add_result
 
-SAMPLE = Path(__file__).parents[1] / "SpineContextSeg" / "SpineContextSegLib" / "sample"
 L1, L2, L3, L4 = 20, 21, 22, 23
-
-
-@pytest.fixture(scope="module")
-def ct():
-    return read_volume(SAMPLE / "phantom_ct.nii.gz")[0]
-
-
-@pytest.fixture(scope="module")
-def labels():
-    return read_labels(SAMPLE / "phantom_labels.nii.gz")
 
 
 @pytest.fixture
