@@ -1,6 +1,5 @@
 """Points and table of the vertebrae, as nodes of a scene, of the shipped phantom and its exact labels."""
 
-
 import numpy as np
 import pytest
 
