@@ -21,6 +21,17 @@ DETACHED_ENDINGS = (".mhd", ".nhdr")
 _DATA_FILE = re.compile(rb"^[ \t]*(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*(.*?)[ \t\r]*$", re.I | re.M)
 
 
+def check_data_file(path: Path) -> None:
+    """Tells where the file is missing that a detached header names for its voxels: ITK blames the header, if any.
+
+    Raises:
+        InputRefused: it is missing.
+    """
+    data = data_file(path) if names_data_elsewhere(path) else None
+    if data is not None and not os.path.isfile(data):
+        raise InputRefused(f"'{data.name}', which holds the voxels of '{path.name}', is missing: copy both.")
+
+
 def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
     """Compares a file with its header before memory for the voxels is asked for.
 
@@ -147,11 +158,9 @@ def _unpacked_start(path: Path, count: int) -> bytes:
 
 
 def _stored_bytes(path: Path) -> int | None:
-    """Size of the file, or of the one that a detached header names, 0 where that is missing; None for several files."""
-    if not names_data_elsewhere(path):
-        return path.stat().st_size
-    data = data_file(path)
-    return None if data is None else os.path.getsize(data) if os.path.isfile(data) else 0
+    """Size of the file, or of the one that a detached header names; None for several files."""
+    data = data_file(path) if names_data_elsewhere(path) else path
+    return None if data is None else data.stat().st_size
 
 
 def _text_header(path: Path, last_key: bytes, separator: bytes) -> tuple[dict[bytes, bytes], int]:

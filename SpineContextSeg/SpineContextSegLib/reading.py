@@ -12,7 +12,7 @@ from .dicom import find_stack, list_series, read_dicom_files, read_dicom_folder
 from .dicom_folder import dicom_files, is_dicom_file
 from .errors import InputRefused
 from .faults import lacks_memory
-from .integrity import check_complete, check_size, check_voxels
+from .integrity import check_complete, check_data_file, check_size, check_voxels
 from .labels import Segment
 from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
 from .segment_list import in_verse, renumbered, stated_segments
@@ -170,6 +170,7 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
     header = read_nifti_header(path) if is_nifti else None
     if header is not None:
         _refuse_sheared_or_absurd(header, path)
+    check_data_file(path)
     reader = image_reader(path)
     with _refusing_what_is_no_image(path):
         reader.ReadImageInformation()
