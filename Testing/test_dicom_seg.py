@@ -212,6 +212,33 @@ def test_headers_with_gaps_are_enough(tmp_path):
     np.testing.assert_array_equal(labels_by_place(file, labels), labels.array)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(("PatientBirthDate", value) for value in ("00000000", "19500000", "ANON", "unknown")),
+        *(("StudyDate", value) for value in ("00000000", "2020/01/01")),
+        ("StudyTime", "12:00:00"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_dates_that_are_none_are_left_out(keyword, value, tmp_path):
+    """As a date of birth after an anonymization."""
+    SeriesWriter(tmp_path / "series").write(scan(GRIDS["lps"]))
+    element = pydicom.DataElement(keyword, pydicom.datadict.dictionary_VR(keyword), value, validation_mode=0)
+    edit(tmp_path / "series", lambda ds: ds.add(element))
+    labels, file = written(scan(GRIDS["lps"]), tmp_path, writer="done")
+    assert not file[keyword].value
+    np.testing.assert_array_equal(labels_by_place(file, labels), labels.array)
+
+
+def test_dates_are_kept(tmp_path):
+    dates = {"PatientBirthDate": "19500102", "StudyDate": "20200304", "StudyTime": "120000.5"}
+    SeriesWriter(tmp_path / "series").write(scan(GRIDS["lps"]))
+    edit(tmp_path / "series", lambda ds: ds.update(dates))
+    _, file = written(scan(GRIDS["lps"]), tmp_path, writer="done")
+    assert {keyword: file[keyword].value for keyword in dates} == dates
+
+
 def test_headers_that_lack_what_matters_are_refused(tmp_path):
     SeriesWriter(tmp_path / "series").write(scan(GRIDS["lps"]))
     for path in (tmp_path / "series").iterdir():
@@ -296,6 +323,23 @@ def test_the_command_line_refuses_it_before_the_work(tiny_model, sample_scan, tm
     said = capsys.readouterr()
     assert said.out == "" and "'scan.nii.gz' is none" in said.err and len(said.err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("frames", [False, True], ids=["slices", "frames"])
+def test_the_command_line_refuses_headers_that_lack_what_matters_before_the_work(
+    frames, tiny_model, sample_scan, tmp_path, capsys, monkeypatch
+):
+    series, output = tmp_path / "series", tmp_path / "spine.dcm"
+    multi_frame(sample_scan.volume, series / "ct.dcm") if frames else SeriesWriter(series).write(sample_scan.volume)
+    monkeypatch.setattr("SpineContextSegLib.pipeline.segment", lambda *_, **__: pytest.fail("the network ran"))
+    arguments = ["segment", str(series), "-o", str(output), "--model", str(tiny_model), "--threads", "1"]
+    with pytest.raises(pytest.fail.Exception):
+        main(arguments)
+    edit(series, lambda ds: delattr(ds, "FrameOfReferenceUID"))
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "write .seg.nrrd instead" in said.err and len(said.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [series]
 
 
 def test_a_series_in_several_multi_frame_files_is_refused(tmp_path):

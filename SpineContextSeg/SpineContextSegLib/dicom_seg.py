@@ -27,7 +27,7 @@ from .segment_list import numbered_by_names, renumbered
 from .volume import LPS_FROM_RAS, Grid, Volume, count_labels
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
 
 ENDING = ".dcm"
 NAME = "SpineContextSeg"
@@ -124,6 +124,23 @@ def find_images(scan: Path, grid: Grid, modality: str = "CT") -> Stack:
     return stack
 
 
+def check_headers(images: Stack) -> None:
+    """Tells before any work whether the headers of a series hold what `write_dicom_seg` must repeat: it is tried with
+    images of one voxel.
+
+    Args:
+        images: what `find_images` returned.
+
+    Raises:
+        InputRefused: they don't.
+    """
+    voxels = np.ones((len(images.slices), 1, 1), np.uint8)
+    sources, planes = _on_images(images, np.arange(2, dtype=np.uint8), voxels)
+    for header in sources:
+        header.Rows = header.Columns = 1
+    _segmentation(sources, planes, [_described(Segment(1, NAME, _GRAY, "", "MANUAL"), 1, None)])
+
+
 def write_dicom_seg(
     labels: Volume, images: Stack, segments: Sequence[Segment], model: str | None, path: str | Path
 ) -> None:
@@ -140,7 +157,6 @@ def write_dicom_seg(
         KeyError: a value in `labels` that isn't among `segments`.
         OSError: disk full or not writable.
     """
-    highdicom = _highdicom()
     present = set(count_labels(labels.array)) - {0}
     drawn = [segment for segment in segments if segment.value in present]
     if not drawn:
@@ -150,33 +166,7 @@ def write_dicom_seg(
     for value in present:
         table[value] = numbers[value]
     sources, planes = _on_images(images, table, labels.array)
-    try:
-        with warnings.catch_warnings():
-            # Of names that aren't in the standard's form, and the like; they are the series' own.
-            warnings.simplefilter("ignore")
-            file = highdicom.seg.Segmentation(
-                source_images=sources,
-                pixel_array=planes,
-                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=[_described(segment, numbers[segment.value], model) for segment in drawn],
-                series_instance_uid=highdicom.UID(),
-                series_number=SERIES_NUMBER,
-                sop_instance_uid=highdicom.UID(),
-                instance_number=1,
-                manufacturer=f"{NAME} contributors",
-                manufacturer_model_name=NAME,
-                software_versions=__version__,
-                device_serial_number="none",
-                content_label="SPINE",
-                content_description=SERIES_DESCRIPTION,
-                series_description=SERIES_DESCRIPTION,
-                specific_character_set="ISO_IR 192",
-            )
-    except (AttributeError, TypeError, ValueError) as error:
-        text = str(error).rstrip(".")
-        raise InputRefused(
-            f"The headers of the series don't hold what DICOM SEG must repeat ({text}): write .seg.nrrd instead."
-        ) from error
+    file = _segmentation(sources, planes, [_described(segment, numbers[segment.value], model) for segment in drawn])
     # Of overlapping slices the thickness, which readers fall back on, is another one.
     shared = file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     shared.SpacingBetweenSlices = round(float(images.grid.spacing_mm[2]), 6)
@@ -250,6 +240,38 @@ def _highdicom():
     return highdicom
 
 
+def _segmentation(sources: list[Dataset], planes: np.ndarray, described: list) -> Dataset:
+    """highdicom's segmentation of planes of segment numbers, with its descriptions of the segments."""
+    highdicom = _highdicom()
+    try:
+        with warnings.catch_warnings():
+            # Of names that aren't in the standard's form, and the like; they are the series' own.
+            warnings.simplefilter("ignore")
+            return highdicom.seg.Segmentation(
+                source_images=sources,
+                pixel_array=planes,
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=described,
+                series_instance_uid=highdicom.UID(),
+                series_number=SERIES_NUMBER,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer=f"{NAME} contributors",
+                manufacturer_model_name=NAME,
+                software_versions=__version__,
+                device_serial_number="none",
+                content_label="SPINE",
+                content_description=SERIES_DESCRIPTION,
+                series_description=SERIES_DESCRIPTION,
+                specific_character_set="ISO_IR 192",
+            )
+    except (AttributeError, TypeError, ValueError) as error:
+        text = str(error).rstrip(".")
+        raise InputRefused(
+            f"The headers of the series don't hold what DICOM SEG must repeat ({text}): write .seg.nrrd instead."
+        ) from error
+
+
 def _on_images(images: Stack, table: np.ndarray, array: np.ndarray) -> tuple[list[Dataset], np.ndarray]:
     """The headers of the images, and for each image (or frame of the only one) its plane of segment numbers."""
     if images.slices[0].frames == 1:
@@ -266,17 +288,30 @@ def _on_images(images: Stack, table: np.ndarray, array: np.ndarray) -> tuple[lis
 
 
 def _header(path: Path) -> Dataset:
-    """Everything but the pixels, with what the standard lets be empty."""
+    """Everything but the pixels, with what the standard lets be empty, also where it can't be read."""
     from pydicom import dcmread
-
-    dataset = dcmread(path, stop_before_pixels=True, force=True)
-    dataset.decode()
-    for keyword in _MAY_BE_EMPTY:
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
+    with warnings.catch_warnings():
+        # Of values that aren't in the standard's form.
+        warnings.simplefilter("ignore")
+        dataset = dcmread(path, stop_before_pixels=True, force=True)
+        dataset.decode()
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in dataset or not _is_readable(dataset[keyword]):
+                setattr(dataset, keyword, "")
     if dataset.PatientSex not in _SEXES:
         dataset.PatientSex = ""
     return dataset
+
+
+def _is_readable(element: DataElement) -> bool:
+    """Whether a date or time is one to pydicom; other values always are."""
+    from pydicom.valuerep import DA, TM
+
+    try:
+        {"DA": DA, "TM": TM}.get(element.VR, str)(element.value)
+    except ValueError:
+        return False
+    return True
 
 
 def _described(segment: Segment, number: int, model: str | None):

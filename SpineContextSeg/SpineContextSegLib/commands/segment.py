@@ -170,13 +170,14 @@ def _check_paths(arguments: argparse.Namespace) -> None:
 
 def _writer(arguments: argparse.Namespace, grid: Grid, modality: str) -> Callable[[Result, Path], None]:
     """What writes the result in the form that was asked for, once it is known that it can."""
-    from ..dicom_seg import ENDING, find_images, network_segments, write_dicom_seg
+    from ..dicom_seg import ENDING, check_headers, find_images, network_segments, write_dicom_seg
     from ..writing import check_output, write_segmentation
 
     if not arguments.output.name.lower().endswith(ENDING):
         check_output(arguments.output, grid)
         return lambda result, path: write_segmentation(result.labels, path, doubt=result.doubt)
     images = find_images(arguments.input, grid, modality)
+    check_headers(images)
     return lambda result, path: write_dicom_seg(
         result.labels, images, network_segments(result.labels.array), result.model, path
     )
