@@ -9,7 +9,7 @@ from pydicom.uid import generate_uid
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
-from Testing.dicom_series import SeriesWriter, assert_same_voxels_in_space, localizer, scan
+from Testing.dicom_series import SeriesWriter, assert_same_voxels_in_space, edit, localizer, scan
 from Testing.geometry import LPS, centered_grid, rotation
 
 
@@ -96,6 +96,55 @@ def test_localizers_that_do_not_say_so_are_left_out(slices, tmp_path):
         read, notes = read_volume(tmp_path, modality)
         assert_same_voxels_in_space(read, volume)
         assert notes == [f"{3 * slices} localizer images were left out."]
+
+
+def to_color(ds) -> None:
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "RGB", 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
+    ds.PixelData = bytes(3 * ds.Rows * ds.Columns + ds.Rows * ds.Columns % 2)
+    del ds.RescaleSlope, ds.RescaleIntercept
+
+
+def to_palette(ds) -> None:
+    to_color(ds)
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "PALETTE COLOR"
+    ds.PixelData = bytes(ds.Rows * ds.Columns)
+    del ds.PlanarConfiguration
+    for n in range(3):
+        ds.add_new((0x0028, 0x1101 + n), "US", [256, 0, 8])
+        ds.add_new((0x0028, 0x1201 + n), "OW", bytes(range(256)))
+
+
+@pytest.mark.parametrize("paint", [to_color, to_palette])
+@pytest.mark.parametrize(("modality", "size"), [("CT", (24, 20, 30)), ("CT", (40, 40, 60)), ("MR", (40, 40, 60))])
+def test_what_is_in_color_is_left_out_and_said(paint, modality, size, tmp_path):
+    """As a series on which directions or vessels were drawn, as large as the scan or larger."""
+    volume = scan(size=(24, 20, 30))
+    SeriesWriter(tmp_path / "a_rgb", modality=modality).write(scan(size=size))
+    edit(tmp_path / "a_rgb", paint)
+    SeriesWriter(tmp_path / "scan", modality=modality).write(volume)
+    read, notes = read_volume(tmp_path, modality)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [f"{len(scan(size=size).array)} color images were left out."]
+
+
+def test_a_key_image_in_the_series_is_left_out_and_said(tmp_path):
+    volume = scan()
+    writer = SeriesWriter(tmp_path)
+    writer.write(volume, only=[7])
+    edit(tmp_path, to_color)
+    writer.write(volume)
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == ["1 color image was left out."]
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_nothing_but_color_is_refused(modality, tmp_path):
+    SeriesWriter(tmp_path, modality=modality).write(scan())
+    edit(tmp_path, to_color)
+    with pytest.raises(InputRefused, match=f"The series is in color: give the original {modality} series."):
+        read_volume(tmp_path, modality)
 
 
 def test_nothing_but_a_localizer_is_said(tmp_path):

@@ -75,11 +75,11 @@ def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") 
     """Reads the largest series of a modality among the files; where none is there, of the other one of CT and MR, and
     of any other only where there is neither.
 
-    Files that hold many frames each are joined. Localizers and duplicates are dropped, and so is what shares only the
-    series UID: of another patient, study, frame of reference, size or orientation, or of an acquisition whose slices
-    lie between those of a larger one. Where slices are missing or unevenly spaced, the series is interpolated onto even
-    slices of the usual distance, between the same first and last slice; of what wide gaps part, the longest run of
-    slices is taken.
+    Files that hold many frames each are joined. Color images, localizers and duplicates are dropped, and so is what
+    shares only the series UID: of another patient, study, frame of reference, size or orientation, or of an acquisition
+    whose slices lie between those of a larger one. Where slices are missing or unevenly spaced, the series is
+    interpolated onto even slices of the usual distance, between the same first and last slice; of what wide gaps part,
+    the longest run of slices is taken.
 
     Args:
         paths: DICOM files in any order, also enhanced multi-frame ones.
@@ -108,8 +108,8 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
     """The slices that `read_dicom_files` takes, without their pixels; arguments as there.
 
     Raises:
-        InputRefused: no images, none that states its place and the size of its voxels, fewer than 3 slices, or slices
-            that do not form a straight stack.
+        InputRefused: no images, none but in color, none that states its place and the size of its voxels, fewer than 3
+            slices, or slices that do not form a straight stack.
     """
     slices = _of_shared_origin([image for item in filter(None, map(read_slice, paths)) for image in images_in(item)])
     lost = left_out(set(paths) - {s.path for s in slices})

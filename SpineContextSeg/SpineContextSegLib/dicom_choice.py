@@ -30,15 +30,18 @@ def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[
         As `dicom_order.in_order`.
 
     Raises:
-        InputRefused: no image of it says all that is needed.
+        InputRefused: all are in color, or no image of it says all that is needed.
     """
-    notes = []
-    shown = _without_localizers(slices)
+    gray = [s for s in slices if not s.color]
+    if not gray:
+        raise InputRefused(f"The series is in color: give the original {modality} series.")
+    notes = [f"{counted(len(slices) - len(gray), 'color image')} left out."] * (len(gray) < len(slices))
+    shown = _without_localizers(gray)
     if not shown:
-        shown = slices
+        shown = gray
         notes.append("There are only localizer images, so look at the result with care.")
-    elif len(shown) < len(slices):
-        notes.append(f"{counted(len(slices) - len(shown), 'localizer image')} left out.")
+    elif len(shown) < len(gray):
+        notes.append(f"{counted(len(gray) - len(shown), 'localizer image')} left out.")
     wanted = _nearest_to(modality, shown)
     placed = [s for s in wanted if not s.refusal]
     if not placed:

@@ -20,7 +20,7 @@ def read_pixels(stack: Sequence[Slice]) -> np.ndarray:
     """Rescaled voxels (k, j, i) in the order of the stack; int16 where they fit, else a wider integer or float32.
 
     Raises:
-        InputRefused: pixels that can't be decoded, or in color.
+        InputRefused: pixels that can't be decoded.
     """
     in_file = defaultdict(list)
     for k, item in enumerate(stack):
@@ -76,16 +76,13 @@ def _decoded(path: Path, item: Slice) -> np.ndarray:
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
     try:
-        image = reader.Execute()
+        return array_of(reader.Execute())
     except RuntimeError as error:
         if lacks_memory(error):
             raise
         raise InputRefused(
             f"The pixels of '{item.path.parent.name}' can't be decoded: export the series again, uncompressed."
         ) from error
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputRefused("The series is in color: give the original CT series.")
-    return array_of(image)
 
 
 def _rescaled(plane: np.ndarray, slope: float, intercept: float) -> np.ndarray:

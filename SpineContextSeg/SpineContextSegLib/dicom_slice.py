@@ -23,6 +23,7 @@ class Slice:
         sop_class, sop_uid, series_uid, description, modality: as the header has them; "" where it hasn't.
         origin: patient, study and frame of reference; images that differ in one don't share a space.
         localizer: whether it says that it only shows where other images lie; see `dicom_choice.is_unmarked_localizer`.
+        color: whether it has several values per pixel, as what was drawn on scans.
         inverted: whether low values are to be shown bright (MONOCHROME1).
         frames: images in the file; 1 in a stack of several files, as none of them stands for all.
         size: rows, columns.
@@ -45,6 +46,7 @@ class Slice:
     modality: str
     origin: tuple[str, str, str]
     localizer: bool
+    color: bool
     inverted: bool
     frames: int
     size: tuple[int, int]
@@ -115,6 +117,7 @@ def read_slice(path: Path) -> Slice | None:
         modality=text("0008|0060"),
         origin=(text("0010|0020"), text("0020|000d"), text("0020|0052")),
         localizer="LOCALIZER" in text("0008|0008").upper(),
+        color=reader.GetNumberOfComponents() > 1,
         inverted=text("0028|0004") == "MONOCHROME1",
         frames=size[2],
         size=(size[1], size[0]),
