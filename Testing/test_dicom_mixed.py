@@ -45,6 +45,41 @@ def test_what_shares_only_the_uid_of_its_series_stays_apart(tag, name, tmp_path)
     assert notes == [f'11 images were left out, of another {name} than the series "Thorax".']
 
 
+@pytest.mark.parametrize("uid", ["1.2.3", ""])
+@pytest.mark.parametrize(
+    ("sharp", "soft", "name"),
+    [
+        ({"ConvolutionKernel": "Br64"}, {"ConvolutionKernel": "Br40"}, "kernel"),
+        ({"ConvolutionKernel": ["I70f", "3"]}, {"ConvolutionKernel": ["I30f", "3"]}, "kernel"),
+        ({"SeriesNumber": 3}, {"SeriesNumber": 2}, "series number"),
+        ({"SeriesNumber": 3, "ConvolutionKernel": "Br64"}, {"SeriesNumber": 2}, "series number"),
+    ],
+)
+def test_two_reconstructions_under_one_uid_stay_apart(sharp, soft, name, uid, tmp_path):
+    """Of one acquisition, the slices of one between those of the other."""
+    volume = scan(size=SIZE)
+    affine = volume.affine.copy()
+    affine[2, 3] += 0.5
+    SeriesWriter(tmp_path / "a", series_uid=uid).write(other(Volume(volume.array, affine)), only=range(11))
+    edit(tmp_path / "a", lambda ds: ds.update(soft))
+    SeriesWriter(tmp_path / "b", series_uid=uid).write(volume)
+    edit(tmp_path / "b", lambda ds: ds.update(sharp))
+    read, notes = read_volume(tmp_path)
+    assert_same_voxels_in_space(read, volume)
+    assert notes == [f'11 images were left out, of another {name} than the series "Thorax".']
+
+
+@pytest.mark.parametrize("keyword", ["ConvolutionKernel", "SeriesNumber"])
+@pytest.mark.parametrize("value", [lambda k: "7" if k % 3 else None, str], ids=["missing", "each its own"])
+def test_a_reconstruction_that_is_not_told_everywhere_is_one_volume(keyword, value, tmp_path):
+    volume = scan(size=SIZE)
+    SeriesWriter(tmp_path).write(volume)
+    edit(tmp_path, lambda ds: setattr(ds, keyword, value(int(ds.InstanceNumber))))
+    read, notes = read_volume(tmp_path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
+
+
 @pytest.mark.parametrize("value", ["", None])
 def test_tags_that_all_slices_lack_keep_none_apart(value, tmp_path):
     volume = scan(size=SIZE)

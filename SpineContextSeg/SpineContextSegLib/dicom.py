@@ -5,6 +5,7 @@ don't run along the slice normal; the affine keeps that shear.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -76,10 +77,10 @@ def read_dicom_files(paths: list[Path], source: str = "", modality: str = "CT") 
     of any other only where there is neither.
 
     Files that hold many frames each are joined. Color images, localizers and duplicates are dropped, and so is what
-    shares only the series UID: of another patient, study, frame of reference, size or orientation, or of an acquisition
-    whose slices lie between those of a larger one. Where slices are missing or unevenly spaced, the series is
-    interpolated onto even slices of the usual distance, between the same first and last slice; of what wide gaps part,
-    the longest run of slices is taken.
+    shares only the series UID: of another patient, study, frame of reference, kernel, series number, size or
+    orientation, or of an acquisition whose slices lie between those of a larger one. Where slices are missing or
+    unevenly spaced, the series is interpolated onto even slices of the usual distance, between the same first and last
+    slice; of what wide gaps part, the longest run of slices is taken.
 
     Args:
         paths: DICOM files in any order, also enhanced multi-frame ones.
@@ -157,13 +158,25 @@ def find_stack(paths: list[Path], source: str = "", modality: str = "CT") -> Sta
 
 
 def _of_shared_origin(slices: list[Slice]) -> list[Slice]:
-    """Without the patient, study or frame of reference that every image of a series has for itself, as after an
-    anonymization file by file: it keeps nothing together."""
+    """With origins that keep apart only what doesn't belong together."""
     series = defaultdict(list)
     for item in slices:
-        series[item.series_uid].append(item.origin)
-    own = {uid: [len(set(values)) == len(values) for values in zip(*origins)] for uid, origins in series.items()}
+        series[item.series_uid].append(item)
     return [
-        replace(item, origin=tuple("" if alone else value for value, alone in zip(item.origin, own[item.series_uid])))
-        for item in slices
+        replace(item, origin=origin)
+        for images in series.values()
+        for item, origin in zip(images, _shared_origins([image.origin for image in images]))
     ]
+
+
+def _shared_origins(origins: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Those of one series, without the patient, study and whatever else every image has for itself, as after an
+    anonymization file by file, and with the only kernel and series number also where an image lacks them."""
+    patient, study, space, *reconstruction = zip(*origins)
+    shared = [patient, study, space, *map(_completed, reconstruction)]
+    return zip(*([""] * len(values) if len(set(values)) == len(values) else values for values in shared))
+
+
+def _completed(values: tuple[str, ...]) -> list[str]:
+    known = set(filter(None, values))
+    return [value or next(iter(known)) for value in values] if len(known) == 1 else list(values)

@@ -18,7 +18,7 @@ MOST_LOCALIZER_IMAGES = 3 * LOCALIZER_SLICES
 # Of direction cosines, and of the distance of pixels in mm.
 SAME_FRAME = 1e-3
 # What `Slice.origin` holds.
-_ORIGINS = ("patient", "study", "frame of reference")
+_ORIGINS = ("patient", "study", "frame of reference", "kernel", "series number")
 
 
 def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[str]]:

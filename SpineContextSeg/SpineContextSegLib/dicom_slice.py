@@ -21,7 +21,8 @@ class Slice:
     Attributes:
         path: of the file.
         sop_class, sop_uid, series_uid, description, modality: as the header has them; "" where it hasn't.
-        origin: patient, study and frame of reference; images that differ in one don't share a space.
+        origin: patient, study, frame of reference, kernel and series number; images that differ in one don't share a
+            space, or are two reconstructions of it.
         localizer: whether it says that it only shows where other images lie; see `dicom_choice.is_unmarked_localizer`.
         color: whether it has several values per pixel, as what was drawn on scans.
         inverted: whether low values are to be shown bright (MONOCHROME1).
@@ -44,7 +45,7 @@ class Slice:
     series_uid: str
     description: str
     modality: str
-    origin: tuple[str, str, str]
+    origin: tuple[str, str, str, str, str]
     localizer: bool
     color: bool
     inverted: bool
@@ -115,7 +116,7 @@ def read_slice(path: Path) -> Slice | None:
         series_uid=text("0020|000e"),
         description=text("0008|103e"),
         modality=text("0008|0060"),
-        origin=(text("0010|0020"), text("0020|000d"), text("0020|0052")),
+        origin=tuple(map(text, ("0010|0020", "0020|000d", "0020|0052", "0018|1210", "0020|0011"))),
         localizer="LOCALIZER" in text("0008|0008").upper(),
         color=reader.GetNumberOfComponents() > 1,
         inverted=text("0028|0004") == "MONOCHROME1",
