@@ -1,6 +1,7 @@
 """Multi-frame files: every frame at its own place and in its own scale, also over several files."""
 
 import struct
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -143,17 +144,31 @@ def scale_each(ds: pydicom.Dataset, volume: Volume, slope: float) -> None:
     ds.PixelData = np.array(stored).astype(np.int16).tobytes()
 
 
-def test_scales_that_differ_in_other_kinds_of_files_are_refused(tmp_path):
+@pytest.mark.parametrize("top", [None, -500], ids=["groups", "groups and top"])
+@pytest.mark.parametrize("change", [lambda ds, volume: None, partial(scale_each, slope=2)], ids=["shared", "each"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("2.1", "2.2", "4.1", "4.4", "128.1", "130", "13.1.1", "13.1.2", "13.1.3"),
+        *("1", "2", "4", "4.3", "7", "7.2", "7.3", "12.1.1", "14.1", "14.2", "20", "128"),
+    ],
+)
+def test_scales_are_those_of_the_frames_in_every_kind_of_file(kind, change, top, tmp_path):
+    """Of some kinds, GDCM reads the scale that is there, of others one at the top or none."""
     volume, path = scan(size=SIZE), tmp_path / "ct.dcm"
+    volume = Volume(volume.array // 2 * 2, volume.affine)
     multi_frame(volume, path)
 
-    def change(ds):
-        scale_each(ds, volume, 2)
-        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    def change_all(ds):
+        change(ds, volume)
+        ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = f"1.2.840.10008.5.1.4.1.1.{kind}"
+        if top is not None:
+            ds.RescaleSlope, ds.RescaleIntercept = 1, top
 
-    edit(path, change)
-    with pytest.raises(InputRefused, match="'ct.dcm' scales its images in different ways: export"):
-        read_volume(path)
+    edit(path, change_all)
+    read, notes = read_volume(path)
+    assert notes == []
+    assert_same_voxels_in_space(read, volume)
 
 
 def test_frames_of_unknown_place_are_refused(tmp_path):
@@ -172,7 +187,7 @@ def test_frames_of_unknown_place_are_refused(tmp_path):
     SeriesWriter(tmp_path / "other").write(scan(size=(9, 8, 6)))
     read, notes = read_volume(tmp_path)
     assert_same_voxels_in_space(read, scan(size=(9, 8, 6)))
-    assert "12 images were left out, whose place, voxel size or scale can't be read." in notes
+    assert "12 images were left out, whose place or voxel size can't be read." in notes
 
 
 def test_frames_without_groups_are_counted_where_their_distance_is_stated(tmp_path):

@@ -284,7 +284,7 @@ def test_one_slice_without_a_voxel_size_is_left_out_and_said(tmp_path):
     edit(min(tmp_path.iterdir()), without_spacing)
     read, notes = read_volume(tmp_path)
     assert len(read.array) == len(volume.array) - 1
-    assert notes == ["1 image was left out, whose place, voxel size or scale can't be read."]
+    assert notes == ["1 image was left out, whose place or voxel size can't be read."]
 
 
 @pytest.mark.parametrize("stated", [None, "", [0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 0]])

@@ -61,7 +61,7 @@ def choose_stack(slices: list[Slice], modality: str) -> tuple[list[Slice], list[
         notes.append(f"The folder holds {series} series; the largest {kind}{name} with {len(stack)} slices was taken.")
     unplaced = len(wanted) - len(placed)
     if unplaced:
-        notes.append(f"{counted(unplaced, 'image')} left out, whose place, voxel size or scale can't be read.")
+        notes.append(f"{counted(unplaced, 'image')} left out, whose place or voxel size can't be read.")
     ids = {id(s) for s in images}
     odd = [s for s in shown if s.series_uid == stack[0].series_uid and not s.refusal and id(s) not in ids]
     for difference, count in Counter(_difference(item, stack[0]) for item in odd).items():

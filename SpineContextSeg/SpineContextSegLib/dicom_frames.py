@@ -30,8 +30,12 @@ _SHARED, _PER_FRAME, _DISTANCE = (
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "SpacingBetweenSlices"
 )  # fmt: skip
 _READ = (_SHARED, _PER_FRAME, _DISTANCE, _SLOPE[1], _INTERCEPT[1])
-# Enhanced and legacy converted CT and MR: GDCM scales all frames of theirs as the first one says.
-_SCALED_AS_FIRST = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2.1", "2.2", "4.1", "4.4"))
+# Enhanced and legacy converted CT, MR and PET, and 3D X-ray: GDCM scales all frames of theirs as the functional groups
+# of the first one say. Of other kinds it looks at the top of the header alone.
+_SCALED_AS_FIRST = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{end}"
+    for end in ("2.1", "2.2", "4.1", "4.4", "128.1", "130", "13.1.1", "13.1.2", "13.1.3")
+)
 # What pydicom raises over a header, or a value in it, that isn't as the standard wants it (over an unknown kind of
 # value: NotImplementedError).
 _DAMAGED = (OSError, ValueError, TypeError, AttributeError, LookupError, NotImplementedError, struct.error, zlib.error)
@@ -72,13 +76,14 @@ def _grouped(item: Slice, header: Dataset) -> list[Slice]:
     groups = header.get(_PER_FRAME)
     shared = next(iter(header.get(_SHARED) or []), {})
     scales = [_scale(group, shared, header) for group in groups]
+    applied = scales[0] if item.sop_class in _SCALED_AS_FIRST else _scale({}, {}, header)
     images = []
     for n, (group, scale) in enumerate(zip(groups, scales)):
         position = position_of(_text(group, shared, *_POSITION))
         spacing = spacing_of(_text(group, shared, *_SPACING))
         axes = axes_of(_text(group, shared, *_ORIENTATION))
         thickness = numbers_in(_text(group, shared, *_THICKNESS), 1)
-        slope = scale[0] / scales[0][0]
+        slope = scale[0] / applied[0]
         image = replace(
             item,
             # At the top it is that of one frame, if of any.
@@ -88,7 +93,7 @@ def _grouped(item: Slice, header: Dataset) -> list[Slice]:
             axes=item.axes if axes is None else axes,
             phase=(item.phase[0], int(_text(group, {}, *_PHASE) or item.phase[1]), *item.phase[2:]),
             order=(item.order[0], n),
-            rescale=(slope, scale[1] - slope * scales[0][1]),
+            rescale=(slope, scale[1] - slope * applied[1]),
         )
         images.append(image)
     if len(images) != item.frames or any(image.position is None for image in images):
@@ -118,8 +123,6 @@ def _refusal(image: Slice) -> str:
         return f"'{name}' does not say where each of its images lies: export the series again, as single images."
     if image.spacing is None:
         return f"'{name}' does not state how large its voxels are: export the scan again."
-    if image.rescale != (1.0, 0.0) and image.sop_class not in _SCALED_AS_FIRST:
-        return f"'{name}' scales its images in different ways: export the series again, as single images."
     return ""
 
 
