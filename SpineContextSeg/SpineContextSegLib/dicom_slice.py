@@ -144,7 +144,7 @@ def position_of(text: str) -> np.ndarray | None:
 
 
 def axes_of(text: str) -> np.ndarray | None:
-    """(2, 3) Image Orientation (Patient): unit vectors of rows, of columns."""
+    """(2, 3) Image Orientation (Patient): unit vectors of rows, of columns, at right angles, which headers round."""
     numbers = numbers_in(text, 6)
     if numbers is None:
         return None
@@ -152,8 +152,11 @@ def axes_of(text: str) -> np.ndarray | None:
     lengths = np.linalg.norm(axes, axis=1, keepdims=True)
     if lengths.min() == 0:
         return None
-    axes = axes / lengths
-    return axes if abs(axes[0] @ axes[1]) <= _RIGHT_ANGLE else None
+    row, column = axes / lengths
+    if abs(row @ column) > _RIGHT_ANGLE:
+        return None
+    column = column - (row @ column) * row
+    return np.stack([row, column / np.linalg.norm(column)])
 
 
 def numbers_in(text: str, count: int) -> list[float] | None:
