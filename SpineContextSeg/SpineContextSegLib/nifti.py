@@ -1,4 +1,5 @@
-"""The raw header of a NIfTI-1 file: ITK reads the voxels well, but hides shear and contradictions of the header.
+"""The raw header of a NIfTI-1 file, and what such a file can hold: ITK reads the voxels well, but hides shear and
+contradictions of the header.
 
 Field offsets: https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h
 """
@@ -13,8 +14,14 @@ from typing import BinaryIO
 import numpy as np
 
 from .errors import InputRefused
+from .volume import Grid
 
 HEADER_BYTES = 348
+# The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
+HEADER_AGREEMENT_MM = 0.1
+# Of the directions of a sform times their transpose, beside the identity: what ITK takes for rounding
+# (itkNiftiImageIO.cxx). Beyond, it goes by the qform, and without one it refuses the file.
+ITK_ROUNDING = 1e-4
 # What a packed file begins with, and a plain one of either byte order.
 _GZIP, _PLAIN = b"\x1f\x8b", [struct.pack(f"{order}i", HEADER_BYTES) for order in "<>"]
 # Of DT_UINT8, INT16, INT32, FLOAT32, FLOAT64, INT8, UINT16, UINT32, INT64 and UINT64.
@@ -35,6 +42,20 @@ class NiftiHeader:
     number_type: np.dtype | None
     sform: np.ndarray | None
     qform: np.ndarray | None
+
+
+def is_read_as_stated(sform: np.ndarray) -> bool:
+    """Whether ITK can read a file with this transform alone, 4x4, IJK -> RAS in mm."""
+    directions = Grid((1, 1, 1), sform).directions
+    return bool(np.abs(directions @ directions.T - np.eye(3)).max() <= ITK_ROUNDING)
+
+
+def holds(grid: Grid) -> bool:
+    """Whether voxels that ITK writes as NIfTI stay where they are: it takes the nearest axes at right angles."""
+    u, _, v = np.linalg.svd(grid.directions)
+    written = grid.affine.copy()
+    written[:3, :3] = u @ v * grid.spacing_mm
+    return not grid.is_sheared and grid.same_as(Grid(grid.shape, written), HEADER_AGREEMENT_MM)
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:

@@ -14,7 +14,7 @@ from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_complete, check_data_file, check_size, check_voxels
 from .labels import Segment
-from .nifti import NiftiHeader, non_finite_voxels, read_nifti_header
+from .nifti import HEADER_AGREEMENT_MM, NiftiHeader, is_read_as_stated, non_finite_voxels, read_nifti_header
 from .segment_list import in_verse, renumbered, stated_segments
 from .stated_geometry import UNSTATED_ORIENTATION, check_stated_geometry
 from .volume import Grid, Volume, from_sitk, lps_affine
@@ -22,8 +22,6 @@ from .volume import Grid, Volume, from_sitk, lps_affine
 READABLE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 _META_IMAGE = (".mha", ".mhd")
 _NIFTI_NOT_LOADED = "nifti_image_load failed"
-# The quaternion of a qform is stored as float32 and may misplace the far corner of a large scan by this much.
-HEADER_AGREEMENT_MM = 0.1
 NOTEWORTHY_SHIFT_MM = 1.0
 
 
@@ -238,7 +236,7 @@ def _refuse_sheared_or_absurd(header: NiftiHeader, path: Path) -> None:
             continue
         grid = Grid((MINIMUM_SLICES,) * 3, matrix)
         check_geometry(grid)
-        if grid.is_sheared:
+        if grid.is_sheared or (header.qform is None and not is_read_as_stated(matrix)):
             raise InputRefused(
                 f"'{path.name}' is sheared (tilted gantry), which programs read differently from NIfTI: "
                 "give the DICOM folder, or save the scan as .nrrd."

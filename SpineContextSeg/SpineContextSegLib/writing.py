@@ -13,6 +13,7 @@ from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_size, check_voxels
 from .labels import STRUCTURES, VERTEBRAE, Segment, levels_known, structure
+from .nifti import holds
 from .outputs import check_place, write_complete
 from .volume import Grid, Volume, count_labels, to_sitk
 
@@ -36,7 +37,7 @@ def check_output(path: str | Path, grid: Grid) -> None:
     path = Path(path)
     ending = _ending(path)
     check_place(path)
-    if ending in NIFTI_ENDINGS and grid.is_sheared:
+    if ending in NIFTI_ENDINGS and not holds(grid):
         raise InputRefused(
             "The scan is sheared (tilted gantry), which NIfTI can't hold: write to "
             f"'{path.name[: -len(ending)]}.seg.nrrd' or '.nrrd' instead."
