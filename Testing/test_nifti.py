@@ -1,10 +1,13 @@
-"""Axes that are nearly at right angles, as rounding leaves them: NIfTI holds them only by taking right angles."""
+"""Headers at the edge of what NIfTI says: axes nearly at right angles, which it holds only by taking right angles, and
+an intercept without a slope."""
+
+import struct
 
 import numpy as np
 import pytest
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.reading import read_volume
+from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Grid, Volume
 from SpineContextSegLib.writing import check_output, write_volume
 from Testing.geometry import OBLIQUE
@@ -55,3 +58,15 @@ def test_a_left_handed_grid_is_held(tmp_path):
     grid = Grid((700, 20, 20), np.diag([0.8, -0.8, -1.0, 1.0]))
     check_output(tmp_path / "a.nii", grid)
     check_output(tmp_path / "a.nii", Grid(grid.shape, np.diag([0.8, -0.8, 1.0, 1.0])))
+
+
+@pytest.mark.parametrize("intercept", [-1024.0, 0.1, float("nan")])
+def test_without_a_slope_there_is_no_intercept(intercept, tmp_path):
+    """As nifti1.h wants it: voxels are scaled where the slope isn't 0."""
+    path, volume = tmp_path / "a.nii", Volume(np.arange(8000, dtype=np.int16).reshape(20, 20, 20), np.eye(4))
+    nifti(volume, path)
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<2f", raw, 112, 0.0, intercept)
+    path.write_bytes(raw)
+    np.testing.assert_array_equal(read_volume(path)[0].array, volume.array)
+    np.testing.assert_array_equal(read_labels(path).array, volume.array)

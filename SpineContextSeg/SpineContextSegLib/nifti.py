@@ -33,13 +33,15 @@ class NiftiHeader:
     """What a header states about place and size.
 
     voxel_offset: byte of the unpacked file where the voxels begin. bytes_per_voxel: in the file, before slope and
-    intercept are applied. number_type: of the voxels in the file, None for whole numbers. sform, qform: 4x4 IJK -> RAS
-    in mm, None where its code declares it void.
+    intercept are applied. number_type: of the voxels in the file, None for whole numbers. void_intercept: what ITK adds
+    to all voxels though a slope of 0 says that they aren't scaled; 0 where it adds nothing. sform, qform: 4x4 IJK ->
+    RAS in mm, None where its code declares it void.
     """
 
     voxel_offset: int
     bytes_per_voxel: int
     number_type: np.dtype | None
+    void_intercept: float
     sform: np.ndarray | None
     qform: np.ndarray | None
 
@@ -76,7 +78,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
     if order is None or raw[344:347] != b"n+1":
         raise InputRefused(f"'{path.name}' is not a NIfTI-1 file: save it as NIfTI-1 (.nii.gz) or as .nrrd.")
     pixdim = np.array(struct.unpack_from(order + "8f", raw, 76), dtype=np.float64)
-    offset = struct.unpack_from(order + "f", raw, 108)[0]
+    offset, slope, intercept = struct.unpack_from(order + "3f", raw, 108)
     datatype, bitpix = struct.unpack_from(order + "2h", raw, 70)
     qform_code, sform_code = struct.unpack_from(order + "2h", raw, 252)
     quaternion_and_offset = struct.unpack_from(order + "6f", raw, 256)
@@ -87,6 +89,7 @@ def read_nifti_header(path: Path) -> NiftiHeader:
         # Of the type and not of bitpix: where the two disagree, ITK goes by the type.
         bytes_per_voxel=_BYTES.get(datatype, bitpix // 8),
         number_type=_number_type(order, datatype),
+        void_intercept=intercept if slope == 0 and np.isfinite(intercept) else 0.0,
         sform=sform if sform_code > 0 else None,
         qform=_qform(quaternion_and_offset, pixdim) if qform_code > 0 else None,
     )

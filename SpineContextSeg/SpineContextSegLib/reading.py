@@ -183,10 +183,17 @@ def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
     with _refusing_what_is_no_image(path):
         volume = from_sitk(_execute(reader, path, promised, offset))
     exact = check_voxels(path, volume.array, promised, offset)
+    if header is not None and header.void_intercept:
+        volume = _without_intercept(volume, header)
     lost = non_finite_voxels(path, header, grid.shape) if header is not None and not exact else None
     if lost is not None:
         volume = Volume(np.where(lost, np.nan, volume.array), volume.affine)
     return volume, notes
+
+
+def _without_intercept(volume: Volume, header: NiftiHeader) -> Volume:
+    array = volume.array - header.void_intercept
+    return Volume(np.rint(array) if header.number_type is None else array, volume.affine)
 
 
 def _execute(reader: sitk.ImageFileReader, path: Path, promised_bytes: int, nifti_offset: int) -> sitk.Image:
