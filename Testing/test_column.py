@@ -252,6 +252,7 @@ def test_what_was_found_twice_is_one_vertebra():
     own = np.argwhere(array == 20)[:, ::-1].mean(0)
     assert np.allclose(column.centers[3], own, atol=1.0)
     assert [entry["value"] for entry in column.report()["vertebrae"]] == list(column.levels.values)
+    assert not column.levels.twice
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from SpineContextSegLib.labels import level_name
 from SpineContextSegLib.levels import A_GUESS, CERTAIN, LOOKS_LIKE, ORDER, gap_in, read_levels
 
 USUAL = [*range(1, 25)]
@@ -184,7 +185,22 @@ def test_several_missed_vertebrae_leave_as_many_levels_free(missed):
 def test_vertebra_found_twice_has_one_level():
     levels = [12, 13, 14, 14, 15, 16, 17]
     gaps = [GAP_MM, GAP_MM, GAP_MM * 0.4, GAP_MM * 0.6, GAP_MM, GAP_MM]
-    assert list(read_levels(looks_of(levels), centers_of(len(levels), gaps), False).values) == levels
+    found = read_levels(looks_of(levels), centers_of(len(levels), gaps), False)
+    assert list(found.values) == levels and found.twice is None
+
+
+@pytest.mark.parametrize("levels", [[*range(1, 8), *range(7, 25)], [1, *range(1, 12)]], ids=["C7", "C1"])
+def test_whole_neighbors_of_one_level_are_told(levels):
+    """As far apart as others are, and yet so alike that all of the rest would have to be wrong."""
+    found = read_levels(looks_of(levels, sure=0.999), centers_of(len(levels)), sacrum_below=levels[-1] == 24)
+    twice = next(one for one, other in zip(levels, levels[1:]) if one == other)
+    assert list(found.values) == levels and found.twice == twice
+    assert found.confidence > CERTAIN and not found.certain
+    assert found.reason.startswith(f"Levels are uncertain, as {level_name(twice)} may be two vertebrae")
+
+
+def test_whole_pieces_of_the_sacrum_are_no_vertebra_found_twice():
+    assert read_levels(looks_of([21, 22, 23, 24, 26, 26]), centers_of(6), sacrum_below=True).twice is None
 
 
 def test_sacrum_fixes_levels_that_nothing_else_says():

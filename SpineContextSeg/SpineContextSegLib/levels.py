@@ -27,6 +27,9 @@ _T13, _NO_T12, _L6, _NO_L5 = 0.015, 0.015, 0.04, 0.02
 _FOUND_TWICE, _MISSED = 0.005, 0.01
 # Whatever hides one vertebra, metal or a tumor, hides the next one as well about as often as not.
 _MISSED_TOO = 0.5
+# Parts of one vertebra lie about half the usual distance apart. Two of one level that are further apart than this, in
+# parts of it, may be whole neighbors: what one of them looks like outweighed how far apart they are.
+_PARTS_WITHIN = 0.75
 # A segment of the sacrum taken for a vertebra.
 _SACRAL_PIECE = 0.05
 # Distances between neighbors vary by so much of the usual one, several of them together by the root of their number.
@@ -60,6 +63,7 @@ class Levels:
     upside_down: the vertebrae get smaller downward, or look as they would upside down.
     odd_looks: many of them look like no vertebra.
     gap: the first two neighbors between which a level is missing; one that only some people have isn't missed.
+    twice: the first level of two that lie as far apart as whole neighbors do, or of one that is as large as two.
     open: the one that is uncertain while the others are certain, and its probability; it may be a piece of the sacrum.
     """
 
@@ -69,6 +73,7 @@ class Levels:
     upside_down: bool = False
     odd_looks: bool = False
     gap: tuple[int, int] | None = None
+    twice: int | None = None
     open: tuple[int, float] | None = None
 
     def only(self, kept: np.ndarray) -> Levels:
@@ -88,12 +93,17 @@ class Levels:
 
     @property
     def certain(self) -> bool:
-        return self.confidence >= CERTAIN and not self.gap
+        return self.confidence >= CERTAIN and not self.gap and not self.twice
 
     @property
     def doubt(self) -> str:
         """In short, where they aren't certain."""
-        return f"levels uncertain ({self.confidence:.0%})"
+        return f"levels uncertain{self._share}"
+
+    @property
+    def _share(self) -> str:
+        """In brackets; nothing where all fit together and only one place has to be looked at."""
+        return f" ({self.confidence:.0%})" if self.confidence < CERTAIN else ""
 
     @property
     def reason(self) -> str:
@@ -102,7 +112,7 @@ class Levels:
             return "No single vertebra was found."
         if self.certain:
             return f"Levels fit together; in view: {', '.join(self.anchors)}."
-        unsure = f"{UNSURE} ({self.confidence:.0%})"
+        unsure = f"{UNSURE}{self._share}"
         others = "the top of the neck, the first or last rib, or the sacrum"
         if self.upside_down:
             return f"{unsure}, as the column seems to be upside down: head and feet may be exchanged in the file."
@@ -111,6 +121,8 @@ class Levels:
                 f"{unsure}, as many vertebrae look unusual, by metal, by lesions or because head and feet are exchanged"
                 f" in the file: compare with {others}, then correct them."
             )
+        if self.twice:
+            return f"{unsure}, as {level_name(self.twice)} may be two vertebrae: look there, and split it if so."
         if self.gap:
             upper, lower = map(level_name, self.gap)
             return f"{unsure}, as none was found between {upper} and {lower}: compare with {others}, then correct them."
@@ -194,7 +206,7 @@ def read_levels(
     least = int(np.argmin(probabilities))
     is_open = np.mean(probabilities) >= CERTAIN and probabilities[least] < _OPEN_BELOW
     levels = Levels(
-        values, probabilities, anchors, upside_down, gap=gap_in(values, ratios),
+        values, probabilities, anchors, upside_down, gap=gap_in(values, ratios), twice=_twice_in(values, ratios),
         open=(values[least], probabilities[least]) if is_open else None,
     )  # fmt: skip
     return levels.at_most(A_GUESS) if levels.upside_down or not anchors else levels
@@ -208,6 +220,12 @@ def gap_in(values: Sequence[int], ratios: Sequence[float]) -> tuple[int, int] | 
         if between - variants - LOOKS_LIKE.keys():
             return upper, lower
     return None
+
+
+def _twice_in(values: Sequence[int], ratios: Sequence[float]) -> int | None:
+    """The first level of two neighbors that are hardly parts of one vertebra; `ratios`: as in `gap_in`."""
+    pairs = zip(values, values[1:], ratios)
+    return next((one for one, other, ratio in pairs if one == other != SACRUM and ratio > _PARTS_WITHIN), None)
 
 
 def _emissions(looks: Mapping[int, np.ndarray], count: int) -> np.ndarray:
