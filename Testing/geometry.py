@@ -55,6 +55,8 @@ GRIDS: dict[str, Grid] = {
     "sheared_oblique": centered_grid((0.9, 0.9, 3.0), SIZE_MM, OBLIQUE @ _gantry_tilt(-12) @ LPS),
 }
 SHEARED = ("sheared", "sheared_oblique")
+# No tilt by `Grid.is_sheared`, yet NIfTI's right angles would move its ends by 0.16 mm.
+HARDLY_SHEARED = Grid((700, 24, 24), np.array([[-0.8, 0, 0, 9], [0, -0.8, 4.5e-4, 9], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
 PARALLEL_TO_WORLD = (
     "upright", "lps", "upside_down", "left_handed", "sagittal", "sagittal_thick", "coronal", "fine", "thick",
 )  # fmt: skip

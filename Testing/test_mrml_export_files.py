@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from SpineContextSegLib.errors import InputRefused
-from Testing.geometry import GRIDS
+from Testing.geometry import GRIDS, HARDLY_SHEARED
 
 slicer = pytest.importorskip("slicer")
 
@@ -141,13 +141,15 @@ def test_what_is_refused(scene, tmp_path):
     volume, node = one_segment()
     empty = add_segmentation(volume, np.zeros(SMALL.shape, np.uint8), "empty")
     (tmp_path / "file").write_text("")
-    sheared = add_volume(GRIDS["sheared"])
+    sheared, hardly = (add_volume(grid) for grid in (GRIDS["sheared"], HARDLY_SHEARED))
     tilted = add_segmentation(sheared, blobs(GRIDS["sheared"].shape))
+    leaning = add_segmentation(hardly, blobs(HARDLY_SHEARED.shape))
     for arguments, words in [
         ((empty, volume, tmp_path), "no voxels"),
         ((node, volume, tmp_path / "missing"), "does not exist"),
         ((node, volume, tmp_path / "file"), "does not exist"),
         ((tilted, sheared, tmp_path, ["nii.gz"]), "NIfTI"),
+        ((leaning, hardly, tmp_path, ["nii.gz"]), "NIfTI"),
     ]:
         with pytest.raises(InputRefused, match=words):
             export_segmentation(*arguments[:3], formats=(arguments[3:] or (FORMATS,))[0])

@@ -20,7 +20,7 @@ from Testing.centroid_files import read_centroids
 from Testing.dataset_use import *  # noqa: F403
 from Testing.dataset_use import finish, names
 from Testing.dicom_series import SeriesWriter
-from Testing.geometry import GRIDS
+from Testing.geometry import GRIDS, HARDLY_SHEARED
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES, SMALL, same_voxels, some_labels, write_scan
 from Workbench.store.dataset import export_dataset
@@ -166,8 +166,8 @@ def test_odd_label_maps_are_exported_too(data, target):
     assert len(report.exported) == 3 and report.notes == ["sub-0001: has no labels at all."]
 
 
-def test_a_tilted_gantry_is_kept_as_nrrd(data, target):
-    grid = GRIDS["sheared_oblique"]
+@pytest.mark.parametrize("grid", [GRIDS["sheared_oblique"], HARDLY_SHEARED], ids=["tilted", "hardly"])
+def test_a_tilted_gantry_is_kept_as_nrrd(grid, data, target):
     write_scan(data / "tilted.nrrd", 1, grid)
     report = export_dataset(finish(data, data), target)
     assert "NIfTI can't hold a tilted gantry" in report.notes[0]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from SpineContextSegLib import nifti
 from SpineContextSegLib.centroids import write_centroids
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import labels_on_grid_of
@@ -143,14 +144,14 @@ def _read(worklist: Worklist, entry: Entry) -> _Case:
         notes = [*notes, "has no labels at all."]
     elif not levels_known(present):
         notes = [*notes, "vertebrae are not told apart: 1 stands for all of them."]
-    if scan.grid.is_sheared:
+    if not nifti.holds(scan.grid):
         notes = [*notes, "written as .nrrd, since NIfTI can't hold a tilted gantry."]
     labels = Volume(np.ascontiguousarray(voxels.astype(np.uint8)), scan.affine)
     return _Case(scan, labels, version.kind == "correction", notes)
 
 
 def _write(case: _Case, dataset: Path, name: ScanName) -> None:
-    ending = ".nrrd" if case.scan.grid.is_sheared else ".nii.gz"
+    ending = ".nii.gz" if nifti.holds(case.scan.grid) else ".nrrd"
     raw, derived = dataset / RAW / name.subject, dataset / DERIVED / name.subject
     for folder in (raw, derived):
         folder.mkdir(parents=True, exist_ok=True)

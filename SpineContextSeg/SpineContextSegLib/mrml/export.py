@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import nifti
 from ..errors import InputRefused
 from ..volume import Grid, Volume
 from ..writing import write_volume
@@ -74,7 +75,7 @@ def export_segmentation(
         raise InputRefused(f"The volume of this segmentation gives no grid to export on. {sentence}")
     grid = volume_from_node(volume_node).grid
     remarks = []
-    if "nii.gz" in wanted and grid.is_sheared:
+    if "nii.gz" in wanted and not nifti.holds(grid):
         wanted.discard("nii.gz")
         remarks.append(
             "The volume's grid is sheared (tilted gantry), which NIfTI can't hold, so no .nii.gz was written: use "
