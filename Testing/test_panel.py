@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -334,46 +332,6 @@ def test_a_reopened_segmentation_can_be_exported_measured_and_edited(user, sampl
     assert "Measured" in user.ui.statusLabel.text and not user.notice()
     user.ui.editButton.click()
     assert slicer.modules.SegmentEditorWidget.editor.sourceVolumeNode() is ct
-
-
-def loaded(path):
-    """A volume that was read from a file."""
-    volume_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "scan")
-    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
-    storage.SetFileName(str(path))
-    assert storage.ReadData(volume_node)
-    volume_node.SetAndObserveStorageNodeID(storage.GetID())
-    return volume_node
-
-
-def test_export_begins_beside_the_file_of_the_volume(user, sample_scan):
-    user.ui.inputVolumeSelector.setCurrentNode(loaded(sample_scan.path))
-    user.segment()
-    assert Path(user.ui.exportFolderEdit.currentPath) == sample_scan.path.parent
-
-
-def test_export_begins_there_in_a_later_session_too(user, sample_scan, tmp_path):
-    user.ui.inputVolumeSelector.setCurrentNode(loaded(sample_scan.path))
-    user.segment()
-    user.ui.exportFolderEdit.currentPath = str(tmp_path)
-    user.ui.exportButton.click()
-    assert "Exported to" in user.ui.statusLabel.text
-    slicer.modules.spinecontextseg.widgetRepresentation().reload()
-    assert Path(user.ui.exportFolderEdit.currentPath) == sample_scan.path.parent
-    assert user.ui.exportFolderEdit.comboBox().findText(str(tmp_path)) >= 0
-
-
-def test_export_goes_to_the_folder_of_each_scan_until_one_is_chosen(user, sample_scan, tmp_path):
-    folders = [tmp_path / name for name in ("a", "b", "c")]
-    labels = np.full(sample_scan.volume.array.shape, 24, np.uint8)
-    for folder in folders:
-        folder.mkdir()
-        node = add_result(loaded(shutil.copy(sample_scan.path, folder)), labels)
-        if folder.name == "c":
-            user.ui.exportFolderEdit.currentPath = str(tmp_path)
-        user.parameters.outputSegmentation = node
-        expected = tmp_path if folder.name == "c" else folder
-        assert Path(user.ui.exportFolderEdit.currentPath) == expected
 
 
 def test_choices_are_saved_with_the_scene(user, ct, tmp_path):

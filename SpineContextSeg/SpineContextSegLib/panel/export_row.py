@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from ..errors import InputRefused
@@ -79,9 +80,20 @@ class ExportRow:
 
 
 def _folder_of(volume_node) -> Path:
-    """Beside the volume's file, or the user's documents where it has none."""
+    """Beside the volume's file, or the user's documents where it has none or lies in a folder of Slicer's own."""
     storage_node = volume_node.GetStorageNode() if volume_node else None
     name = storage_node.GetFullNameFromFileName() if storage_node else None
-    if name and Path(name).parent.is_dir():
+    if name and Path(name).parent.is_dir() and not _is_slicers_own(Path(name).parent):
         return Path(name).parent
     return Path(qt.QStandardPaths.writableLocation(qt.QStandardPaths.DocumentsLocation))
+
+
+def _is_slicers_own(folder: Path) -> bool:
+    """Whether Slicer empties a folder (downloads, temporary files) or alone may write there (the DICOM database)."""
+    database = getattr(slicer, "dicomDatabase", None)
+    own = [
+        slicer.mrmlScene.GetCacheManager().GetRemoteCacheDirectory(),
+        slicer.app.temporaryPath,
+        database and database.databaseDirectory,
+    ]
+    return any(folder.resolve().is_relative_to(Path(path).resolve()) for path in own if path)
