@@ -149,6 +149,24 @@ def test_a_body_whose_votes_fall_into_two_is_one():
     assert (vertebrae.numbers[bodies[2]] == 3).mean() > 0.99
 
 
+@pytest.mark.parametrize(
+    ("present", "width"),
+    [
+        ((0, 1, 2, 5, 6, 9, 10, 11), 30),
+        ((0, 1, 3.03, 4, 6, 7), 30),
+        ((0, 3, 4, 7), 30),  # most ways are those of misses
+        ((0, 1, 4, 5, 8, 9), 60),  # the one below is as large as two
+    ],
+)
+def test_two_whole_ones_between_missed_ones_stay_two(present, width):
+    """However near they lie beside the ways on to their next."""
+    tops = [370 - round(30 * place) for place in present]
+    widths = [width if n == len(tops) - 2 else 30 for n in range(len(tops))]
+    boxes = [(slice(top - 24, top), slice(5, 35), slice(5, 5 + wide)) for top, wide in zip(tops, widths)]
+    vertebrae = single_vertebrae(block_spine(*boxes, shape=(375, 40, 70)))
+    assert np.allclose(vertebrae.centers[:, 2], [top - 12.5 for top in tops], atol=1)
+
+
 @pytest.fixture(scope="module")
 def taken_dens():
     """A neck whose dens points to the middle of C1, as networks do, and the voxels of that dens."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,10 @@ _FEW_VOTES = 1e-3
 _CROWD_BLUR_MM = 1.0
 # Not even a crushed body lies that near to its neighbor, beside two that lie as usual.
 _HALVES = 0.5
+# Where those on both sides were missed, two whole ones lie that near, too: as far apart as others do (of the median,
+# which may be that of misses), and with the votes of two (of the larger of those beside; a whole one has up to 1.1
+# times, C2 1.5 times those).
+_SHORT, _VOTES_OF_ONE = 0.65, 1.5
 
 
 def along_column(votes: np.ndarray) -> np.ndarray:
@@ -94,18 +98,32 @@ class Crowds:
         return Crowds(self.start, self.density, self.places[kept])
 
     def joined(self) -> Crowds:
-        """Two that lie less than half as far apart as either from its next are one: in thick slices the votes of a body
-        may fall into two."""
-        places = self.places.copy()
-        while len(places) > 3:
-            gaps = np.diff(places)
-            share = gaps[1:-1] / np.minimum(gaps[:-2], gaps[2:])
+        """Two that lie less than half as far apart as either from its next are one, unless they are two whole ones: in
+        thick slices the votes of a body may fall into two."""
+        crowds = self
+        while len(crowds.places) > 3:
+            share = np.where(crowds._may_be_halves(), crowds._shares(), np.inf)
             if share.min() >= _HALVES:
                 break
             upper = int(np.argmin(share)) + 1
-            places[upper] = round(places[upper : upper + 2].mean())
-            places = np.delete(places, upper + 1)
-        return Crowds(self.start, self.density, places)
+            places = np.delete(crowds.places, upper + 1)
+            places[upper] = round(crowds.places[upper : upper + 2].mean())
+            crowds = replace(crowds, places=places)
+        return crowds
+
+    def _shares(self) -> np.ndarray:
+        """(n - 3,) the way between two inner neighbors, in parts of the shorter one to those beside them."""
+        gaps = np.diff(self.places)
+        return gaps[1:-1] / np.minimum(gaps[:-2], gaps[2:])
+
+    def _may_be_halves(self) -> np.ndarray:
+        """(n - 3,) bool, whether two inner neighbors lie nearer than most and have hardly more votes than one of those
+        beside them."""
+        gaps, edges = np.diff(self.places), [0, *self._valleys()]
+        votes = np.add.reduceat(self.density, edges)
+        together = votes[1:-2] + votes[2:-1]
+        few = together < _VOTES_OF_ONE * np.maximum(votes[:-3], votes[3:])
+        return few & (gaps[1:-1] < _SHORT * np.median(gaps))
 
     def number(self, along: np.ndarray) -> np.ndarray:
         """(n,) which crowd each vote belongs to."""
