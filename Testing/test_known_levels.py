@@ -73,6 +73,19 @@ def test_a_thirteenth_rib_that_the_run_finds_scrambles_nothing(known, named):
     assert tuple(mapping.get(value, value) for value in (T11, T12, T13, L1, L2)) == named
 
 
+@pytest.mark.parametrize(
+    ("found", "known", "named"),
+    [
+        ((2, 3), (0, 1), (1, 1)),  # nothing lies above C1, and the own name would be that of what lies below it
+        ((T11, T12, L1, L2), (T10, 0, 0, T11), (T10, T10, T11, T11)),
+        ((L2, L3, L4, L5), (L2, 0, L3, 0), (L2, L2, L3, L4)),
+    ],
+)
+def test_none_is_out_of_order(found, known, named):
+    mapping = known_levels(column(*found), column(*known))
+    assert tuple(mapping.get(value, value) for value in found) == named
+
+
 def test_parts_of_one_that_a_person_merged():
     mapping = known_levels(FOUND, column(T12, 0, L1, L1, L1, 0, 0))
     assert mapping[L2] == L1 and mapping[100 + L2] == 100 + L1 and L1 not in mapping

@@ -18,8 +18,8 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
 
     A vertebra is the one with which it has most voxels in common, if that is clear. The others follow the nearest one
     that is known, as far away as the run says, unless another vertebra has that level; then they keep their own, where
-    nothing else has that. Where nothing is left they become part of the vertebra beside them, to be split from it by
-    hand, and their disc is one of unknown level.
+    nothing else has that. Neither may be out of order. Where nothing is left they become part of the vertebra beside
+    them, to be split from it by hand, and their disc is one of unknown level.
 
     Args:
         found, known: label values (k, j, i) on one grid, vertebrae told apart in both.
@@ -40,10 +40,10 @@ def known_levels(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
         steps = levels_above(value, sequence) - levels_above(neighbor, sequence)
         below = LEVEL_ORDER.index(value) > LEVEL_ORDER.index(neighbor)
         place = levels_above(same[neighbor], sequence) + (max(steps, 1) if below else min(steps, -1))
-        taken = set(levels.values())
-        if 0 <= place < len(sequence) and sequence[place] not in taken:
+        free = set(_between_neighbors(value, there, levels)) - set(levels.values())
+        if 0 <= place < len(sequence) and sequence[place] in free:
             levels[value] = sequence[place]
-        elif value not in taken | known_there:
+        elif value in free - known_there:
             levels[value] = value
         else:
             # That one is nearer to the known vertebra, and so has its level by now.
@@ -68,6 +68,14 @@ def _same_vertebrae(found: np.ndarray, known: np.ndarray) -> dict[int, int]:
         if common[value, best] > _SAME * min(sizes[value], known_sizes.get(best, 0)):
             same[value] = best
     return same
+
+
+def _between_neighbors(value: int, there: list[int], levels: dict[int, int]) -> tuple[int, ...]:
+    """The levels between those of the next vertebrae above and below that have one, `there` from top to bottom."""
+    place = there.index(value)
+    above = [LEVEL_ORDER.index(levels[other]) for other in there[:place] if other in levels]
+    below = [LEVEL_ORDER.index(levels[other]) for other in there[place + 1 :] if other in levels]
+    return LEVEL_ORDER[above[-1] + 1 if above else 0 : below[0] if below else None]
 
 
 def _distance(order: list[int], one: int, other: int) -> int:
