@@ -13,9 +13,11 @@ PACKAGES := python3-venv cmake libegl1 libgl1 libxkbcommon0 libfontconfig1 libdb
 # Slicer 5.10 and later bring this Python. PLATFORM chooses among the systems that Slicer runs on.
 KIT := offline-kit
 KIT_PYTHON := 3.12
-PLATFORM := win_amd64 linux_x86_64 macosx_arm64
+PLATFORM := win_amd64 linux_x86_64 macosx_x86_64 macosx_arm64
 TAGS_win_amd64 := win_amd64
 TAGS_linux_x86_64 := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
+# Slicer's own builds for macOS, up to 5.12, run as Intel programs on Apple silicon too.
+TAGS_macosx_x86_64 := macosx_10_15_x86_64
 TAGS_macosx_arm64 := macosx_11_0_arm64
 
 .PHONY: help setup demo app test bench bench-short system pictures workbench-pictures offline-kit wheels-removed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,22 @@ from SpineContextSegLib.panel import kits
 from Testing.wheels import WINDOWS, FreshPython, clean_environment, write_index, write_kit, write_wheel
 
 ROOT = Path(__file__).resolve().parents[1]
+APPLE_SILICON = "cp312-cp312-macosx_11_0_arm64"
+INTEL_MAC = "cp312-cp312-macosx_10_15_x86_64"
 
 
 @pytest.fixture
 def kit(tmp_path) -> Path:
     return write_kit(tmp_path / "Räder für OP 3")
+
+
+def make_kit(folder: Path, wheels: list[Path], *arguments: str) -> Path:
+    """Has real make and real pip write a kit from an index of wheels."""
+    index, made = write_index(folder / "index", wheels), folder / "kit"
+    make = ["make", "-C", ROOT, "offline-kit", f"KIT={made}", f"VENV={sys.prefix}", *arguments]
+    subprocess.run(make, check=True, env=clean_environment(PIP_INDEX_URL=index), capture_output=True)
+    kits.verify_kit(made)
+    return made
 
 
 def damage(kit: Path) -> None:
@@ -55,7 +67,7 @@ def test_what_systems_leave_on_a_usb_stick_does_no_harm(kit):
     [
         (WINDOWS, "openvino 2026.4.1 for Python 3.12 on Windows"),
         ("cp310-abi3-macosx_11_0_arm64", "openvino 2026.4.1 for Python 3.10 or later on macOS (Apple silicon)"),
-        ("cp312-cp312-macosx_10_15_x86_64", "openvino 2026.4.1 for Python 3.12 on macOS (Intel)"),
+        (INTEL_MAC, "openvino 2026.4.1 for Python 3.12 on macOS (Intel)"),
         ("cp312-cp312-manylinux_2_28_aarch64", "openvino 2026.4.1 for Python 3.12 on Linux (ARM)"),
         ("py3-none-any", "openvino 2026.4.1 for Python 3 on any system"),
         (None, "no openvino"),
@@ -70,15 +82,31 @@ def test_what_a_kit_holds_in_words(kit, tag, words):
     assert f"holds {words}, but this Slicer needs openvino>=2025.0 for {here}" in sentence
 
 
+def test_a_kit_for_apple_silicon_in_a_slicer_that_runs_as_an_intel_program(kit, monkeypatch):
+    """As Slicer's own builds do there: the computer's kind isn't what counts."""
+    next(kit.glob("openvino-*")).unlink()
+    write_wheel(kit, "openvino", "2026.4.1", tag=APPLE_SILICON)
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: "macosx-13.0-x86_64")
+    sentence = kits.why_unfit(kit, "openvino>=2025.0")
+    assert "on macOS (Apple silicon), but this Slicer needs" in sentence and "on macOS (Intel): choose" in sentence
+
+
+def test_make_a_kit_for_intel_programs_on_macos(kit, tmp_path):
+    wheels = [*kit.glob("safetensors*"), *kit.glob("openvino_telemetry*")]
+    wheels.append(write_wheel(tmp_path / "base", "numpy", "2.2.6"))
+    wheels.append(write_wheel(tmp_path / "base", "openvino", "2026.4.1", ["numpy"], APPLE_SILICON))
+    needed = ["numpy<2.3", "openvino-telemetry"]
+    wheels.append(write_wheel(tmp_path / "base", "openvino", "2025.1.0", needed, INTEL_MAC))
+    made = make_kit(tmp_path, wheels, "PLATFORM=macosx_x86_64")
+    assert {path.name for path in made.glob("openvino-*")} == {f"openvino-2025.1.0-{INTEL_MAC}.whl"}
+    assert len(list(made.glob("*.whl"))) == 3
+
+
 def test_make_offline_kit(kit, tmp_path):
-    """Real make and real pip write a kit from an index; it holds no numpy, and installs where it was made for."""
+    """It holds no numpy, and installs where it was made for."""
     wheels = [*kit.glob("*.whl"), write_wheel(tmp_path / "base", "numpy", "3.0")]
     wheels.append(write_wheel(tmp_path / "base", "openvino", "2026.4.2", ["numpy", "openvino-telemetry"], tag=WINDOWS))
-    index, made = write_index(tmp_path / "index", wheels), tmp_path / "kit"
-    make = ["make", "-C", ROOT, "offline-kit", f"KIT={made}", f"VENV={sys.prefix}"]
-    subprocess.run(make, check=True, env=clean_environment(PIP_INDEX_URL=index), capture_output=True)
-
-    kits.verify_kit(made)
+    made = make_kit(tmp_path, wheels)
     names = sorted(path.name.split("-")[0] + "-" + path.name.split("-")[1] for path in made.glob("*.whl"))
     assert names == ["openvino-2026.4.1", "openvino-2026.4.2", "openvino_telemetry-2025.2.0", "safetensors-0.8.0"]
 
