@@ -18,6 +18,8 @@ TAGS_win_amd64 := win_amd64
 TAGS_linux_x86_64 := manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
 # Slicer's own builds for macOS, up to 5.12, run as Intel programs on Apple silicon too.
 TAGS_macosx_x86_64 := macosx_10_15_x86_64
+# The panel installs no later one there (INTEL_MAC_BELOW in panel/runtimes.py says why).
+BELOW_macosx_x86_64 := openvino<2025.2
 TAGS_macosx_arm64 := macosx_11_0_arm64
 
 .PHONY: help setup demo app test bench bench-short system pictures workbench-pictures offline-kit wheels-removed
@@ -84,7 +86,8 @@ offline-kit: $(PLATFORM:%=wheels-%)
 
 wheels-%: wheels-removed | $(BIN)/pip
 	$(BIN)/python -m pip download --quiet --only-binary :all: --implementation cp --python-version $(KIT_PYTHON) \
-		$(addprefix --platform ,$(TAGS_$*)) --requirement SpineContextSeg/Resources/requirements.txt --dest $(KIT)
+		$(addprefix --platform ,$(TAGS_$*)) --requirement SpineContextSeg/Resources/requirements.txt --dest $(KIT) \
+		$(BELOW_$*:%="%")
 
 wheels-removed:
 	$(foreach system,$(PLATFORM),$(if $(TAGS_$(system)),,$(error there is no PLATFORM $(system), see the Makefile)))

@@ -34,6 +34,11 @@ imported = sorted({{"numpy", "openvino", "torch", "slicer", "qt"}} & set(sys.mod
 print(json.dumps({{"asked": asked, "error": error, "versions": versions, "imported": imported,
                   "kept": before == dict(os.environ)}}))
 """
+# As in Slicer's own builds for macOS, on Apple silicon too.
+ON_INTEL_MAC = """
+import platform, sysconfig
+sys.platform, platform.machine, sysconfig.get_platform = "darwin", lambda: "x86_64", lambda: "macosx-13.0-x86_64"
+"""
 
 
 @pytest.fixture
@@ -50,8 +55,8 @@ def kit(tmp_path) -> Path:
     return write_kit(tmp_path / "Räder für OP 3")
 
 
-def install(python: FreshPython, *arguments, answer="yes", what="install_openvino", **environment) -> dict:
-    return python.run(INSTALL.format(answer=ANSWERS[answer]), what, *arguments, **environment)
+def install(python: FreshPython, *arguments, answer="yes", what="install_openvino", where="", **environment) -> dict:
+    return python.run(where + INSTALL.format(answer=ANSWERS[answer]), what, *arguments, **environment)
 
 
 def refusal(outcome: dict) -> str:
@@ -146,6 +151,19 @@ def test_nothing_goes_with_slicers_numpy(python, tmp_path):
     assert "constraint" in done["error"][2]
 
 
+def test_on_an_intel_mac_one_that_is_older_than_slicers_numpy(python, kit, tmp_path):
+    """Its limit on numpy is left out, numpy stays, and what it needs besides is installed."""
+    old, packaging = tmp_path / "old", write_wheel(tmp_path / "old", "packaging", "26.4")
+    wheels = [next(kit.glob("openvino_telemetry*")), packaging, write_wheel(old, "numpy", "2.2.6")]
+    needed = ["numpy<2.3", "openvino-telemetry", "packaging"]
+    wheels += [write_wheel(old, "openvino", version, needed) for version in ("2024.6.0", "2025.1.0", "2025.2.0")]
+    done = install(python, where=ON_INTEL_MAC, PIP_INDEX_URL=write_index(tmp_path / "index", wheels))
+    assert done["error"] is None and done["imported"] == []
+    assert (done["versions"]["openvino"], done["versions"]["numpy"]) == ("2025.1.0", "2.4.6")
+    installed = {path.name for path in python.site_packages.glob("*.dist-info")}
+    assert {"openvino_telemetry-2025.2.0.dist-info", "packaging-26.4.dist-info"} <= installed
+
+
 @pytest.mark.parametrize(
     "logged, words",
     [
@@ -231,6 +249,11 @@ def test_a_kit_for_another_computer(python, kit):
     write_wheel(kit, "openvino", "2026.4.1", tag=WINDOWS)
     write_sums(kit)
     assert "on Windows, but this Slicer needs openvino>=2025.0" in refusal(install(python, kit))
+
+    write_wheel(kit, "openvino", "2026.4.1", tag="cp312-cp312-macosx_11_0_arm64")
+    write_sums(kit)
+    sentence = refusal(install(python, kit, where=ON_INTEL_MAC))
+    assert "this Slicer needs openvino<2025.2,>=2025.0 for Python" in sentence and "on macOS (Intel): " in sentence
 
 
 # -------------------------------------------------------------------------------------------------- torch

@@ -28,6 +28,9 @@ TORCH_MINIMUM = "2.4"
 # What one build of torch brings along, another one may have to replace. Slicer's PyTorch extension first installs
 # light-the-torch, which may need an older pip than Slicer has.
 TORCH_FAMILY = ("torch", "torchvision", "triton", "nvidia-*", "light-the-torch", "pip")
+# From here to its last version for Intel Macs, OpenVINO takes hundreds of times as long on a processor without AVX2, as
+# Rosetta shows one to Intel programs on Apple silicon: it has only reference code for 3D convolutions there.
+INTEL_MAC_BELOW = "2025.2"
 
 Ask = Callable[[str], bool]
 
@@ -125,12 +128,27 @@ def install_torch(ask: Ask, folder: Path | None = None, *, pip: Pip = slicer_pip
 
 def _install(package: str, folder: Path | None, pip: Pip) -> None:
     # Wheels only: Slicer comes without the compilers that a source package may need.
-    arguments = [f"{package}>={requirements()[package]}", "--only-binary", ":all:"]
+    arguments = [*_wanted(package), "--only-binary", ":all:"]
     if folder:
         arguments += ["--no-index", "--find-links", str(folder)]
     with pip_run(WORDS.get(package, package), replaced=(package, f"{package}-*"), folder=folder):
         pip(arguments)
     _expect(package)
+
+
+def _wanted(package: str) -> list[str]:
+    """What pip is asked for."""
+    wanted = f"{package}>={requirements()[package]}"
+    if package == "openvino" and _runs_on_mac("x86_64"):
+        # Made before the numpy of Slicer 5.12, it excludes it, but gives the same results with it: without its
+        # dependencies' limits, then.
+        return [f"{wanted},<{INTEL_MAC_BELOW}", "openvino-telemetry", "packaging", "--no-deps"]
+    return [wanted]
+
+
+def _runs_on_mac(machine: str) -> bool:
+    """Whether this process is one of macOS for "arm64" or "x86_64", which Rosetta runs on Apple silicon too."""
+    return sys.platform == "darwin" and platform.machine() == machine
 
 
 def _confirm(ask: Ask, question: str) -> None:
@@ -181,5 +199,4 @@ def _torch_words(version: str) -> str:
         return f"PyTorch {public} (CPU)"
     if build.startswith("cu"):
         return f"PyTorch {public} (CUDA)"
-    on_apple_silicon = sys.platform == "darwin" and platform.machine() == "arm64"
-    return f"PyTorch {public} (Apple GPU)" if on_apple_silicon else f"PyTorch {public}"
+    return f"PyTorch {public} (Apple GPU)" if _runs_on_mac("arm64") else f"PyTorch {public}"
