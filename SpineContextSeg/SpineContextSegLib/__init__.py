@@ -1,3 +1,3 @@
 """SpineContextSeg's engine: from a CT to labels of the spine on the scan's own grid. Research use only."""
 
-__version__ = "0.14.0"
+__version__ = "0.15.0"
