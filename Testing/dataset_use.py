@@ -4,7 +4,8 @@ import pytest
 
 from SpineContextSegLib.reading import read_volume
 from Testing.store_use import NAMES, some_labels
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 
 # The fixture, for `from Testing.dataset_use import *`.
 __all__ = ["target"]

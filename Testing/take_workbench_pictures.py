@@ -17,7 +17,8 @@ from SpineContextSegLib.labels import STRUCTURES
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 
 from .browser import Page
 from .workbench_server import WorkbenchServer

@@ -24,8 +24,9 @@ from Testing.geometry import GRIDS, HARDLY_SHEARED
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES, SMALL, same_voxels, some_labels, write_scan
 from Workbench.store.dataset import export_dataset
+from Workbench.store.entries import State
 from Workbench.store.versions import VERSIONS_FOLDER
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.worklist import Worklist
 
 
 def test_the_layout_is_that_of_verse_with_the_fields_that_bids_requires(data, target):

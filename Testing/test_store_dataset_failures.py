@@ -14,7 +14,8 @@ from Testing.mounts import needs_mounts, run_with_mounts
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES, needs_posix, some_labels, start, write_scan
 from Workbench.store.dataset import export_dataset
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 
 
 def test_what_can_not_be_exported_is_left_out_and_said(data, target):

@@ -14,8 +14,8 @@ from Testing.versions_use import hidden, save
 from Testing.worklist_use import *  # noqa: F403
 from Workbench.store import versions as versions_module
 from Workbench.store import whole_folders
+from Workbench.store.entries import State
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import State
 
 AT_WORK = """
 import sys

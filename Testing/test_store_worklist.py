@@ -14,8 +14,9 @@ from Testing.dicom_series import SeriesWriter
 from Testing.store_use import NAMES, SMALL, needs_posix, some_labels, write_scan
 from Testing.worklist_use import *  # noqa: F403
 from Testing.worklist_use import save
+from Workbench.store.entries import Entry, State
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import Entry, State, Worklist
+from Workbench.store.worklist import Worklist
 
 
 def test_a_folder_becomes_a_worklist_that_is_there_again(folder):

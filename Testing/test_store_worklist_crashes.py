@@ -14,7 +14,8 @@ from Workbench.store.worklist import DATABASE, Worklist
 
 CHANGE_FOREVER = """
 import sys
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 worklist = Worklist.open(sys.argv[1], "ben")
 for n in range(10**6):
     worklist.set_notes(1, str(n))
@@ -78,7 +79,8 @@ def test_processes_that_make_the_same_worklists_at_once_wait_for_each_other(tmp_
 FULL = """
 import resource, sys
 from pathlib import Path
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 worklist = Worklist.open(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 try:
@@ -104,7 +106,8 @@ SMALL_DISK = """
 import shutil, subprocess, sys
 from pathlib import Path
 from Testing.store_use import write_scan
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=True)
 write_scan(disk / "scan.nii.gz", 1)

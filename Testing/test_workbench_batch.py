@@ -15,7 +15,8 @@ from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.dicom_series import SeriesWriter
 from Testing.workbench_use import play
 from Workbench.store.batch_results import take_over
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from Testing.one_scan import *  # noqa: F403
 from Testing.store_use import *  # noqa: F403
 from Testing.workbench_use import paint, play
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
 

@@ -12,8 +12,9 @@ from Testing.workbench_server import WorkbenchServer
 
 pytest.importorskip("trame_slicer")
 
+from Workbench.store.entries import State  # noqa: E402
 from Workbench.store.versions import Versions  # noqa: E402
-from Workbench.store.worklist import State, Worklist  # noqa: E402
+from Workbench.store.worklist import Worklist  # noqa: E402
 
 # Blocks of the sample's column, top to bottom, and what they are called at first: one too high.
 BLOCKS = {"L2 vertebra": 48, "L3 vertebra": 36, "L4 vertebra": 24}

@@ -12,8 +12,9 @@ from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 from Testing.store_use import *  # noqa: F403
 from Testing.workbench_use import paint, play
+from Workbench.store.entries import State
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
 

@@ -12,8 +12,8 @@ from Testing.one_scan import *  # noqa: F403
 from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES
 from Testing.workbench_use import paint, play
+from Workbench.store.entries import State
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import State
 
 pytest.importorskip("trame_slicer")
 

@@ -14,7 +14,8 @@ from Testing.workbench_server import WorkbenchServer
 pytest.importorskip("trame_slicer")
 keys = pytest.importorskip("selenium.webdriver").Keys
 
-from Workbench.store.worklist import State, Worklist  # noqa: E402
+from Workbench.store.entries import State  # noqa: E402
+from Workbench.store.worklist import Worklist  # noqa: E402
 
 STROKE = ((0.40, 0.45), (0.60, 0.45))
 

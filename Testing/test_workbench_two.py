@@ -8,8 +8,9 @@ from Testing.store_use import *  # noqa: F403
 from Testing.store_use import NAMES, some_labels
 from Testing.workbench_use import paint, play
 from Workbench.store import held_file
+from Workbench.store.entries import State
 from Workbench.store.versions import Versions
-from Workbench.store.worklist import State, Worklist
+from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
 

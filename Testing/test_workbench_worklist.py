@@ -11,8 +11,9 @@ from Testing.workbench_server import WorkbenchServer
 
 pytest.importorskip("trame_slicer")
 
+from Workbench.store.entries import State  # noqa: E402
 from Workbench.store.versions import Versions  # noqa: E402
-from Workbench.store.worklist import State, Worklist  # noqa: E402
+from Workbench.store.worklist import Worklist  # noqa: E402
 
 L3 = 22
 

@@ -10,7 +10,7 @@ from Testing.store_use import write_scan
 from Testing.workbench_use import play
 from Testing.worklist_use import *  # noqa: F403
 from Testing.worklist_use import save
-from Workbench.store.worklist import State
+from Workbench.store.entries import State
 
 pytest.importorskip("trame_slicer")
 

@@ -16,7 +16,8 @@ from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.worker import Request, WorkerResult
 
 from .segment_run import SegmentRun
-from .store.worklist import Entry, State, Worklist
+from .store.entries import Entry, State
+from .store.worklist import Worklist
 
 
 class SegmentAll:

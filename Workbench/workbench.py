@@ -41,9 +41,10 @@ from .segment_list import SegmentList
 from .segment_run import SegmentRun
 from .shortcuts import press
 from .store.batch_results import take_over
+from .store.entries import State
 from .store.scan_names import without_ending
 from .store.versions import Version
-from .store.worklist import State, Worklist
+from .store.worklist import Worklist
 from .tool_choice import ToolChoice
 from .uploads import Uploads
 from .version_list import VersionList

@@ -13,7 +13,8 @@ from SpineContextSegLib.errors import InputRefused
 
 from .saving import Saving
 from .store.dataset import export_dataset
-from .store.worklist import Entry, State, Worklist
+from .store.entries import Entry, State
+from .store.worklist import Worklist
 
 TYPING_SECONDS = 1.0
 # Of what is typed; so many that nobody meets it by writing.

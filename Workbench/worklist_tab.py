@@ -9,7 +9,7 @@ from trame.widgets import vuetify3 as v
 
 from .events import CLICK_ALONE
 from .spoken import named
-from .store.worklist import State
+from .store.entries import State
 
 if TYPE_CHECKING:
     from .workbench import Workbench

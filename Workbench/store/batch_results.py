@@ -14,8 +14,9 @@ from SpineContextSegLib.labels import STRUCTURES, Segment
 from SpineContextSegLib.reading import quiet_itk, read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, count_labels
 
+from .entries import State
 from .versions import hex_color
-from .worklist import State, Worklist
+from .worklist import Worklist
 
 
 def take_over(worklist: Worklist, folder: Path, on_problem: Callable[[str], None]) -> int:

@@ -18,8 +18,8 @@ from pathlib import Path
 from SpineContextSegLib import __version__
 from SpineContextSegLib.labels import STRUCTURES, levels_known, structure
 
+from .entries import Entry
 from .exported import DESCRIPTION, PROGRAM
-from .worklist import Entry
 
 RAW, DERIVED = "rawdata", "derivatives"
 _BIDS_VERSION = "1.10.0"

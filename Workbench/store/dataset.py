@@ -29,8 +29,9 @@ from SpineContextSegLib.volume import Volume, count_labels
 from SpineContextSegLib.writing import write_volume
 
 from .bids import DERIVED, RAW, ScanName, scan_names, write_descriptions, write_sidecar
+from .entries import Entry, State
 from .whole_folders import remove_abandoned, whole_folder
-from .worklist import Entry, State, Worklist
+from .worklist import Worklist
 
 # VerSe's own mask holds nothing else, and some readers of it would fail on more.
 _IN_VERSE = BINARY_SPINE | {IGNORED}
