@@ -312,3 +312,10 @@ def test_requirements_agree_with_the_package():
     assert set(requirements()) == {"openvino", "safetensors", "torch"}
     for name, version in requirements().items():
         assert f'"{name}>={version}"' in project
+
+
+def test_an_older_slicer_is_told_so():
+    """Slicer 5.8 has Python 3.9, in which parts of the package don't even compile."""
+    pretend = "import sys; sys.version_info = (3, 9, 10, 'final', 0); import SpineContextSegLib.pipeline"
+    done = subprocess.run([sys.executable, "-c", pretend], capture_output=True, text=True)
+    assert "SpineContextSeg needs Slicer 5.10 or later" in done.stderr.splitlines()[-1]
