@@ -6,9 +6,10 @@ import SimpleITK as sitk
 from geometry import GRIDS, SIZE_MM, centered_grid, world_positions
 from scans import ct, needs_scans
 
-from SpineContextSegLib.preview import _place_within, write_preview
+from SpineContextSegLib.preview import write_preview
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.shading import render
+from SpineContextSegLib.view_drawing import _place_within
 from SpineContextSegLib.views import sample_labels, spine_views
 from SpineContextSegLib.volume import Volume
 

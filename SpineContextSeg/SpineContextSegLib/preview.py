@@ -8,13 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from . import __version__
 from .labels import STRUCTURES, Structure, levels_known, structure
 from .metrics import bounding_box
 from .shading import render
-from .vertebral_frame import depth_within
+from .view_drawing import MARK, NAMED, TEXT, draw_view, fit, name_levels
 from .views import View, display_range, spine_views
 from .volume import Volume, count_labels
 
@@ -27,10 +26,7 @@ _MARGIN, _GAP, _HEAD, _CAPTION, _FOOT = 28, 20, 62, 24, 40
 _SIDE = 460
 _HEIGHTS = (560, 860)
 _WIDEST, _NARROWEST = 1080, 200
-_BACKGROUND, _PANEL, _TEXT, _QUIET, _MARK = "#0e1116", "#000000", "#f0f3f6", "#9aa4b0", "#ffd866"
-_FILL, _LINE = 0.33, 1.0
-_NAMED = ("vertebra", "sacrum")
-_STROKE = [withStroke(linewidth=2.5, foreground="black")]
+_BACKGROUND, _PANEL, _QUIET = "#0e1116", "#000000", "#9aa4b0"
 
 
 def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str = "", doubt: str = "") -> None:
@@ -66,16 +62,16 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
     if not known:  # else there would be too many, and the levels stand in the coronal view
         _legend(page, found)
     elif doubt:
-        page.text(page.width - _MARGIN, _HEAD / 2 + 6, doubt, size=12, color=_MARK, weight="bold", align="right")
+        page.text(page.width - _MARGIN, _HEAD / 2 + 6, doubt, size=12, color=MARK, weight="bold", align="right")
     top, left = _HEAD + _CAPTION, _MARGIN
     for view, width in zip((sagittal, coronal), widths):
         axes = page.panel(left, top, width, height, view.title)
-        _draw(axes, view, window, found)
+        draw_view(axes, view, window, found)
         left += width + _GAP
     if known:
-        _name_levels(axes, coronal, found)
+        name_levels(axes, coronal, found)
     upper = (height - _CAPTION - _GAP) // 2
-    _draw(page.panel(left, top, _SIDE, upper, _where(axial, found)), axial, window, found)
+    draw_view(page.panel(left, top, _SIDE, upper, _where(axial, found)), axial, window, found)
     shapes = render(labels, {item.value: item.color for item in found}) if found else (None, None)
     top, width = top + upper + _GAP + _CAPTION, (_SIDE - _GAP) // 2
     for caption, picture in zip(("3D from the front", "3D from the left"), shapes):
@@ -83,7 +79,7 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
         left += width + _GAP
         if picture is not None:
             axes.imshow(picture, interpolation="bilinear")
-            _fit(axes, *picture.shape[:2])
+            fit(axes, *picture.shape[:2])
     page.text(_MARGIN, page.height - _FOOT / 2, FOOTER, size=10.5, color=_QUIET)
     version = f"SpineContextSeg {__version__}"
     page.text(page.width - _MARGIN, page.height - _FOOT / 2, version, size=10.5, color=_QUIET, align="right")
@@ -99,7 +95,7 @@ class _Page:
         FigureCanvasAgg(self.figure)
 
     def text(
-        self, x: float, y: float, text: str, *, size: float, color=_TEXT, weight: str = "normal", align: str = "left"
+        self, x: float, y: float, text: str, *, size: float, color=TEXT, weight: str = "normal", align: str = "left"
     ) -> float:
         """Write one line, vertically centered at `y`; returns its width."""
         # parse_math off: a file name may hold a dollar sign.
@@ -118,70 +114,11 @@ class _Page:
         return axes
 
 
-def _draw(axes: Axes, view: View, window: tuple[float, float], found: list[Structure]) -> None:
-    rows, columns = view.hu.shape
-    low, high = window
-    axes.imshow(view.hu, cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
-    fill = np.zeros((rows, columns, 4), np.float32)
-    for item in found:
-        mask = view.labels == item.value
-        if mask.any():
-            fill[mask] = (*item.color, _FILL)
-            # Padded, so that what reaches the edge is closed there.
-            axes.contour(np.pad(mask, 1).astype(np.float32), [0.5], colors=[item.color], linewidths=_LINE,
-                         extent=(-1, columns, -1, rows))  # fmt: skip
-    axes.imshow(fill, interpolation="nearest")
-    _fit(axes, rows, columns)
-    left, right, upper, lower = view.marks
-    # Upper and lower marks stand in corners, because the spine fills the middle.
-    for x, y, mark, across, down in (
-        (0.02, 0.5, left, "left", "center"), (0.98, 0.5, right, "right", "center"),
-        (0.02, 0.985, upper, "left", "top"), (0.02, 0.015, lower, "left", "bottom"),
-    ):  # fmt: skip
-        axes.text(x, y, mark, transform=axes.transAxes, color=_MARK, size=12, weight="bold", ha=across, va=down,
-                  path_effects=_STROKE)  # fmt: skip
-    if not found:
-        axes.text(0.5, 0.5, "no spine found", transform=axes.transAxes, color=_MARK, size=13, ha="center", va="center",
-                  path_effects=_STROKE)  # fmt: skip
-
-
-def _name_levels(axes: Axes, view: View, found: list[Structure]) -> None:
-    """The abbreviation of every vertebra and of the sacrum in its middle."""
-    for item in found:
-        mask = view.labels == item.value
-        if mask.any() and item.kind in _NAMED:
-            row, column = _place_within(mask)
-            axes.text(column, row, item.abbreviation, color=_TEXT, size=10, weight="bold", ha="center", va="center",
-                      path_effects=_STROKE)  # fmt: skip
-
-
-def _place_within(mask: np.ndarray) -> tuple[float, float]:
-    """(row, column): the middle of a mask or, where that lies in something else, as in the ring of C1, its thickest
-    place."""
-    pixels = np.argwhere(mask)
-    row, column = pixels.mean(0)
-    if mask[round(row), round(column)]:
-        return row, column
-    first, last = pixels.min(0), pixels.max(0) + 1
-    depth = depth_within(mask[first[0] : last[0], first[1] : last[1]], 1.0)
-    row, column = first + np.unravel_index(depth.argmax(), depth.shape)
-    return row, column
-
-
 def _where(axial: View, found: list[Structure]) -> str:
     """The title of the axial view, with the vertebra that it shows most of."""
-    shown = {item.abbreviation: np.count_nonzero(axial.labels == item.value) for item in found if item.kind in _NAMED}
+    shown = {item.abbreviation: np.count_nonzero(axial.labels == item.value) for item in found if item.kind in NAMED}
     most = max(shown, key=shown.get, default="")
     return f"{axial.title}, {most}" if most and shown[most] else axial.title
-
-
-def _fit(axes: Axes, rows: int, columns: int) -> None:
-    """Shows the whole picture, its pixels square, centered in the panel's own shape."""
-    box = axes.get_window_extent()
-    scale = max(columns / box.width, rows / box.height)
-    across, down = scale * box.width / 2, scale * box.height / 2
-    x, y = (columns - 1) / 2, (rows - 1) / 2
-    axes.set(xlim=(x - across, x + across), ylim=(y + down, y - down), aspect="auto")
 
 
 def _legend(page: _Page, found: list[Structure]) -> None:
