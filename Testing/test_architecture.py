@@ -51,6 +51,14 @@ def test_the_engine_knows_nothing_of_slicer(path):
     assert among(imported(path), (*APPLICATION, f"{LIBRARY}.panel", f"{LIBRARY}.mrml")) == []
 
 
+@cases(files(PACKAGE))
+def test_the_library_calls_itself_by_no_name(path):
+    """Relative imports only, which also tell how far away a neighbor is."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    named = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    assert not any(f"{module}.".startswith(f"{LIBRARY}.") for module in named)
+
+
 @cases(MRML)
 def test_mrml_knows_no_widgets(path):
     assert among(imported(path), ("qt", "ctk", "PySide6", f"{LIBRARY}.panel")) == []

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from SpineContextSegLib.identification import Identification, level_name
-from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM
+from SpineContextSegLib.identification import Identification
+from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM, level_name
 
 NOT_FOUND, NOT_LABELLED = "not found", "not labelled"
 _DPI = 140

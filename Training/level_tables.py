@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from SpineContextSegLib.identification import Identification, LabelledVertebra, level_name
-from SpineContextSegLib.labels import LEVEL_ORDER
+from SpineContextSegLib.identification import Identification, LabelledVertebra
+from SpineContextSegLib.labels import LEVEL_ORDER, level_name
 
 from .confusion_picture import NOT_FOUND
 

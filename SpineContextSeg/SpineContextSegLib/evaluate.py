@@ -11,15 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from SpineContextSegLib import labels
-from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.identification import Identification, identify
-from SpineContextSegLib.metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
-from SpineContextSegLib.pairing import Pair, find_pairs
-from SpineContextSegLib.reading import read_labels, read_segments
-from SpineContextSegLib.scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, Evaluation
-from SpineContextSegLib.segment_list import remarks_on_segments
-from SpineContextSegLib.volume import Grid, Volume
+from . import labels
+from .errors import InputRefused
+from .identification import Identification, identify
+from .metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
+from .pairing import Pair, find_pairs
+from .reading import read_labels, read_segments
+from .scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, Evaluation
+from .segment_list import remarks_on_segments
+from .volume import Grid, Volume
 
 Numbering = Literal["verse", "totalsegmentator"]
 

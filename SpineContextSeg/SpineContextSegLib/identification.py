@@ -21,10 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from SpineContextSegLib.labels import LEVEL_ORDER, VERTEBRAE, level_name
-from SpineContextSegLib.measure import vertebra_rows
-from SpineContextSegLib.metrics import NAN, dice_table
-from SpineContextSegLib.volume import Volume
+from .labels import LEVEL_ORDER, VERTEBRAE, level_name
+from .measure import vertebra_rows
+from .metrics import NAN, dice_table
+from .volume import Volume
 
 LIMIT_MM = 20.0
 # A border that meets no more of a vertebra than this share of its largest cross-section only clips a process or facet.

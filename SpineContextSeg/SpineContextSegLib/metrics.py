@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, SACRUM
-from SpineContextSegLib.volume import Grid
+from .errors import InputRefused
+from .labels import BINARY_SPINE, IGNORED, SACRUM
+from .volume import Grid
 
 NAN = float("nan")
 

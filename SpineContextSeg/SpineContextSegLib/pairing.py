@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from SpineContextSegLib.cohort.records import is_earlier, is_of, read_record
-from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.folders import folders_below, identity
+from .cohort.records import is_earlier, is_of, read_record
+from .errors import InputRefused
+from .folders import folders_below, identity
 
 # Longest first: the part before the ending is the name of the case.
 LABEL_FILE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd")

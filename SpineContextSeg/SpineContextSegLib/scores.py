@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from SpineContextSegLib import labels
-from SpineContextSegLib.identification import Identification, LabelledVertebra, level_name
-from SpineContextSegLib.metrics import NAN, Agreement
-from SpineContextSegLib.outputs import write_complete
+from . import labels
+from .identification import Identification, LabelledVertebra
+from .metrics import NAN, Agreement
+from .outputs import write_complete
 
 BINARY, VERTEBRAE, SACRUM, DISCS, CANAL = "Spine (binary)", "Vertebrae", "Sacrum", "Discs", "Canal"
 LEVEL_ROWS = {
@@ -211,16 +211,16 @@ def json_text(content: dict) -> str:
 
 
 def _by_name(levels: Identification | None) -> dict[str, LabelledVertebra]:
-    return {level_name(vertebra.value): vertebra for vertebra in levels.vertebrae} if levels else {}
+    return {labels.level_name(vertebra.value): vertebra for vertebra in levels.vertebrae} if levels else {}
 
 
 def _level_cells(vertebra: LabelledVertebra) -> tuple[int, str]:
-    return int(vertebra.identified), level_name(vertebra.found) if vertebra.found else ""
+    return int(vertebra.identified), labels.level_name(vertebra.found) if vertebra.found else ""
 
 
 def _levels_in_full(levels: Identification) -> dict:
     each = {name: {**asdict(found), "identified": found.identified} for name, found in _by_name(levels).items()}
-    extra = [level_name(value) for value in levels.extra]
+    extra = [labels.level_name(value) for value in levels.extra]
     return {"all": levels.figures(), "whole": levels.whole.figures(), "each": each, "extra": extra}
 
 
