@@ -112,6 +112,12 @@ def test_what_the_workbench_keeps_is_kept_without_slicer():
     assert store and loaded.stdout.split() == []
 
 
+def test_the_workbench_compares_with_no_reference():
+    comparison = tuple(f"{LIBRARY}.{name}" for name in ("evaluate", "scores", "identification", "metrics"))
+    for path in files(ROOT / "Workbench"):
+        assert among(imported(path), comparison) == [], path
+
+
 @pytest.mark.parametrize(
     ("module", "absent"),
     [

@@ -9,8 +9,8 @@ import pytest
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.dicom_seg import Segment, find_images, network_segments, write_dicom_seg
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import STRUCTURES, structures_of
+from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import LPS_FROM_RAS, Volume
 from SpineContextSegLib.writing import write_volume

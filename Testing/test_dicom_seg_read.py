@@ -11,8 +11,9 @@ from pydicom.sr.codedict import codes
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.dicom_seg import Segment, find_images, network_segments, write_dicom_seg
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import evaluate, labels_on_grid_of
+from SpineContextSegLib.evaluate import evaluate
 from SpineContextSegLib.labels import SACRUM, structures_of
+from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation

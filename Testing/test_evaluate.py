@@ -10,7 +10,8 @@ import SimpleITK as sitk
 
 from SpineContextSegLib.cli import FAILED, main
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import compare, evaluate, labels_on_grid_of, on_grid_of
+from SpineContextSegLib.evaluate import compare, evaluate
+from SpineContextSegLib.on_grid import labels_on_grid_of, on_grid_of
 from SpineContextSegLib.scores import Statistics
 from SpineContextSegLib.volume import Volume, to_sitk
 

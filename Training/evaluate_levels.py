@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from SpineContextSegLib.column import UNNAMED
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import identify_levels, on_grid_of
+from SpineContextSegLib.evaluate import identify_levels
 from SpineContextSegLib.identification import Identification
 from SpineContextSegLib.labels import VERTEBRAE, levels_known
 from SpineContextSegLib.model import CARD_FILE, load_model
+from SpineContextSegLib.on_grid import on_grid_of
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import Result, segment
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import in_verse, on_grid_of
+from SpineContextSegLib.evaluate import in_verse
+from SpineContextSegLib.on_grid import on_grid_of
 from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS, is_named_as_labels, label_files, stem
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume

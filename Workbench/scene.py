@@ -16,8 +16,8 @@ from undo_stack import UndoStack
 from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 import SpineContextSegLib
-from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
+from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.views import display_range
 from SpineContextSegLib.volume import Volume
 

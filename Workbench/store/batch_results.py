@@ -9,8 +9,8 @@ from SpineContextSegLib.cohort.records import file_digest, read_record, told_sou
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import STRUCTURES, Segment
+from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.reading import quiet_itk, read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, count_labels
 

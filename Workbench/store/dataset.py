@@ -19,10 +19,10 @@ import numpy as np
 from SpineContextSegLib import nifti
 from SpineContextSegLib.centroids import write_centroids
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import labels_on_grid_of
 from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, STRUCTURES, levels_known
 from SpineContextSegLib.measure import vertebra_rows
 from SpineContextSegLib.mr import has_hounsfield_units
+from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.outputs import check_target
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume, count_labels

@@ -196,11 +196,11 @@ def _measured(
         InputRefused: scan or labels can't be read, or can't be measured together.
     """
     from ..checks import clipped_warnings
-    from ..evaluate import labels_on_grid_of, on_grid_of
     from ..labels import REGION_TAG, SACRUM, VERTEBRAE
     from ..level_remarks import remarks_on_levels
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
     from ..mr import has_hounsfield_units
+    from ..on_grid import labels_on_grid_of, on_grid_of
     from ..reading import read_segments
     from ..repair import sequence_of
     from ..roi import boxes_of
