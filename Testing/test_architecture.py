@@ -87,6 +87,12 @@ def test_the_library_knows_nothing_of_the_command_line(path):
     assert among(imported(path), (f"{LIBRARY}.cli", f"{LIBRARY}.commands")) == []
 
 
+@cases([path for path in sorted(PACKAGE.glob("*.py")) if path.name != "cli.py"])
+def test_the_engine_knows_nothing_of_the_cohort(path):
+    """The cohort is built on it: on one scan, its files and the records beside its results."""
+    assert among(imported(path), (f"{LIBRARY}.cohort",)) == []
+
+
 def test_the_process_class_knows_of_the_engine_only_the_worker():
     used = among(imported(PACKAGE / "panel" / "worker_process.py"), (LIBRARY,))
     assert used and all(name.startswith(f"{LIBRARY}.worker") for name in used)

@@ -8,10 +8,12 @@ import pytest
 import SimpleITK as sitk
 from cohorts import change, fill
 
-from SpineContextSegLib.cohort import records, segmenter
+from SpineContextSegLib import batch_records
+from SpineContextSegLib.checksums import file_digest
+from SpineContextSegLib.cohort import segmenter
 from SpineContextSegLib.cohort.places import place_scans
 from SpineContextSegLib.cohort.plan import Options, make_plan
-from SpineContextSegLib.cohort.records import PLACING, file_digest, make_record, model_digest, write_record
+from SpineContextSegLib.cohort.records import PLACING, make_record, model_digest, write_record
 from SpineContextSegLib.cohort.scans import find_scans
 from SpineContextSegLib.cohort.segmenter import NOT_AS_PLANNED, Segmenter
 from SpineContextSegLib.model import load_model
@@ -162,7 +164,7 @@ def test_a_result_that_cant_be_read_stops_no_other_scan(cohort, monkeypatch):
     def closed(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(records, "file_digest", closed)
+    monkeypatch.setattr(batch_records, "file_digest", closed)
     plan = cohort.plan()
     assert [job.key for job in plan.jobs] == ["b.nii.gz"]
     (refusal,) = plan.settled.values()

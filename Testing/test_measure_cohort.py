@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from generated_spines import smooth_spine
 
+from SpineContextSegLib.checksums import file_digest, fingerprint
 from SpineContextSegLib.cli import main
-from SpineContextSegLib.cohort.records import file_digest, fingerprint, make_record, write_record
+from SpineContextSegLib.cohort.records import make_record, write_record
 from SpineContextSegLib.cohort.scans import Scan, find_scans
 from SpineContextSegLib.commands.measure import NO_VERTEBRA
 from SpineContextSegLib.levels import doubt_of

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from SpineContextSegLib.cohort.records import file_digest, make_record, write_record
+from SpineContextSegLib.checksums import file_digest
+from SpineContextSegLib.cohort.records import make_record, write_record
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.pairing import find_pairs
 

@@ -49,7 +49,7 @@ from Testing.store_use import NAMES, some_labels
 from Workbench.store import versions, whole_folders
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
-where, name = {"labels written": (versions, "_digest"), "all written": (whole_folders.os, "rename")}[sys.argv[3]]
+where, name = {"labels written": (versions, "file_digest"), "all written": (whole_folders.os, "rename")}[sys.argv[3]]
 session = versions.Versions(sys.argv[1], sys.argv[2])
 session.save(some_labels(1), NAMES, kind="correction", by="anna")
 setattr(where, name, die)

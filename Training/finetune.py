@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from SpineContextSegLib.checks import check_input
-from SpineContextSegLib.cohort.records import file_digest
+from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.errors import Incomplete, InputRefused, UnlikelyValues
 from SpineContextSegLib.evaluate import compare, identify_levels
 from SpineContextSegLib.integrity import data_file, names_data_elsewhere

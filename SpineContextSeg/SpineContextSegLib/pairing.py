@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cohort.records import is_earlier, is_of, read_record
+from .batch_records import is_earlier, is_of, read_record
 from .errors import InputRefused
 from .folders import folders_below, identity
 
@@ -166,7 +166,7 @@ def candidates(target: Path, predictions: list[Path]) -> list[Path]:
 
 
 def record_beside(labels: Path) -> dict | None:
-    """What a batch noted of a scan, where that lies beside a file of its results; see `cohort.records`."""
+    """What a batch noted of a scan, where that lies beside a file of its results; see `batch_records`."""
     return read_record(labels.with_name(f"{stem(labels)}.json"))
 
 

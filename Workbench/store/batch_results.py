@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from SpineContextSegLib.cohort.records import file_digest, read_record, told_source
+from SpineContextSegLib.batch_records import read_record, told_source
+from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused

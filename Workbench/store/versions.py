@@ -14,7 +14,6 @@ that nobody needs any more. Several sessions may work on one scan: each holds a 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import re
 import threading
@@ -28,6 +27,7 @@ from typing import BinaryIO, Literal, get_args
 
 import numpy as np
 
+from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume, count_labels
@@ -183,7 +183,7 @@ class Versions:
         """
         path = version.folder / _LABELS
         try:
-            whole = _digest(path) == json.loads((version.folder / _RECORD).read_text(encoding="utf-8"))["sha256"]
+            whole = file_digest(path) == json.loads((version.folder / _RECORD).read_text(encoding="utf-8"))["sha256"]
             if whole:
                 return read_labels(path)
         except FileNotFoundError as error:
@@ -337,7 +337,7 @@ class Versions:
             target = folder / f"{number:04d}-{content['kind']}-{uuid.uuid4().hex[:8]}"
             with whole_folder(target) as partial:
                 write_volume(labels, partial / _LABELS)
-                content["sha256"] = _digest(partial / _LABELS)
+                content["sha256"] = file_digest(partial / _LABELS)
                 text = json.dumps(content, indent=1, ensure_ascii=False)
                 (partial / _RECORD).write_text(text, encoding="utf-8", errors="backslashreplace")
         return _version(content, target)
@@ -387,7 +387,3 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _saved(folder: Path) -> list[Path]:
     return [path for path in _subfolders(folder) if _VERSION_NAME.fullmatch(path.name)]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

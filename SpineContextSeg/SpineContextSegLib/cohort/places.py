@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .records import is_of, read_record
+from ..batch_records import is_of, read_record
 from .scans import Scan
 
 _RECORD, _PREVIEW = ".json", ".png"

@@ -12,13 +12,15 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
+from ..batch_records import is_ours, read_record
+from ..checksums import fingerprint, has_checksum
 from ..errors import InputRefused
 from ..integrity import check_complete
 from ..nifti import read_nifti_header
 from ..reading import image_reader, quiet_itk
 from .job import Job
 from .places import Place
-from .records import as_it_is, fingerprint, has_checksum, is_ours, make_record, meant, read_record, write_record
+from .records import as_it_is, make_record, meant, write_record
 from .scans import Scan
 
 
@@ -87,7 +89,9 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
 
 def _is_unchanged(record: Mapping, mark: str, asked: Mapping[str, object], scan: Scan) -> bool:
     """Whether a record is of the same scan and of what is asked for; a copy has other dates."""
-    return record["fingerprint"] == mark or (record.get("options") == asked and has_checksum(scan.files, record))
+    if record["fingerprint"] == mark:
+        return True
+    return record.get("options") == asked and has_checksum(scan.files, record.get("checksum"))
 
 
 def _brought_up_to_date(record: dict, scan: Scan, mark: str, content: str, place: Place, staging: Path) -> dict:

@@ -1,4 +1,4 @@
-"""What stands beside every result: what was asked, of which files, and what came of it. A later run goes by it."""
+"""Writes the record beside every result: what was asked, of which files, and what came of it (`batch_records`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import __version__
+from ..batch_records import is_ours, read_record
+from ..checksums import has_checksum, is_unchanged
 from ..model import Model
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ State = Literal["done", "refused", "failed", "open"]
 # A record in this state says which files are just being put in place, in case that this is interrupted.
 PLACING = "placing"
 CORRECTED = "The segmentation was changed by hand since: levels and volumes given here are still those of the model."
-_KEYS = {"scan", "state", "fingerprint", "written"}
-
-
-def read_record(path: Path) -> dict | None:
-    """The record of a scan; None where there is none, or something else."""
-    try:
-        content = json.loads(path.read_text(encoding="ascii"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) and _KEYS <= set(content) else None
 
 
 def make_record(
@@ -40,7 +31,7 @@ def make_record(
 ) -> dict:
     """
     Args:
-        key, fingerprint: of the scan, see `scans.Scan` and `fingerprint`.
+        key, fingerprint: of the scan, see `scans.Scan` and `checksums.fingerprint`.
         state, message: what became of it; the sentence says why, where it isn't done.
         written: SHA-256 of every segmentation that may lie there, in whatever format, and is ours to replace.
         details: what else is known, such as `facts_of` and `Account.report`.
@@ -85,29 +76,8 @@ def earlier_result(job: Job) -> dict | None:
     if record is None or record["state"] != "done":
         return None
     there = Path(job.record).with_name(Path(record["files"][0]).name).is_file()
-    same = is_unchanged(files, record.get("content")) or has_checksum(files, record)
+    same = is_unchanged(files, record.get("content")) or has_checksum(files, record.get("checksum"))
     return record if there and same else None
-
-
-def is_ours(segmentation: Path, written: Collection[str]) -> bool:
-    """Whether a result may be put there: nothing lies there, an empty file, or one of `written` (see `make_record`).
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    there = segmentation.is_file() and segmentation.stat().st_size > 0
-    return not there or file_digest(segmentation) in written
-
-
-def is_earlier(segmentation: Path, record: Mapping | None) -> bool:
-    """Whether an earlier run wrote it in another format: it stays beside the result.
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    if record is None or record["state"] != "done" or segmentation.name == Path(record["files"][0]).name:
-        return False
-    return is_ours(segmentation, record["written"])
 
 
 def as_it_is(record: dict, segmentation: Path) -> dict:
@@ -130,86 +100,7 @@ def meant(digest: str, structures: str, force: bool, ending: str) -> dict[str, o
     return {"model": digest, "structures": structures, "force": force, "ending": ending}
 
 
-def is_of(record: Mapping, source: Path, files: Sequence[Path]) -> bool:
-    """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
-    or its files are the same wherever they lie now."""
-    return (
-        told_source(record) == str(source) or is_unchanged(files, record.get("content")) or has_checksum(files, record)
-    )
-
-
-def has_gone(record: Mapping) -> bool:
-    """Whether the scan of a record no longer lies where it did, as on another computer."""
-    return not os.path.exists(told_source(record))
-
-
-def told_source(record: Mapping) -> str:
-    """The file or folder of its scan, where that lay last. Earlier versions told it of results only."""
-    return record.get("source") or record.get("input", {}).get("path", "")
-
-
-def is_unchanged(files: Iterable[Path], content: str | None) -> bool:
-    """Whether all files are there, and as they were when this was their `fingerprint`, without options."""
-    try:
-        return content == fingerprint(files, {})
-    except OSError:
-        return False
-
-
-def fingerprint(files: Iterable[Path], options: Mapping[str, object]) -> str:
-    """Changes with the name, size or time of any of the files, and with the options.
-
-    Raises:
-        OSError: a file has gone.
-    """
-    stated = ((path.name, path.stat()) for path in files)
-    facts = [(name, facts.st_size, facts.st_mtime_ns) for name, facts in stated]
-    content = json.dumps([sorted(facts), sorted(options.items())])
-    return hashlib.sha256(content.encode("ascii")).hexdigest()
-
-
-def has_checksum(files: Sequence[Path], record: Mapping) -> bool:
-    """Whether all files are there, and what they hold is what the record tells, whatever their dates."""
-    told = record.get("checksum")
-    try:
-        # Most others are told by their size, without reading them.
-        return isinstance(told, dict) and told.get("bytes") == _bytes(files) and told == checksum(files)
-    except OSError:
-        return False
-
-
-def checksum(files: Sequence[Path]) -> dict[str, object]:
-    """Of what a scan's files hold, and of their names; a copy has the same.
-
-    Raises:
-        OSError: a file has gone, or can't be read.
-    """
-    stated = ((path, path.stat()) for path in files)
-    digests = [(path.name, _digest_at(path, facts.st_size, facts.st_mtime_ns)) for path, facts in stated]
-    content = json.dumps(sorted(digests))
-    return {"bytes": _bytes(files), "sha256": hashlib.sha256(content.encode("ascii")).hexdigest()}
-
-
-def _bytes(files: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in files)
-
-
-@cache
-def _digest_at(path: Path, size: int, time_ns: int) -> str:
-    """As `file_digest`; several steps ask for it, and a scan is large."""
-    return file_digest(path)
-
-
 def model_digest(model: Model) -> str:
     """Changes with the cards of a model and its helpers, which name the checksums of all weights."""
     cards = [part.card.to_dict() for part in (model, model.locator, model.namer) if part]
     return hashlib.sha256(json.dumps(cards, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Raises OSError."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..batch_records import is_of
 from ..checks import MINIMUM_SLICES, check_path
 from ..dicom import Slice, list_series
 from ..dicom_choice import MOST_LOCALIZER_IMAGES, is_unmarked_localizer
@@ -18,7 +19,6 @@ from ..folders import folders_below
 from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, record_beside, stem
 from ..reading import READABLE_ENDINGS, quiet_itk
-from .records import is_of
 
 # What lies beside the scans of a BIDS dataset: results, originals in another format, programs.
 BIDS_DESCRIPTION = "dataset_description.json"

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..batch_records import has_gone, is_earlier, is_of, is_ours
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
 from ..folders import identity
 from ..pairing import candidates, label_files, labels_among, record_beside
 from ..reading import quiet_itk, read_volume
 from ..volume import Volume
-from .records import has_gone, is_earlier, is_of, is_ours
 from .scans import Scan, find_scans, listed
 
 _MODALITIES = ("CT", "MR")

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..account import Account
+from ..batch_records import is_ours, read_record
 from ..checks import force_hint
+from ..checksums import checksum, file_digest, is_unchanged
 from ..errors import InputRefused, UnlikelyValues
 from ..faults import describe
 from ..levels import doubt_of
@@ -26,16 +28,11 @@ from .job import Job
 from .records import (
     PLACING,
     as_it_is,
-    checksum,
     earlier_result,
     facts_of,
-    file_digest,
-    is_ours,
-    is_unchanged,
     leave_record,
     make_record,
     model_digest,
-    read_record,
     write_record,
     written_for,
 )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from ..batch_records import read_record
 from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs, check_replaceable
@@ -16,7 +17,7 @@ from . import PAGE, TABLE
 from .page import TITLE, write_page
 from .places import Place
 from .plan import Plan
-from .records import make_record, read_record
+from .records import make_record
 from .rows import COLUMNS, Row, write_table
 from .scans import Cohort
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import sys
 import sysconfig
 from pathlib import Path
 
+from ..checksums import file_digest
+
 SUMS_FILE = "SHA256SUMS"
-_CHUNK_BYTES = 1 << 20
 _WHEEL_NAME = re.compile(
     r"(?P<project>\w[\w.]*)-(?P<version>[^-]+)(-\d[^-]*)?-(?P<python>[^-]+)-(?P<abi>[^-]+)-(?P<platform>[^-]+)\.whl"
 )
@@ -33,7 +33,7 @@ def verify_kit(folder: Path) -> None:
     try:
         sums = _listed_sums(folder)
         for name, digest in sums.items():
-            if _sha256(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 raise InstallFailed(f"The file {name} of the folder '{folder}' is damaged: copy the folder again.")
         # Not those that begin with a dot: macOS puts such a companion beside each file on a USB stick.
         wheels = {path.name for path in folder.iterdir() if _WHEEL_NAME.fullmatch(path.name)}
@@ -73,14 +73,6 @@ def _listed_sums(folder: Path) -> dict[str, str]:
             raise InstallFailed(f"The file {SUMS_FILE} of the folder '{folder}' is damaged: copy the folder again.")
         sums[parts.group(2)] = parts.group(1).lower()
     return sums
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _described(wheel: re.Match) -> str:

@@ -1,0 +1,66 @@
+"""The record that a batch leaves beside every result: what was asked, of which files, and what came of it.
+
+A later run goes by it, and so does who pairs or measures the results. What writes it is `cohort.records`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from .checksums import file_digest, has_checksum, is_unchanged
+
+_KEYS = {"scan", "state", "fingerprint", "written"}
+
+
+def read_record(path: Path) -> dict | None:
+    """The record of a scan; None where there is none, or something else."""
+    try:
+        content = json.loads(path.read_text(encoding="ascii"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and _KEYS <= set(content) else None
+
+
+def is_ours(segmentation: Path, written: Collection[str]) -> bool:
+    """Whether a result may be put there: nothing lies there, an empty file, or one of `written`, as the record has them
+    (see `cohort.records.make_record`).
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    there = segmentation.is_file() and segmentation.stat().st_size > 0
+    return not there or file_digest(segmentation) in written
+
+
+def is_earlier(segmentation: Path, record: Mapping | None) -> bool:
+    """Whether an earlier run wrote it in another format: it stays beside the result.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    if record is None or record["state"] != "done" or segmentation.name == Path(record["files"][0]).name:
+        return False
+    return is_ours(segmentation, record["written"])
+
+
+def is_of(record: Mapping, source: Path, files: Sequence[Path]) -> bool:
+    """Whether a record tells of this scan, and not of another one of the same name: the scan still lies where it did,
+    or its files are the same wherever they lie now."""
+    return (
+        told_source(record) == str(source)
+        or is_unchanged(files, record.get("content"))
+        or has_checksum(files, record.get("checksum"))
+    )
+
+
+def has_gone(record: Mapping) -> bool:
+    """Whether the scan of a record no longer lies where it did, as on another computer."""
+    return not os.path.exists(told_source(record))
+
+
+def told_source(record: Mapping) -> str:
+    """The file or folder of its scan, where that lay last. Earlier versions told it of results only."""
+    return record.get("source") or record.get("input", {}).get("path", "")
