@@ -64,6 +64,15 @@ def test_a_renamed_header_still_belongs_to_the_voxels_that_it_names(tree, some_f
     assert [path.name for path in scan.files] == ["patient.mhd", "scan.raw"]
 
 
+@pytest.mark.parametrize("data", ["LIST\none.raw\n2.raw\n", "%d.raw 2 3 1"], ids=["list", "pattern"])
+def test_each_file_that_a_header_names_belongs_to_the_scan(data, tree, some_file):
+    fill(tree, some_file, "one.raw", "2.raw", "3.raw")
+    (tree / "patient.mhd").write_text(f"ObjectType = Image\nElementDataFile = {data}")
+    (scan,) = find_scans(tree).scans
+    named = ["one.raw", "2.raw"] if "LIST" in data else ["2.raw", "3.raw"]
+    assert [path.name for path in scan.files] == ["patient.mhd", *named]
+
+
 @pytest.mark.parametrize("marks", [["dataset_description.json"], ["rawdata/x.nii"]], ids=["BIDS", "VerSe"])
 def test_of_a_dataset_only_the_scans_are_taken(marks, tree, some_file):
     raw = "rawdata" if "rawdata/x.nii" in marks else "."

@@ -133,12 +133,13 @@ def test_a_run_goes_on_only_with_the_scans_it_began_with(dataset, base, tmp_path
 
 
 def test_a_run_does_not_go_on_with_labels_that_were_corrected(dataset, base, tmp_path):
-    """Nor with another scan of the same name; voxels beside a header count, too."""
+    """Nor with another scan of the same name; voxels that a header lists count, too."""
     copy, model = shutil.copytree(dataset, tmp_path / "corrected"), load_model(base)
     scans = find_labelled(copy)
     detached = copy / "rawdata" / "sub-0003" / "sub-0003_ct.mhd"
     write_volume(read_volume(scans[2])[0], scans[2].with_name("scan.mha"))
     sitk.WriteImage(sitk.ReadImage(str(scans[2].with_name("scan.mha"))), str(detached))
+    detached.write_text(detached.read_text().replace("ElementDataFile = ", "ElementDataFile = LIST\n"))
     raw = detached.with_suffix(".raw")
     for number, file in enumerate((labels_of(scans[0]), labels_of(scans[1]), scans[1], raw)):
         work = tmp_path / f"work{number}"

@@ -73,6 +73,39 @@ def test_scans_of_one_header_and_size_are_told_apart(tmp_path):
     assert fingerprints(paths[0]) != fingerprints(paths[1])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.nhdr", "NRRD0005\ndata file: 2.raw\n"),
+        ("a.nhdr", "NRRD0005\ndatafile: 2.raw\n"),
+        ("a.nhdr", "NRRD0005\ndata file: %d.raw 1 3 1\n"),
+        ("a.mhd", "ElementDataFile = LIST\n1.raw\n2.raw\n3.raw\n"),
+        ("a.mhd", "ElementDataFile = %d.raw 1 3 1\n"),
+    ],
+)
+def test_scans_of_one_header_are_told_apart_by_the_files_that_it_names(name, text, tmp_path):
+    for patient in ("p0", "p1"):
+        (tmp_path / patient).mkdir()
+        (tmp_path / patient / name).write_text(text)
+        for n in range(1, 4):
+            (tmp_path / patient / f"{n}.raw").write_bytes(bytes(64))
+    first, second = (fingerprints(tmp_path / patient / name) for patient in ("p0", "p1"))
+    assert first == second
+    (tmp_path / "p1" / "2.raw").write_bytes(bytes(63) + b"\1")
+    assert fingerprints(tmp_path / "p1" / name) != first
+
+
+def test_a_header_keeps_the_fingerprint_that_earlier_workbenches_gave_it(tmp_path):
+    """As its corrections are found by that."""
+    (tmp_path / "a.mhd").write_bytes(b"NDims = 3\nElementDataFile = a.raw\n")
+    (tmp_path / "a.raw").write_bytes(b"voxels")
+    (tmp_path / "local.mhd").write_bytes(b"NDims = 3\nElementDataFile = LOCAL\nvoxels")
+    assert [fingerprints(tmp_path / name) for name in ("a.mhd", "local.mhd")] == [
+        ("75885699f7a78e2d191f09fe675758b72440114d6fca30391672436df8a40b23",),
+        ("a1595bb49f7e2da4359d377183809ad0005a6ca406f2dfa158f40dd048328608",),
+    ]
+
+
 def test_a_detached_header_stands_for_its_voxels_too(tmp_path):
     header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = a b.raw\n"
     (tmp_path / "a b.mhd").write_text(header)

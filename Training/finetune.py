@@ -24,7 +24,6 @@ from SpineContextSegLib.checks import check_input
 from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.errors import Incomplete, InputRefused, UnlikelyValues
 from SpineContextSegLib.evaluate import compare, identify_levels
-from SpineContextSegLib.integrity import data_file, names_data_elsewhere
 from SpineContextSegLib.labels import VERTEBRAE
 from SpineContextSegLib.model import CARD_FILE, Model, list_models, load_model, user_models_folder
 from SpineContextSegLib.network import SpineContextResUNet
@@ -33,6 +32,7 @@ from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
+from SpineContextSegLib.text_header import data_files, names_data_elsewhere
 from SpineContextSegLib.volume import Volume
 
 from .average import average
@@ -231,8 +231,8 @@ def _remember(work: Path, model: Model, held_out: list[Path], taught: list[Path]
 def _told_apart(scan: Path) -> dict[str, object]:
     """Where a scan lies, and the SHA-256 of all that is read of it and of its labels."""
     headers = scan, labels_of(scan)
-    voxels = (data_file(path) for path in headers if names_data_elsewhere(path))
-    return {"scan": str(scan.resolve()), "sha256": [file_digest(path) for path in (*headers, *filter(None, voxels))]}
+    voxels = (file for path in headers if names_data_elsewhere(path) for file in data_files(path))
+    return {"scan": str(scan.resolve()), "sha256": [file_digest(path) for path in (*headers, *voxels)]}
 
 
 def _trained(model: Model, taught: list[Path], work: Path, steps: int) -> Path:

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import re
 import struct
 import zlib
 from pathlib import Path
@@ -10,15 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputRefused
+from .text_header import data_files, names_data_elsewhere, read_fields
 
 # Deflate can't pack tighter than this (https://zlib.net/zlib_tech.html), so a header that promises more is wrong.
 DEFLATE_LIMIT = 1032
 # Small, because each may unpack to a thousand times its size.
 CHUNK_BYTES = 1 << 16
-HEADER_LIMIT_BYTES = 1 << 20
-DETACHED_ENDINGS = (".mhd", ".nhdr")
-# "ElementDataFile = scan.raw" of MetaImage, "data file: scan.raw" of NRRD.
-_DATA_FILE = re.compile(rb"^[ \t]*(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*(.*?)[ \t\r]*$", re.I | re.M)
 
 
 def check_data_file(path: Path) -> None:
@@ -27,9 +23,9 @@ def check_data_file(path: Path) -> None:
     Raises:
         InputRefused: it is missing.
     """
-    data = data_file(path) if names_data_elsewhere(path) else None
-    if data is not None and not os.path.isfile(data):
-        raise InputRefused(f"'{data.name}', which holds the voxels of '{path.name}', is missing: copy both.")
+    files = data_files(path) if names_data_elsewhere(path) else []
+    if len(files) == 1 and not os.path.isfile(files[0]):
+        raise InputRefused(f"'{files[0].name}', which holds the voxels of '{path.name}', is missing: copy both.")
 
 
 def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
@@ -92,27 +88,6 @@ def check_complete(path: Path, promised_bytes: int, nifti_offset: int = 0) -> No
     _refuse_unless_whole(path, *_encoding(path), nifti_offset + promised_bytes)
 
 
-def names_data_elsewhere(path: Path) -> bool:
-    """Whether a file of this name is a header whose voxels lie in other files."""
-    return path.name.lower().endswith(DETACHED_ENDINGS)
-
-
-def data_file(header: Path) -> Path | None:
-    """The file that a detached header (`.mhd`, `.nhdr`) names for its voxels, there or not; None where it names several
-    files, by a list or a pattern, or none."""
-    try:
-        with open(header, "rb") as file:
-            named = _DATA_FILE.search(file.read(HEADER_LIMIT_BYTES))
-    except OSError:
-        return None
-    name = named[1].decode("utf-8", "surrogateescape") if named else ""
-    if name == "LOCAL":
-        return header
-    path = header.parent / name
-    several = name.split(" ")[0] == "LIST" or ("%" in name and not os.path.isfile(path))
-    return path if name and not several else None
-
-
 def _encoding(path: Path) -> tuple[str, int]:
     """How the voxels are stored ("raw", "gzip", "zlib", or "" where that isn't looked into), and from which byte on."""
     name = path.name.lower()
@@ -121,10 +96,10 @@ def _encoding(path: Path) -> tuple[str, int]:
     if name.endswith(".nii.gz"):
         return "gzip", 0
     if name.endswith(".mha"):
-        fields, start = _text_header(path, b"elementdatafile", b"=")
+        fields, start = _whole_header(path)
         return ("zlib" if fields.get(b"compresseddata", b"").lower() in (b"true", b"1") else "raw"), start
     if name.endswith(".nrrd"):
-        fields, start = _text_header(path, b"", b":")
+        fields, start = _whole_header(path)
         return {b"gzip": "gzip", b"gz": "gzip", b"raw": "raw"}.get(fields.get(b"encoding", b"").lower(), ""), start
     return "", 0
 
@@ -159,25 +134,15 @@ def _unpacked_start(path: Path, count: int) -> bytes:
 
 def _stored_bytes(path: Path) -> int | None:
     """Size of the file, or of the one that a detached header names; None for several files."""
-    data = data_file(path) if names_data_elsewhere(path) else path
-    return None if data is None else data.stat().st_size
+    files = data_files(path) if names_data_elsewhere(path) else [path]
+    return files[0].stat().st_size if len(files) == 1 else None
 
 
-def _text_header(path: Path, last_key: bytes, separator: bytes) -> tuple[dict[bytes, bytes], int]:
-    """Fields of a header of lines "key separator value", lower-case keys, up to and with `last_key` (NRRD: an empty
-    line), and the byte where the data begins."""
-    fields = {}
-    with open(path, "rb") as file:
-        while file.tell() < HEADER_LIMIT_BYTES:
-            line = file.readline(HEADER_LIMIT_BYTES)
-            if not line.endswith(b"\n"):
-                break
-            key, _, value = line.partition(separator)
-            key = key.strip().lower()
-            fields[key] = value.strip()
-            if key == last_key:
-                return fields, file.tell()
-    raise InputRefused(f"'{path.name}' has a damaged header: copy or export it again.")
+def _whole_header(path: Path) -> tuple[dict[bytes, bytes], int]:
+    fields, start = read_fields(path)
+    if start is None:
+        raise InputRefused(f"'{path.name}' has a damaged header: copy or export it again.")
+    return fields, start
 
 
 def _unpacks_to(path: Path, start: int, expected_bytes: int) -> bool:

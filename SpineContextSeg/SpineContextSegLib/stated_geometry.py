@@ -5,11 +5,10 @@ import re
 from pathlib import Path
 
 from .errors import InputRefused
-from .integrity import HEADER_LIMIT_BYTES
+from .text_header import META_IMAGE_ENDINGS, NRRD_ENDINGS, read_fields
 
 UNSTATED_ORIENTATION = "The file does not state how the patient lies in it: left and right may be exchanged."
-_NRRD, _META_IMAGE = (".nrrd", ".nhdr"), (".mha", ".mhd")
-_SIZES = {_NRRD: (b"spacings", b"space directions"), _META_IMAGE: (b"elementspacing", b"elementsize")}
+_SIZES = {NRRD_ENDINGS: (b"spacings", b"space directions"), META_IMAGE_ENDINGS: (b"elementspacing", b"elementsize")}
 _MILLIMETERS = re.compile(rb"(mm|millimet(er|re)s?)?", re.IGNORECASE)
 _ORIENTATIONS = (b"transformmatrix", b"rotation", b"orientation")
 # Other spaces of NRRD, such as scanner-xyz, don't say which way is left.
@@ -28,12 +27,12 @@ def check_stated_geometry(path: Path) -> list[str]:
     kind = next((endings for endings in _SIZES if path.name.lower().endswith(endings)), None)
     if kind is None:
         return []
-    fields = _fields(path, b":" if kind is _NRRD else b"=")
+    fields, _ = read_fields(path)
     sizes = [fields[name] for name in _SIZES[kind] if name in fields]
     # NRRD's word for a size that isn't known.
     if not sizes or any(b"nan" in size.lower() for size in sizes):
         raise InputRefused(f"'{path.name}' does not state how large its voxels are: export the scan again.")
-    if kind is _NRRD:
+    if kind is NRRD_ENDINGS:
         _refuse_other_units(path, fields)
         stated = _SPACE_OF_PATIENT.match(fields.get(b"space", b"").lower())
     else:
@@ -49,17 +48,3 @@ def _refuse_other_units(path: Path, fields: dict[bytes, bytes]) -> None:
         if not _MILLIMETERS.fullmatch(unit.strip()):
             stated = unit.decode("utf-8", "replace")
             raise InputRefused(f"'{path.name}' states its voxel size in {stated}: export the scan again in mm.")
-
-
-def _fields(path: Path, separator: bytes) -> dict[bytes, bytes]:
-    """What stands before the voxels: lower-case name of a field -> its text."""
-    fields = {}
-    with open(path, "rb") as file:
-        while file.tell() < HEADER_LIMIT_BYTES:
-            line = file.readline(HEADER_LIMIT_BYTES).strip()
-            name, _, text = line.partition(separator)
-            fields[name.strip().lower()] = text.strip()
-            # NRRD ends its header with an empty line, as does the file.
-            if not line or name.strip().lower() == b"elementdatafile":
-                break
-    return fields

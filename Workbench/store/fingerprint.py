@@ -10,6 +10,7 @@ from pathlib import Path
 
 from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.text_header import data_files, names_data_elsewhere
 
 _BLOCK_BYTES = 1 << 16
 _BLOCKS = 16
@@ -18,9 +19,6 @@ _DICOM_HEADER_BYTES = 1 << 13
 # Modality, in explicit or implicit value representation, and the modalities of what is written about images.
 _MODALITY = re.compile(rb"\x08\x00\x60\x00(?:CS..|..\x00\x00)([A-Z]+)", re.DOTALL)
 _NO_IMAGES = (b"SEG", b"SR", b"RTSTRUCT")
-_DETACHED = (".mhd", ".nhdr")
-_DETACHED_HEADER_BYTES = 1 << 20
-_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data file\s*:)\s*(\S[^\r\n]*?)\s*$", re.IGNORECASE | re.MULTILINE)
 
 
 def fingerprints(scan: Path) -> tuple[str, ...]:
@@ -46,14 +44,9 @@ def fingerprints(scan: Path) -> tuple[str, ...]:
         return tuple(dict.fromkeys(whole))
     if not scan.is_file():
         raise InputRefused(f"'{scan}' does not exist: check the path, and that its disk is connected.")
-    whole = _of_blocks(scan)
-    if scan.suffix.lower() in _DETACHED:
-        with open(scan, "rb") as file:
-            stated = _DATA_FILE.search(file.read(_DETACHED_HEADER_BYTES))
-        data = scan.parent / os.fsdecode(stated[1]) if stated else scan
-        if data.is_file():
-            whole += _of_blocks(data)
-    return (hashlib.sha256(whole).hexdigest(),)
+    named = data_files(scan) if names_data_elsewhere(scan) else []
+    voxels = (path for path in named if path != scan and path.is_file())
+    return (hashlib.sha256(b"".join(map(_of_blocks, (scan, *voxels)))).hexdigest(),)
 
 
 def _of_blocks(path: Path) -> bytes:

@@ -16,9 +16,9 @@ from ..dicom_folder import is_dicom_file, left_out, slices_among
 from ..dicom_frames import images_in
 from ..errors import InputRefused
 from ..folders import folders_below
-from ..integrity import data_file, names_data_elsewhere
 from ..pairing import is_named_as_labels, record_beside, stem
 from ..reading import READABLE_ENDINGS, quiet_itk
+from ..text_header import data_files, names_data_elsewhere
 
 # What lies beside the scans of a BIDS dataset: results, originals in another format, programs.
 BIDS_DESCRIPTION = "dataset_description.json"
@@ -197,12 +197,11 @@ def _foreign_ending(path: Path) -> str | None:
 
 
 def _beside(image: Path, files: list[Path]) -> list[Path]:
-    """The voxels of a detached header: the file that it names, and what shares its name, as several files do."""
+    """The voxels of a detached header: the files that it names, and what shares its name."""
     if not names_data_elsewhere(image):
         return []
-    named = data_file(image)
     same_name = [path for path in files if not _is_image(path) and stem(path) == stem(image)]
-    return [path for path in dict.fromkeys([*same_name, named]) if path and path != image and path.is_file()]
+    return [path for path in dict.fromkeys([*same_name, *data_files(image)]) if path != image and path.is_file()]
 
 
 def _why_left_out(slices: list[Slice], modalities: Collection[str]) -> str | None:
