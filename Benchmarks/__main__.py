@@ -19,8 +19,8 @@ from pathlib import Path
 
 import SpineContextSegLib
 from SpineContextSegLib.cohort.here import usable_cores
-from SpineContextSegLib.commands.segment import DEFAULT_MODEL
 from SpineContextSegLib.model import load_model
+from SpineContextSegLib.shipped import DEFAULT_MODEL
 
 from . import bodies
 from .bench import Bench

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from SpineContextSegLib.commands.phantom import FILES as SAMPLE_FILES
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.outputs import write_complete
+from SpineContextSegLib.shipped import SAMPLE_CT, SAMPLE_FOLDER, SAMPLE_LABELS
 from SpineContextSegLib.volume import to_sitk
 from Training.make_phantom import make_phantom
 
@@ -51,9 +50,9 @@ class Growing:
 
 def sample(folder: Path) -> Scan:
     """The sample that ships with the program."""
-    paths = [folder / name for name in SAMPLE_FILES]
+    paths = [folder / name for name in (SAMPLE_CT, SAMPLE_LABELS)]
     for path in paths:
-        _stored(path, lambda partial: partial.write_bytes(_shipped(path.name)))
+        _stored(path, lambda partial: partial.write_bytes((SAMPLE_FOLDER / path.name).read_bytes()))
     return Scan("sample", paths[0], "the shipped sample, a generated trunk", paths[1])
 
 
@@ -95,10 +94,6 @@ def growing(folder: Path, body_mm: float, slices: int) -> Growing:
     spine_mm = min(high, top) - max(low, top - slices * thickness)
     scan = _cut(folder, f"body_{slices}", body_mm, (size, _FINE_MM, top), f"{slices} slices of a body")
     return Growing(scan, slices, round(spine_mm, 1))
-
-
-def _shipped(name: str) -> bytes:
-    return (resources.files("SpineContextSegLib") / "sample" / name).read_bytes()
 
 
 def _phantom(folder: Path, seed: int, region: str, spacing_mm: float) -> tuple[Path, Path]:

@@ -28,8 +28,9 @@ from SpineContextSegLib.panel.levels_section import LevelsSection
 from SpineContextSegLib.panel.parameters import SpineContextSegParameterNode, chosen_formats, chosen_values, run_options
 from SpineContextSegLib.panel.run_pool import RunPool
 from SpineContextSegLib.panel.run_view import RunView
-from SpineContextSegLib.panel.runs import DEFAULT_MODEL, RunEnd, RunOptions
+from SpineContextSegLib.panel.runs import RunEnd, RunOptions
 from SpineContextSegLib.panel.runtime_row import RuntimeRow
+from SpineContextSegLib.shipped import DEFAULT_MODEL
 
 RESOURCES = Path(__file__).parent / "Resources"
 DOUBLE_CLICK_SECONDS = 0.4

@@ -87,6 +87,11 @@ def test_the_library_knows_nothing_of_the_command_line(path):
     assert among(imported(path), (f"{LIBRARY}.cli", f"{LIBRARY}.commands")) == []
 
 
+def test_other_programs_know_nothing_of_the_command_line():
+    for path in [*files(ROOT / "Benchmarks"), *files(ROOT / "Training"), *files(ROOT / "Workbench")]:
+        assert among(imported(path), (f"{LIBRARY}.cli", f"{LIBRARY}.commands")) == [], path
+
+
 @cases([path for path in sorted(PACKAGE.glob("*.py")) if path.name != "cli.py"])
 def test_the_engine_knows_nothing_of_the_cohort(path):
     """The cohort is built on it: on one scan, its files and the records beside its results."""

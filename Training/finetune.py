@@ -7,7 +7,6 @@ run goes on; the model appears among the user's only when it is whole and better
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
 import shutil
 import tempfile
@@ -32,6 +31,7 @@ from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
+from SpineContextSegLib.shipped import SAMPLE_CT, SAMPLE_FOLDER
 from SpineContextSegLib.text_header import data_files, names_data_elsewhere
 from SpineContextSegLib.volume import Volume
 
@@ -56,7 +56,6 @@ _PATCH = 64
 # Of what lies around the spine, as much as patches that are centered on it can reach.
 _AROUND_MM = 80.0
 _CALIBRATION_SCANS, _CALIBRATION_GENERATED = 6, 4
-_SAMPLE = "phantom_ct.nii.gz"
 _GUARD, _GUARD_SEED = "(another kind)", 8_900_001
 
 
@@ -303,7 +302,7 @@ def _guard_scan(modality: str) -> tuple[Volume, Volume]:
     if modality != "CT":
         scan = generated_scan(_GUARD_SEED, modality)
         return scan.image, scan.labels
-    sample = Path(str(importlib.resources.files("SpineContextSegLib") / "sample" / _SAMPLE))
+    sample = Path(str(SAMPLE_FOLDER / SAMPLE_CT))
     return read_volume(sample)[0], read_labels(labels_of(sample))
 
 

@@ -12,9 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from SpineContextSegLib.commands.arguments import positive_number
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.faults import describe
+from SpineContextSegLib.shipped import DEFAULT_MODEL
+from SpineContextSegLib.threads import positive_number
 
 from .guard import new_token
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="any other than loopback lets other computers in, with the "
                         "printed address (default: %(default)s)")  # fmt: skip
     parser.add_argument("--by", default=user_name(), help="your name in saved versions (default: that of the login)")
-    parser.add_argument("--model", default="spinecontext-ct", help="name of a model (default: %(default)s)")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a model (default: %(default)s)")
     parser.add_argument("--threads", type=positive_number, help="processor threads of a run (default: all)")
     parser.add_argument("--upload-limit", type=gigabytes, default=4.0, metavar="GB", help="(default: %(default)s)")
     return parser

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+
+MOST_THREADS = 1024
 
 
 def limit_threads(threads: int | None) -> None:
@@ -13,3 +16,10 @@ def limit_threads(threads: int | None) -> None:
     import SimpleITK
 
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+
+def positive_number(text: str) -> int:
+    """A number of threads or processes on a command line, for `type=` of argparse."""
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
+    return int(text)

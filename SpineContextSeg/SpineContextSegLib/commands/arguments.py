@@ -7,8 +7,6 @@ import errno
 import os
 from pathlib import Path
 
-MOST_THREADS = 1024
-
 
 def named_path(text: str) -> Path:
     """A path on the command line."""
@@ -21,10 +19,3 @@ def named_path(text: str) -> Path:
         if error.errno == errno.ENAMETOOLONG:
             raise argparse.ArgumentTypeError(f"'{text}' can't be the name of a file ({error.strerror})") from error
     return Path(text)
-
-
-def positive_number(text: str) -> int:
-    """A number of threads or processes on the command line."""
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {MOST_THREADS}, not {text!r}")
-    return int(text)

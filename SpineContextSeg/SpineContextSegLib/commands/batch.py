@@ -14,9 +14,10 @@ from ..cohort import PAGE, TABLE
 from ..errors import Cancelled, Incomplete, InputRefused
 from ..interruption import Interruption
 from ..outputs import check_target, make_folder, print_if_possible
-from .arguments import named_path, positive_number
+from ..shipped import DEFAULT_MODEL
+from ..threads import positive_number
+from .arguments import named_path
 from .progress import Bar
-from .segment import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 
 from ..errors import InputRefused
 from ..interruption import Interruption
 from ..outputs import Outputs, check_target, make_folder, print_if_possible
+from ..shipped import SAMPLE_CT, SAMPLE_FOLDER, SAMPLE_LABELS
 from .arguments import named_path
 
-FILES = ("phantom_ct.nii.gz", "phantom_labels.nii.gz")
-
 DESCRIPTION = f"""\
-Copy the sample that ships with the program to a folder: {FILES[0]}, a CT made by a computer (no patient), and
-{FILES[1]}, its exact truth in VerSe's numbering."""
+Copy the sample that ships with the program to a folder: {SAMPLE_CT}, a CT made by a computer (no patient), and
+{SAMPLE_LABELS}, its exact truth in VerSe's numbering."""
 
 EPILOG = f"""\
 example:
   spinecontextseg phantom -o sample
-  spinecontextseg segment sample/{FILES[0]} -o sample/spine.seg.nrrd --preview sample/spine.png
-  spinecontextseg evaluate sample/spine.seg.nrrd sample/{FILES[1]}"""
+  spinecontextseg segment sample/{SAMPLE_CT} -o sample/spine.seg.nrrd --preview sample/spine.png
+  spinecontextseg evaluate sample/spine.seg.nrrd sample/{SAMPLE_LABELS}"""
 
 
 def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
@@ -37,8 +35,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused when the folder can't be made or holds other files of these names."""
     folder = arguments.output
     make_folder(folder)
-    sample = importlib.resources.files("SpineContextSegLib") / "sample"
-    contents = {folder / name: (sample / name).read_bytes() for name in FILES}
+    contents = {folder / name: (SAMPLE_FOLDER / name).read_bytes() for name in (SAMPLE_CT, SAMPLE_LABELS)}
     missing = {path: content for path, content in contents.items() if not path.exists()}
     for path, content in contents.items():
         if path not in missing and (path.is_dir() or path.read_bytes() != content):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from ..errors import InputRefused, UnlikelyValues
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
-from ..threads import limit_threads
-from .arguments import named_path, positive_number
+from ..shipped import DEFAULT_MODEL
+from ..threads import limit_threads, positive_number
+from .arguments import named_path
 from .measure import add_outputs, check_outputs, write_measurements
 from .progress import Bar
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from ..measure import VertebraRow
     from ..pipeline import Result
     from ..volume import Grid, Volume
-
-DEFAULT_MODEL = "spinecontext-ct"
 
 DESCRIPTION = """\
 Segment the spine in a CT, or in an MR with --model spinecontext-mr. The labels come back on the scan's own grid,

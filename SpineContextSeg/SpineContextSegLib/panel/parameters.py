@@ -9,7 +9,8 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from ..labels import STRUCTURES
-from .runs import DEFAULT_MODEL, RunOptions
+from ..shipped import DEFAULT_MODEL
+from .runs import RunOptions
 
 # Parameter -> kind of structure that it stands for, see `labels.Kind`.
 STRUCTURE_KINDS = {"vertebrae": "vertebra", "sacrum": "sacrum", "discs": "disc", "canal": "canal"}

@@ -16,19 +16,19 @@ from ..faults import describe
 from ..labels import BINARY_SPINE, STRUCTURES
 from ..mrml import belonging, ours, regions
 from ..mrml.composition import NothingToWrite
+from ..run_words import TimeLeft, done_text, in_frames, progress_text, stage_text
 from ..runtime import DEVICES, RUNTIMES
+from ..shipped import DEFAULT_MODEL
 from ..worker import Request
 from .handover import Handover
 from .run_folder import RunFolder
 from .tasks import FramesTask, Task, VolumeTask, edited_values
 from .watch import Watch
-from .words import TimeLeft, done_text, in_frames, progress_text, stage_text
 from .worker_process import Outcome, WorkerProcess
 
 if TYPE_CHECKING:
     from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
-DEFAULT_MODEL = "spinecontext-ct"
 NO_FOLDER = (
     "Nothing can be written to Slicer's temporary folder '{folder}' ({reason}): choose another in Edit > Application "
     "Settings."
