@@ -66,6 +66,15 @@ def test_cancel_ends_it_within_moments(slow_model, sample_scan):
     assert asyncio.run(cancelled()) < 10
 
 
+@pytest.mark.parametrize("line", ["hello", "1", "null", '"event"', "{}", '["event"]'])
+def test_lines_that_are_no_events_are_passed_over(line, sample_scan, tiny_model, monkeypatch):
+    event = '{"event": "refused", "message": "No spine.", "forcible": false}'
+    program = "\n".join(f"print({text!r})" for text in (line, event, line))
+    monkeypatch.setattr("Workbench.segment_run.worker_arguments", lambda folder: ["-c", program])
+    with pytest.raises(InputRefused, match="No spine."):
+        asyncio.run(SegmentRun(print, print).segment(sample_scan.volume, request(tiny_model)))
+
+
 def test_a_process_that_is_killed_is_told(slow_model, sample_scan, temporary):
     run = SegmentRun(lambda name: name == "segment" and kill_workers(temporary), lambda *counts: None)
     with pytest.raises(RuntimeError, match="memory"):

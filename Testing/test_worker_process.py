@@ -19,7 +19,7 @@ from SpineContextSegLib.model import load_model
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import choose_runtime
 from SpineContextSegLib.volume import Volume
-from SpineContextSegLib.worker import CALLER_GONE, read_result, write_request
+from SpineContextSegLib.worker import CALLER_GONE, LOG_BYTES, read_result, write_request
 from Testing.processes import working_on
 from Testing.workers import AWKWARD_NAME, Launcher, in_the_middle, is_one_sentence, request_for
 
@@ -245,8 +245,6 @@ def test_a_python_that_ends_at_once(tiny_model, hand_over, run_of, tmp_path):
 
 
 def test_the_log_is_the_end_of_what_was_said(slow_model, hand_over, run_of, tmp_path):
-    from SpineContextSegLib.panel.worker_process import LOG_BYTES
-
     inside = "import sys; sys.stderr.write('first words ' + 'chatter ' * 100_000)\n"
     inside += in_the_middle("os.write(2, b'last words'); os._exit(5)")
     outcome = run_of(hand_over(slow_model), Launcher(tmp_path, inside=inside).program).outcome

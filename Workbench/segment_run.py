@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -14,12 +13,18 @@ from pathlib import Path
 
 from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.volume import Volume
-from SpineContextSegLib.worker import Request, WorkerResult, read_result, worker_arguments, write_request
+from SpineContextSegLib.worker import (
+    ENVIRONMENT,
+    Request,
+    WorkerResult,
+    event_in,
+    read_result,
+    worker_arguments,
+    write_request,
+)
 
 GRACE_SECONDS = 0.5
 _LINE_BYTES = 1 << 22
-# Unbuffered, so that a crash doesn't take the last words with it.
-_ENVIRONMENT = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 _ENDED = (
     "The segmentation process ended before it was done, most likely because memory ran out: close other programs, or "
     "crop the scan."
@@ -81,16 +86,18 @@ class SegmentRun:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, *worker_arguments(folder), stdin=pipe, stdout=pipe, limit=_LINE_BYTES,
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT},
         )  # fmt: skip
         last: dict = {}
         async for line in self._process.stdout:
-            with suppress(ValueError):
-                last = json.loads(line)
-                if last["event"] == "stage":
-                    self._on_stage(last["name"])
-                elif last["event"] == "progress":
-                    self._on_progress(last["done"], last["total"])
+            event = event_in(line)
+            if event is None:
+                continue
+            last = event
+            if event["event"] == "stage":
+                self._on_stage(event["name"])
+            elif event["event"] == "progress":
+                self._on_progress(event["done"], event["total"])
         await self._process.wait()
         if self._cancelled:
             raise Cancelled

@@ -56,6 +56,10 @@ _START = (
     "from SpineContextSegLib.{module} import main; os._exit(main(sys.argv[1:]))"
 )
 _WINDOWS_POLL_SECONDS = 0.1
+# For the environment of a process of this package. Unbuffered, so that a crash doesn't take the last words with it.
+ENVIRONMENT = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
+# Of what a process wrote to stderr, so many from the end are kept.
+LOG_BYTES = 20_000
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,16 @@ def worker_arguments(request_folder: Path, whole: Path | None = None) -> list[st
 def process_arguments(module: str, *arguments: str) -> list[str]:
     """What to start a Python interpreter with, so that it runs `main(arguments)` of a module of this package."""
     return ["-c", _START.format(module=module), str(Path(__file__).resolve().parents[1]), *arguments]
+
+
+def event_in(line: bytes) -> dict | None:
+    """The event that a line from the process tells; None where it is of others, as before the process has its stdout
+    for itself."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def write_request(folder: Path, volume: Volume, request: Request) -> None:
@@ -183,7 +197,8 @@ class _Caller:
 
     def _watch(self) -> None:
         if sys.platform == "win32":
-            _wait_for_end_of_stdin_on_windows()
+            while not stdin_closed_on_windows():
+                time.sleep(_WINDOWS_POLL_SECONDS)
         else:
             while os.read(0, 4096):
                 pass
@@ -197,19 +212,17 @@ class _Caller:
         os._exit(CALLER_GONE)
 
 
-def _wait_for_end_of_stdin_on_windows() -> None:
-    """Looks now and then. A read that waits would hold up whatever else looks at the handle, as the Fortran library in
-    numpy's OpenBLAS does when it is loaded (github.com/numpy/numpy/issues/24290)."""
+def stdin_closed_on_windows() -> bool:
+    """To be asked now and then. A read that waits would hold up whatever else looks at the handle, as the Fortran
+    library in numpy's OpenBLAS does when it is loaded (github.com/numpy/numpy/issues/24290)."""
     import _winapi
     import msvcrt
 
-    handle = msvcrt.get_osfhandle(0)
-    while True:
-        try:
-            _winapi.PeekNamedPipe(handle, 0)
-        except OSError:
-            return
-        time.sleep(_WINDOWS_POLL_SECONDS)
+    try:
+        _winapi.PeekNamedPipe(msvcrt.get_osfhandle(0), 0)
+    except OSError:
+        return True
+    return False
 
 
 def _segment(folder: Path, caller: _Caller) -> None:

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ..threads import limit_threads
+from ..worker import stdin_closed_on_windows
 from .job import Job
 
 CALLER_GONE, IDLE = 3, 4
@@ -74,7 +75,7 @@ class _Watch:
         self._idle_since, self._staging = time.monotonic(), None
 
     def _look(self) -> None:
-        gone = _pipe_closed_on_windows if sys.platform == "win32" else _hangup()
+        gone = stdin_closed_on_windows if sys.platform == "win32" else _hangup()
         while True:
             time.sleep(_LOOK_EVERY_S)
             if gone():
@@ -94,14 +95,3 @@ def _hangup() -> Callable[[], bool]:
     poll = select.poll()
     poll.register(0, 0)
     return lambda: bool(poll.poll(0))
-
-
-def _pipe_closed_on_windows() -> bool:
-    import _winapi
-    import msvcrt
-
-    try:
-        _winapi.PeekNamedPipe(msvcrt.get_osfhandle(0), 0)
-    except OSError:
-        return True
-    return False

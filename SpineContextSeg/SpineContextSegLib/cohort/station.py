@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import Cancelled
-from ..worker import process_arguments
+from ..worker import ENVIRONMENT, LOG_BYTES, process_arguments
 from .job import Job
 from .records import leave_record
 
@@ -26,8 +26,6 @@ TRIES = 3
 SCANS_PER_PROCESS = 40
 # To remove what isn't whole, then to be killed.
 GRACE_S = 2.0
-LOG_BYTES = 20_000
-ENVIRONMENT = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8"}
 
 GIVEN_UP = (
     f"Its process ended without a word {TRIES} times, most likely because memory ran out or the file makes a library "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -15,15 +14,12 @@ from typing import Literal
 
 import qt
 
-from ..worker import worker_arguments
+from ..worker import ENVIRONMENT, LOG_BYTES, event_in, worker_arguments
 
 # Twice this is the longest that a cancelled process lives: to end by itself, then to be killed.
 GRACE_MS = 500
-LOG_BYTES = 20_000
 # On Windows, SIGTERM ends a process just as surely.
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-# Unbuffered, so that a crash doesn't take the last words with it.
-ENVIRONMENT = {"PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 NOT_STARTED = "The segmentation process could not be started ({python}): check that Slicer is installed completely."
 NOT_BEGUN = "The segmentation process ended before it began to work: look at the details, and install the module again."
@@ -156,7 +152,7 @@ class WorkerProcess:
             self._take(line)
 
     def _take(self, line: bytes) -> None:
-        event = _event(line)
+        event = event_in(line)
         if event is None:
             self._errors += line + b"\n"
         elif event["event"] == "started":
@@ -214,12 +210,3 @@ class WorkerProcess:
         kept = [process]
         qt.QTimer.singleShot(0, lambda: kept.clear())
         self._on_end(Outcome("cancelled", CANCELLED) if self._cancelled else outcome)
-
-
-def _event(line: bytes) -> dict | None:
-    """None where the line isn't the worker's, as before it has its stdout for itself."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "event" in event else None
