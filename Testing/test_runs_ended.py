@@ -10,7 +10,7 @@ import slicer
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.panel.runs import RunOptions
-from SpineContextSegLib.panel.words import TimeLeft, done_text, duration, progress_text
+from SpineContextSegLib.run_words import TimeLeft, done_text, duration, progress_text
 from Testing.processes import kill_workers, working_on
 from Testing.run_use import *  # noqa: F403
 from Testing.run_use import add_sequence, state_of

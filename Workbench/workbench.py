@@ -19,8 +19,8 @@ from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models
 from SpineContextSegLib.mrml.segment_voxels import overlap_remarks
-from SpineContextSegLib.panel.words import TimeLeft, done_text, progress_text, stage_text
 from SpineContextSegLib.reading import read_volume
+from SpineContextSegLib.run_words import TimeLeft, done_text, progress_text, stage_text
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.worker import Request
 

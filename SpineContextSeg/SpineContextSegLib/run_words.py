@@ -1,4 +1,4 @@
-"""What the panel says while it works: short sentences, counted windows, seconds left."""
+"""What is said on the page or panel while a run works: short sentences, counted windows, seconds left."""
 
 from __future__ import annotations
 
