@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = "SpineContextSegLib"
 PACKAGE = ROOT / "SpineContextSeg" / LIBRARY
 APPLICATION = ("slicer", "vtk", "vtkmodules", "qt", "ctk", "PythonQt", "PySide6", "trame", "trame_slicer")
-# What `pip install` brings to the command line, but Slicer's Python doesn't have.
+# What `pip install` brings to the command line or the tests, but Slicer's Python doesn't have.
 NOT_IN_SLICER = ("slicerio", "tqdm", "matplotlib")
 
 

@@ -52,6 +52,7 @@ class Recorder:
     """A runtime that keeps the windows it was given; its answer is the window itself."""
 
     name = device = precision = "recorder"
+    blends_on_device = False
     warnings: list[str] = []
 
     def __init__(self, preferred_batch=1):
@@ -243,6 +244,7 @@ from SpineContextSegLib.windows import windows_over
 class Constant:
     name = device = precision = "constant"
     preferred_batch = 1
+    blends_on_device = False
     warnings = []
     answer = np.full((1, 2, 128, 128, 64), 0.25, np.float32)
     def __call__(self, windows):

@@ -73,7 +73,7 @@ class Model:
         return Model(card, folder)
 
     def read(self, kind: str) -> bytes:
-        """The content of "safetensors", "openvino.xml" or "openvino.bin".
+        """The content of a file of weights; `kind` is one of `card.WEIGHTS`, such as "openvino.xml".
 
         Raises InputRefused when the card names no such file, it is missing, or its SHA-256 isn't the card's.
         """

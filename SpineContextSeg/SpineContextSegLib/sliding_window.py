@@ -95,7 +95,7 @@ def sweep(
         padded[target] = normalize(inside) if normalize else inside
         return padded
 
-    if getattr(runtime, "blends_on_device", False):
+    if runtime.blends_on_device:
         from .runtime.on_device import blend_on_device
 
         part = tuple(slice(int(first), int(last)) for first, last in zip(low, high))

@@ -1,4 +1,4 @@
-"""Signed distances of simple solids, and the canvas that collects them into bones.
+"""Signed distances of simple solids, of which a canvas makes bones.
 
 A signed distance is negative inside a solid; unit mm. All fields are float32 tensors that broadcast over a local box
 of the world grid in array order (k, j, i) = (z, y, x).

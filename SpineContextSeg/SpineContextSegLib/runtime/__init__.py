@@ -32,6 +32,8 @@ class Runtime(Protocol):
         device: "cpu", "cuda" or "mps"; may change to "cpu" when a GPU's memory doesn't suffice.
         precision: "fp32", "fp16" or "int8"; changes with the device.
         preferred_batch: windows that are best handed over at once; may shrink.
+        blends_on_device: whether windows are better blended where the network runs than brought back one by one, by
+            `on_device.blend_on_device`; changes with the device.
         warnings: sentences about what didn't go as asked.
     """
 
@@ -39,6 +41,7 @@ class Runtime(Protocol):
     device: str
     precision: str
     preferred_batch: int
+    blends_on_device: bool
     warnings: list[str]
 
     def prepare(self, size: Sequence[int]) -> None:

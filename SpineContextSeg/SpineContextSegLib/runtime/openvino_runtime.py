@@ -50,6 +50,7 @@ class OpenVINORuntime:
     name = "openvino"
     device = "cpu"
     preferred_batch = 1
+    blends_on_device = False
 
     def __init__(
         self, model: Model, threads: int | None = None, precision: str = "fp32", settings: Mapping = SETTINGS

@@ -73,7 +73,7 @@ class TorchRuntime:
 
     @property
     def blends_on_device(self) -> bool:
-        """Whether windows are better blended where the network runs than brought back one by one."""
+        """See Runtime."""
         return self.device != "cpu"
 
     def on_device(self, batch: Tensor) -> Tensor | None:
