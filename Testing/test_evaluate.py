@@ -88,9 +88,9 @@ def test_labels_that_were_cropped_are_put_back_to_the_voxel(axes):
     offset[:3, 3] = 2, 3, 6
     cropped = Volume(part.T.transpose(axes).T, whole.affine @ offset @ turn)
     assert np.array_equal(labels_on_grid_of(cropped, whole.grid, NAMES), whole.array)
-    structures, notes = compare(cropped, whole, names=NAMES)
+    structures, notes = compare(cropped, whole)
     assert structures["Spine (binary)"].dice == structures["L1"].dice == 1
-    assert notes == ["'a' covers a part of the grid of 'b'; beyond, it counts as empty."]
+    assert notes == ["the prediction covers a part of the grid of the reference; beyond, it counts as empty."]
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0, 0), (0, -1, 0), (0, 0, 1), (0, 40, 0), (0, -40, 0)])
@@ -128,16 +128,16 @@ def test_a_sacrum_labeled_in_part_is_not_scored():
 @pytest.mark.parametrize(
     ("prediction", "reference", "numbering", "message"),
     [
-        ([20], [20, 31, 49], "verse", "'b' holds 31, 49, which VerSe's"),
-        ([20], [27, 118], "totalsegmentator", "'b' holds 118, which TotalSegmentator's"),
-        ([20], [20, 21], "totalsegmentator", "'b' holds no vertebra"),
-        ([20, 41], [20], "verse", "'a' holds 41, which VerSe's"),
-        ([20, 255], [20], "verse", "'a' holds 255, which VerSe's"),
+        ([20], [20, 31, 49], "verse", "the reference holds 31, 49, which VerSe's"),
+        ([20], [27, 118], "totalsegmentator", "the reference holds 118, which TotalSegmentator's"),
+        ([20], [20, 21], "totalsegmentator", "the reference holds no vertebra"),
+        ([20, 41], [20], "verse", "the prediction holds 41, which VerSe's"),
+        ([20, 255], [20], "verse", "the prediction holds 255, which VerSe's"),
     ],
 )
 def test_values_that_a_numbering_does_not_have_are_refused(prediction, reference, numbering, message):
     with pytest.raises(InputRefused, match=message):
-        compare(column(prediction), column(reference), reference_numbering=numbering, names=NAMES)
+        compare(column(prediction), column(reference), reference_numbering=numbering)
 
 
 def test_levels_unknown(tmp_path):

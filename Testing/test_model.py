@@ -264,7 +264,7 @@ def test_changed_weights_are_refused(exported, tmp_path, kind):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_published_checkpoint_is_registered_listed_and_run(tmp_path, users_models, suffix, exported):
+def test_a_published_checkpoint_is_registered_listed_and_run(tmp_path, users_models, suffix):
     network = random_network(out_channels=1, base_filters=16)
     checkpoint = tmp_path / f"best{suffix}"
     if suffix == ".pth":
@@ -287,8 +287,6 @@ def test_a_published_checkpoint_is_registered_listed_and_run(tmp_path, users_mod
     np.testing.assert_allclose(runtime(windows), expected, atol=1e-5)
     with pytest.raises(InputRefused, match="published is there already"):
         register_model(checkpoint, tmp_path / "card.json")
-    with pytest.raises(InputRefused, match="is there already"):
-        register_model(checkpoint, tmp_path / "card.json", exported)
 
 
 def test_a_checkpoint_that_does_not_fit_its_card_leaves_nothing(tmp_path, users_models):

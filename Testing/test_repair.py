@@ -8,7 +8,6 @@ from SpineContextSegLib.repair import (
     apply,
     counts_of,
     level_sequence,
-    merged,
     merging,
     renamed,
     require,
@@ -186,10 +185,10 @@ def test_swapping_takes_the_discs_along():
 
 def test_merging_leaves_discs_discs():
     labels = np.array([[[L1, 120, L2, 121, L3, SACRUM, CANAL]]], np.uint8)
-    assert merged(labels, [L1, L2], L1).tolist() == [[[L1, 120, L1, 120, L3, SACRUM, CANAL]]]
-    assert merged(labels, [L2], L1).tolist() == merged(labels, (L1, L2), L1).tolist()
-    assert merged(labels, [L1, L2], L2).tolist() == [[[L2, 121, L2, 121, L3, SACRUM, CANAL]]]
-    assert merged(labels, [L1, L2, L3], L2).tolist() == [[[L2, 121, L2, 121, L2, SACRUM, CANAL]]]
+    assert apply(labels, merging([L1, L2], L1)).tolist() == [[[L1, 120, L1, 120, L3, SACRUM, CANAL]]]
+    assert apply(labels, merging([L2], L1)).tolist() == apply(labels, merging((L1, L2), L1)).tolist()
+    assert apply(labels, merging([L1, L2], L2)).tolist() == [[[L2, 121, L2, 121, L3, SACRUM, CANAL]]]
+    assert apply(labels, merging([L1, L2, L3], L2)).tolist() == [[[L2, 121, L2, 121, L2, SACRUM, CANAL]]]
     assert labels[0, 0, 0] == L1
     # A piece of the sacrum that was taken for a vertebra.
     assert merging([L6], SACRUM) == {L6: SACRUM, 100 + L6: DISC_LEVEL_UNKNOWN}

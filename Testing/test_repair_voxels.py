@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from SpineContextSegLib.labels import CANAL, LEVEL_ORDER, SACRUM, VERTEBRAE
-from SpineContextSegLib.repair import apply, level_sequence, merged, order_of, renamed, shifted, split
+from SpineContextSegLib.repair import apply, level_sequence, merging, order_of, renamed, shifted, split
 from SpineContextSegLib.volume import Grid, Volume
 from Testing.geometry import GRIDS, rotation, world_positions
 from Testing.level_values import C1, C7, L1, L2, L3, L4, L5, L6, T11, T12, T13
@@ -104,7 +104,7 @@ def test_levels_below_make_room(name):
 def test_a_free_level_is_taken_and_the_rest_stays():
     truth = column(GRIDS["lps"], [T12, L1, L2, L3, L4])
     for missing, double in ((L1, T12), (L3, L2)):
-        one = Volume(merged(truth.array, [missing], double), truth.affine)
+        one = Volume(apply(truth.array, merging([missing], double)), truth.affine)
         parts = split(one, double, middle_mm(truth, 100 + double), AXIS)
         np.testing.assert_array_equal(parts.array, truth.array)
 
@@ -120,7 +120,7 @@ def test_a_gap_ends_what_moves():
 
 def test_a_disc_between_the_parts_stays_between_them():
     truth = column(GRIDS["upright"], [T12, L1, L2])
-    one = Volume(merged(truth.array, [L1], T12), truth.affine)
+    one = Volume(apply(truth.array, merging([L1], T12)), truth.affine)
     assert not (one.array == 120).any()
     parts = split(one, T12, middle_mm(truth, 119))
     np.testing.assert_array_equal(parts.array, truth.array)
@@ -151,7 +151,7 @@ def test_the_scans_own_column_sets_the_end():
 def test_levels_above_make_room_where_those_below_can_not(name):
     """A column that was named from the sacrum after two vertebrae had been merged."""
     truth = column(GRIDS[name], [T12, L1, L2, L3, L4, L5, SACRUM])
-    merged_two = merged(truth.array, [L3], L2)
+    merged_two = apply(truth.array, merging([L3], L2))
     mapping = renamed([T12, L1, L2, L4, L5], L5, L5, USUAL)
     one = Volume(apply(merged_two, mapping), truth.affine)
     assert order_of(one) == [L1, L2, L3, L4, L5]

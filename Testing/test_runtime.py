@@ -13,7 +13,7 @@ import torch
 from model_cards import ROI_SIZE, card_content, random_network, sigmoid_content
 
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.model import Model, load_model, register_model
+from SpineContextSegLib.model import FOLDER_VARIABLE, Model, load_model, register_model
 from SpineContextSegLib.network import SpineContextResUNet, fold_batch_norm
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.runtime.openvino_runtime import SIZES_KEPT
@@ -40,7 +40,9 @@ def torch_only(tmp_path_factory):
     folder = tmp_path_factory.mktemp("registered")
     torch.save(random_network(1, 16).state_dict(), folder / "best.pth")
     (folder / "card.json").write_text(json.dumps(sigmoid_content(name="published")))
-    return register_model(folder / "best.pth", folder / "card.json", folder / "published")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(folder))
+        return register_model(folder / "best.pth", folder / "card.json")
 
 
 class OutOfMemoryNetwork(SpineContextResUNet):

@@ -129,7 +129,7 @@ def render_ct(
     tissue: torch.Tensor,
     bone: torch.Tensor,
     cortex: torch.Tensor,
-    label: torch.Tensor | None,
+    label: torch.Tensor,
     spacing_mm: float,
     recipe: Recipe,
     generator: torch.Generator | None = None,
@@ -140,8 +140,7 @@ def render_ct(
         tissue: ids of :class:`Training.anatomy.tissues.Tissue`, integer, (k, j, i), axes superior, anterior, right.
         bone: fraction of the voxel that is bone, uint8 0..255 or float 0..1, (k, j, i).
         cortex: fraction of that bone that is cortical, uint8 0..255 or float 0..1, (k, j, i).
-        label: classes of anatomy (`classes.py`), integer, (k, j, i), or None: then lesions, sclerosis and metal are
-            left out and all bone is vertebral bone.
+        label: classes of anatomy (`classes.py`), integer, (k, j, i).
         spacing_mm: voxel edge.
         recipe: the scan.
         generator: on the device of the tensors; default: a new one seeded with ``recipe.seed``. The same state of it
@@ -160,7 +159,7 @@ def render_ct(
     hu = blur(_soft_tissue(tissue, recipe, spacing_mm, generator), (PARTIAL_VOLUME_VOXELS,) * 3)
     hu = torch.lerp(hu, _bone(bone, cortex, label, recipe, spacing_mm, generator), bone)
     artifact = None
-    if label is not None and recipe.metal != "none":
+    if recipe.metal != "none":
         hu, artifact = add_metal(hu, label, recipe.metal, recipe.streak_hu, spacing_mm, generator)
     hu = _acquire(hu, artifact, recipe, spacing_mm, generator)
     hu = (hu * recipe.gain + recipe.offset_hu).clamp_(MINIMUM_HU, MAXIMUM_HU)
@@ -202,21 +201,18 @@ def _bone(bone, cortex, label, recipe, spacing_mm, generator):
     if recipe.marrow_core_hu:
         depth = blur(bone, (4.5 / spacing_mm,) * 3)
         trabecular = trabecular + recipe.marrow_core_hu * ((depth - 0.5) * 2).clamp(0, 1)
-    if label is not None:
-        # Ribs, other bone and bone without a class have a marrow of their own.
-        other = (label >= RIB) | (label == BACKGROUND)
-        trabecular = torch.where(
-            other, trabecular * recipe.other_bone_factor + recipe.other_bone_offset_hu, trabecular
+    # Ribs, other bone and bone without a class have a marrow of their own.
+    other = (label >= RIB) | (label == BACKGROUND)
+    trabecular = torch.where(other, trabecular * recipe.other_bone_factor + recipe.other_bone_offset_hu, trabecular)
+    cortical = torch.where(other, cortical * recipe.other_cortical_factor, cortical)
+    if recipe.endplate_hu:
+        beside_disc = blur((label == DISC).float(), (1.8 / spacing_mm,) * 3)
+        trabecular = trabecular + recipe.endplate_hu * (2 * beside_disc).clamp(0, 1)
+    if recipe.lytic_lesions or recipe.sclerotic_lesions:
+        trabecular, cortex = add_bone_lesions(
+            trabecular, cortex, bone, recipe.lytic_lesions, recipe.sclerotic_lesions, recipe.lesion_mm, spacing_mm,
+            generator,
         )
-        cortical = torch.where(other, cortical * recipe.other_cortical_factor, cortical)
-        if recipe.endplate_hu:
-            beside_disc = blur((label == DISC).float(), (1.8 / spacing_mm,) * 3)
-            trabecular = trabecular + recipe.endplate_hu * (2 * beside_disc).clamp(0, 1)
-        if recipe.lytic_lesions or recipe.sclerotic_lesions:
-            trabecular, cortex = add_bone_lesions(
-                trabecular, cortex, bone, recipe.lytic_lesions, recipe.sclerotic_lesions, recipe.lesion_mm,
-                spacing_mm, generator,
-            )
     return torch.lerp(trabecular.clamp_min(-120.0), cortical, cortex)
 
 

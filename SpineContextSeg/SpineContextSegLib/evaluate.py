@@ -24,6 +24,7 @@ from .volume import Grid, Volume
 
 Numbering = Literal["verse", "totalsegmentator"]
 
+_THE_TWO = "the prediction", "the reference"
 _VERSE_VALUES = frozenset(labels.STRUCTURES) | labels.BINARY_SPINE
 
 
@@ -111,11 +112,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def compare(
-    prediction: Volume,
-    reference: Volume,
-    *,
-    reference_numbering: Numbering = "verse",
-    names: tuple[str, str] = ("the prediction", "the reference"),
+    prediction: Volume, reference: Volume, *, reference_numbering: Numbering = "verse"
 ) -> tuple[dict[str, Agreement], list[str]]:
     """Scores one prediction: figures for every structure that the reference can judge, and notes.
 
@@ -123,28 +120,24 @@ def compare(
     as one, and single vertebrae and discs.
 
     Raises:
-        InputRefused: values that the numbering does not have, or different grids; `names` stand in the message.
+        InputRefused: values that the numbering does not have, or different grids.
     """
-    both = _comparable(prediction, reference, reference_numbering, names)
+    both = _comparable(prediction, reference, reference_numbering, _THE_TWO)
     structures, notes = _agreements(both)
     return {name: row for name, row in structures.items() if LEVEL_ROWS.get(name) not in both.as_one}, notes
 
 
 def identify_levels(
-    prediction: Volume,
-    reference: Volume,
-    *,
-    reference_numbering: Numbering = "verse",
-    names: tuple[str, str] = ("the prediction", "the reference"),
+    prediction: Volume, reference: Volume, names: tuple[str, str] = _THE_TWO
 ) -> Identification | None:
     """Which vertebrae of the reference got their level; None where either side doesn't tell vertebrae apart.
 
     An empty prediction has missed them all.
 
     Raises:
-        InputRefused: as `compare`.
+        InputRefused: as `compare`; `names` stand in the message.
     """
-    both = _comparable(prediction, reference, reference_numbering, names)
+    both = _comparable(prediction, reference, "verse", names)
     return None if both.as_one & labels.VERTEBRAE else _identification(both)
 
 

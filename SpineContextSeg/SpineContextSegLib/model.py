@@ -173,12 +173,11 @@ def write_model(card: dict, weights: dict[str, tuple[str, bytes]], destination: 
     return Model(complete, destination)
 
 
-def register_model(checkpoint: str | Path, card_json: str | Path, destination: str | Path | None = None) -> Model:
-    """Make a model folder of a checkpoint (`.pth` or `.safetensors`) in the published form and a card. Needs torch.
+def register_model(checkpoint: str | Path, card_json: str | Path) -> Model:
+    """Make a model of a checkpoint (`.pth` or `.safetensors`) in the published form and a card. Needs torch.
 
-    `destination` is the new folder; None registers the model for this user under the card's name. The weights are
-    stored as safetensors, so the model runs with torch.
-    Raises InputRefused when the checkpoint can't be read safely, doesn't fit the card, or the folder is taken.
+    It is this user's, under the card's name. The weights are stored as safetensors, so the model runs with torch.
+    Raises InputRefused when the checkpoint can't be read safely, doesn't fit the card, or the name is taken.
     """
     if importlib.util.find_spec("torch") is None:
         raise InputRefused("Registering a checkpoint needs torch, which isn't installed (pip install torch).")
@@ -189,9 +188,7 @@ def register_model(checkpoint: str | Path, card_json: str | Path, destination: s
     card = read_card(Path(card_json))
     state = load_checkpoint(checkpoint)
     network = network_from_state(state, network_for(card))
-    if destination is None:
-        if card.name in list_models():
-            raise InputRefused(f"A model named {card.name} is there already; change the name in the card.")
-        destination = user_models_folder() / card.name
+    if card.name in list_models():
+        raise InputRefused(f"A model named {card.name} is there already; change the name in the card.")
     weights = {"safetensors": ("model.safetensors", save(network.state_dict()))}
-    return write_model(card.to_dict(), weights, Path(destination))
+    return write_model(card.to_dict(), weights, user_models_folder() / card.name)

@@ -185,11 +185,6 @@ def apply(labels: np.ndarray, mapping: Mapping[int, int]) -> np.ndarray:
     return result
 
 
-def merged(labels: np.ndarray, values: Iterable[int], into: int) -> np.ndarray:
-    """A new array (k, j, i) in which the vertebrae `values` are part of `into`, see `merging`."""
-    return apply(labels, merging(values, into))
-
-
 def order_of(labels: Volume) -> list[int]:
     """Values of the vertebrae in `labels`, from top to bottom by the height (S, mm) of their centers of mass."""
     return list(_centers_mm(labels))

@@ -68,13 +68,12 @@ def _box(text: str) -> Box:
     return Box(np.vstack([numbers[:12].reshape(3, 4), [0, 0, 0, 1]]), numbers[12:])
 
 
-def crop(volume: Volume, box: Box, margin_mm: float = MARGIN_MM) -> tuple[Volume, tuple[slice, slice, slice]]:
-    """The part of a volume that a run limited to `box` has to look at.
+def crop(volume: Volume, box: Box) -> tuple[Volume, tuple[slice, slice, slice]]:
+    """The part of a volume that a run limited to `box` has to look at: with what lies within MARGIN_MM of it.
 
     Args:
         volume: (k, j, i) on any grid.
         box: in the volume's own RAS.
-        margin_mm: what lies this near to the box is kept too.
 
     Returns:
         The part (a view, no copy) with its own affine, and the slices (k, j, i) that cut it out.
@@ -88,7 +87,7 @@ def crop(volume: Volume, box: Box, margin_mm: float = MARGIN_MM) -> tuple[Volume
     tight = _slices_around(grid, box, 0.0)
     if not any(mask.any() for mask in _planes_inside(grid.crop(tight), box)):
         raise InputRefused(_MISSED)
-    slices_kji = _slices_around(grid, box, margin_mm)
+    slices_kji = _slices_around(grid, box, MARGIN_MM)
     return Volume(volume.array[slices_kji], grid.crop(slices_kji).affine), slices_kji
 
 

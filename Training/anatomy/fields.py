@@ -126,8 +126,7 @@ def capsule(q, a, b, radius_a: float, radius_b: float | None = None, squash=(1.0
     return distance - (radius_a + (radius_b - radius_a) * t)
 
 
-def strut(q, a, b, thick_a: float, thick_b: float, tall_a: float, tall_b: float,
-          rounding: float = 1.0) -> torch.Tensor:
+def strut(q, a, b, thick_a: float, thick_b: float, tall_a: float, tall_b: float, rounding: float) -> torch.Tensor:
     """Distance to an upright bar from a to b (3,): half thickness across, half height along local z, both tapering."""
     x, y, z = q
     ax, ay, az = (float(v) for v in a)

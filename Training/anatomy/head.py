@@ -17,8 +17,8 @@ def paint_head(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):
     """Paint the head's bones; they keep off the spine."""
     head = plan.head
     draws = rng.uniform(size=8)
-    _paint_skull(canvas, plan, head, draws)
-    _paint_jaw(canvas, plan, head)
+    _paint_skull(canvas, head, draws)
+    _paint_jaw(canvas, head)
     if draws[6] < 0.85:
         _paint_hyoid(canvas, plan, draws[7])
 
@@ -38,7 +38,7 @@ def _smooth_max(a, b, blend_mm: float):
     return -smooth_min(-a, -b, blend_mm)
 
 
-def _paint_skull(canvas: BoneCanvas, plan: BodyPlan, head: HeadPlan, draws):
+def _paint_skull(canvas: BoneCanvas, head: HeadPlan, draws):
     canvas.begin_bone()
     gap = 1.0 + 1.0 * float(draws[0])
     parts = (((-82, -84, -18), (82, 126, 142), _vault), ((-72, -50, -30), (72, 62, 48), _base),
@@ -155,7 +155,7 @@ def _paint_teeth(canvas: BoneCanvas, head: HeadPlan, upper: bool, place=None):
         canvas.rods(place([(x, y, middle), (x, y, crown)]), radius, OTHER_BONE, 0, 12.0, 1.0, rough_mm=0)
 
 
-def _paint_jaw(canvas: BoneCanvas, plan: BodyPlan, head: HeadPlan):
+def _paint_jaw(canvas: BoneCanvas, head: HeadPlan):
     hinge = np.array([0.0, 32.0, 10.0])
     turn = rotation(head.jaw_open)
 

@@ -15,7 +15,7 @@ def paint_head_and_neck(painter: Painter, marks: Landmarks, inside, rng: np.rand
     _neck_muscles(painter, marks, inside, rng)
     _glands(painter, marks, inside, rng)
     _brain(painter, marks, rng)
-    _face(painter, marks, inside, rng)
+    _face(painter, marks, rng)
     _pharynx_and_larynx(painter, marks, inside, rng)
 
 
@@ -93,7 +93,7 @@ def _brain(painter, marks, rng):
         painter.fill(box.slices, horn < 0, Tissue.CSF)
 
 
-def _face(painter, marks, inside, rng):
+def _face(painter, marks, rng):
     """Air of nose and sinuses, eyes, tongue, fat of the cheeks."""
     found = _head_coordinates(painter, marks)
     if found is None:
