@@ -50,11 +50,6 @@ def requirements() -> dict[str, str]:
     return {**listed, "torch": TORCH_MINIMUM}
 
 
-def installed() -> dict[str, str | None]:
-    """Runtime -> its version, None where it isn't installed."""
-    return {name: _version(name) for name in WORDS}
-
-
 def usable(card: ModelCard) -> dict[str, str]:
     """The runtimes that can run a model here -> short words for them, such as "OpenVINO 2025.3 (CPU)"."""
     found = {}
@@ -97,18 +92,15 @@ def install_openvino(ask: Ask, folder: Path | None = None, *, pip: Pip = slicer_
     _install("openvino", folder, pip)
 
 
-def install_torch(ask: Ask, folder: Path | None = None, *, pip: Pip = slicer_pip) -> None:
+def install_torch(ask: Ask, *, pip: Pip = slicer_pip) -> None:
     """Installs PyTorch through Slicer's PyTorch extension, and safetensors, which reads the weights for it.
 
-    Arguments and errors are those of `install_openvino`; from `folder` comes safetensors, PyTorch always comes from the
-    internet.
+    Both come from the internet. Arguments and errors are those of `install_openvino`.
     """
     has_torch, has_safetensors = _is_there("torch"), _is_there("safetensors")
     if has_torch and has_safetensors:
         return
     logic = None if has_torch else _pytorch_extension()
-    if folder:
-        verify_kit(folder)
     if logic:
         _confirm(
             ask,
@@ -118,7 +110,7 @@ def install_torch(ask: Ask, folder: Path | None = None, *, pip: Pip = slicer_pip
     else:
         _confirm(ask, "PyTorch needs the small package safetensors to read the network's weights. Install it?")
     if not has_safetensors:
-        _install("safetensors", folder, pip)
+        _install("safetensors", None, pip)
     if logic:
         # The extension would ask once more, in words of its own.
         with pip_run("PyTorch", replaced=TORCH_FAMILY):
