@@ -4,7 +4,8 @@ import numpy as np
 import slicer
 import vtk
 
-from SpineContextSegLib.mrml.segmentations import our_values, write_result
+from SpineContextSegLib.mrml.ours import our_values
+from SpineContextSegLib.mrml.segmentations import write_result
 from SpineContextSegLib.volume import Volume
 from Testing.geometry import OBLIQUE, centered_grid, rotation
 from Testing.scene_nodes import mask_of, oriented_image

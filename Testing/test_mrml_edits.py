@@ -12,7 +12,8 @@ slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
 
 from SpineContextSegLib.mrml.edits import edited_values, fingerprints, is_edited  # noqa: E402
-from SpineContextSegLib.mrml.segmentations import our_values, write_result  # noqa: E402
+from SpineContextSegLib.mrml.ours import our_values  # noqa: E402
+from SpineContextSegLib.mrml.segmentations import write_result  # noqa: E402
 from Testing.scene_nodes import add_transform, add_volume, draw, mask_of, oriented_image  # noqa: E402
 from Testing.scene_results import (  # noqa: E402
     NO_LEVELS,

@@ -10,7 +10,7 @@ from SpineContextSegLib.labels import structure
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
 
-from SpineContextSegLib.mrml.segmentations import our_values  # noqa: E402
+from SpineContextSegLib.mrml.ours import our_values  # noqa: E402
 from Testing.scene_nodes import add_volume, draw, mask_of  # noqa: E402
 from Testing.scene_results import (  # noqa: E402
     LEVELS,

@@ -13,7 +13,8 @@ vtk = pytest.importorskip("vtk")
 
 from SpineContextSegLib.mrml.edits import is_edited  # noqa: E402
 from SpineContextSegLib.mrml.labelmaps import voxels_of  # noqa: E402
-from SpineContextSegLib.mrml.segmentations import our_values, output_refusal, write_result  # noqa: E402
+from SpineContextSegLib.mrml.ours import our_values  # noqa: E402
+from SpineContextSegLib.mrml.segmentations import output_refusal, write_result  # noqa: E402
 from Testing.scene_nodes import add_transform, add_volume  # noqa: E402
 from Testing.scene_results import (  # noqa: E402
     LEVELS,

@@ -18,8 +18,6 @@ from .ours import our_values
 from .run_warnings import keep_warnings
 from .volumes import refusal, volume_from_node
 
-__all__ = ["load_terminology", "our_values", "output_refusal", "place_beside", "write_result"]
-
 _REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 
 
