@@ -11,7 +11,7 @@ from Testing.geometry import GRIDS, LPS, SHEARED, centered_grid
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
 
-from SpineContextSegLib.mrml.export import export_segmentation  # noqa: E402
+from SpineContextSegLib.mrml.export import FORMATS, export_segmentation  # noqa: E402
 from Testing.exported_files import (  # noqa: E402
     OURS,
     SMALL,
@@ -268,7 +268,7 @@ def test_segment_that_came_as_a_surface(scene, tmp_path):
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     node.GetSegmentation().SetSourceRepresentationName("Closed surface")
     node.AddSegmentFromClosedSurfaceRepresentation(cube.GetOutput(), "cube", [1, 0, 0], "cube")
-    exported = export_segmentation(node, volume, tmp_path)
+    exported = export_segmentation(node, volume, tmp_path, formats=FORMATS)
     read = read_image(written(exported, ".nrrd"))
     np.testing.assert_array_equal(read.array == 300, box(SMALL.shape, (5, 5, 5), (10, 13, 11)))
     check_box(read_surface(written(exported, ".stl")), SMALL, (5, 5, 5), (10, 13, 11))

@@ -46,7 +46,7 @@ def test_scene_and_nodes_stay_as_they_are(scene, tmp_path):
     seen = []
     events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.StartBatchProcessEvent)
     observers = [scene.AddObserver(event, lambda *_: seen.append(True)) for event in events]
-    exported = export_segmentation(node, volume, tmp_path)
+    exported = export_segmentation(node, volume, tmp_path, formats=FORMATS)
     for observer in observers:
         scene.RemoveObserver(observer)
     assert len(exported.files) == 10
@@ -62,7 +62,7 @@ def test_names_that_no_disk_takes(scene, tmp_path):
     names = {OURS[1]: "L5/S1: <gro\u00df>", OURS[26]: "con", OURS[61]: "l5/s1: <GRO\u00df>"}
     for segment_id, name in names.items():
         node.GetSegmentation().GetSegment(segment_id).SetName(name)
-    exported = export_segmentation(node, volume, folder)
+    exported = export_segmentation(node, volume, folder, formats=FORMATS)
     assert [path.name for path in exported.files] == [
         "_a_b_c_.seg.nrrd", "_a_b_c_.nii.gz", "_a_b_c_.nrrd", "_a_b_c_.labels.csv",
         "_a_b_c__L5_S1_ _gro\u00df_.stl", "_a_b_c___con.stl", "_a_b_c__l5_s1_ _GRO\u00df__2.stl",
@@ -84,21 +84,22 @@ def test_long_names_fit_the_file_system(scene, tmp_path):
     volume, node = one_segment("\u810a" * 200)
     node.GetSegmentation().GetSegment(OURS[1]).SetName("\u67f1" * 200)
     for _ in range(2):
-        exported = export_segmentation(node, volume, tmp_path)
+        exported = export_segmentation(node, volume, tmp_path, formats=FORMATS)
         assert all(path.stat().st_size for path in exported.files)
 
 
 def test_existing_files_are_never_overwritten(scene, tmp_path):
     volume, node = one_segment()
     (tmp_path / "CT spine.labels.csv").write_text("somebody's")
-    first = export_segmentation(node, volume, tmp_path)
+    first = export_segmentation(node, volume, tmp_path, formats=FORMATS)
     assert {path.name.startswith(("CT spine_2", "CT_spine_2")) for path in first.files} == {True}
     contents = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    second = export_segmentation(node, volume, tmp_path)
+    second = export_segmentation(node, volume, tmp_path, formats=FORMATS)
     assert not set(second.files) & set(contents)
     for path, content in contents.items():
         assert path.read_bytes() == content
-    third = export_segmentation(node, volume, tmp_path, formats=["nii.gz"], name="other")
+    node.SetName("other")
+    third = export_segmentation(node, volume, tmp_path, formats=["nii.gz"])
     assert [path.name for path in third.files] == ["other.nii.gz", "other.labels.csv"]
 
 
@@ -133,7 +134,7 @@ def test_interrupted_move_takes_everything_back(scene, failing, tmp_path, monkey
 
     monkeypatch.setattr("os.replace", third_fails)
     with pytest.raises(failing):
-        export_segmentation(node, volume, tmp_path)
+        export_segmentation(node, volume, tmp_path, formats=FORMATS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,7 +156,7 @@ def test_what_is_refused(scene, tmp_path):
             export_segmentation(*arguments[:3], formats=(arguments[3:] or (FORMATS,))[0])
     empty.GetSegmentation().AddEmptySegment("later", "To be drawn")
     with pytest.raises(InputRefused, match="no voxels"):
-        export_segmentation(empty, volume, tmp_path)
+        export_segmentation(empty, volume, tmp_path, formats=FORMATS)
     with pytest.raises(ValueError, match="vtp"):
         export_segmentation(node, volume, tmp_path, formats=["vtp"])
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -164,7 +165,7 @@ def test_what_is_refused(scene, tmp_path):
 def test_tilted_scan_is_written_but_for_nifti(scene, tmp_path):
     volume = add_volume(GRIDS["sheared"])
     node = add_segmentation(volume, blobs(GRIDS["sheared"].shape, values=(1,)))
-    exported = export_segmentation(node, volume, tmp_path)
+    exported = export_segmentation(node, volume, tmp_path, formats=FORMATS)
     assert [path.name for path in exported.files] == [
         "CT spine.seg.nrrd", "CT spine.nrrd", "CT spine.labels.csv", "CT spine_Vertebrae.stl", "CT spine.obj",
         "CT_spine.mtl",
@@ -222,7 +223,7 @@ def protected_folder():
 def test_folder_that_may_not_be_written_to(scene, protected_folder):
     volume, node = one_segment()
     with pytest.raises(InputRefused, match="Nothing can be written to the folder"):
-        export_segmentation(node, volume, protected_folder)
+        export_segmentation(node, volume, protected_folder, formats=FORMATS)
     assert list(protected_folder.iterdir()) == []
 
 

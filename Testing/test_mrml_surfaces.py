@@ -14,7 +14,7 @@ vtk = pytest.importorskip("vtk")
 
 from vtk.util.numpy_support import vtk_to_numpy  # noqa: E402
 
-from SpineContextSegLib.mrml.export import export_segmentation  # noqa: E402
+from SpineContextSegLib.mrml.export import FORMATS, export_segmentation  # noqa: E402
 from SpineContextSegLib.mrml.segment_voxels import read_segments  # noqa: E402
 from SpineContextSegLib.mrml.surfaces import Surfaces, copy_surfaces  # noqa: E402
 from Testing.exported_files import (  # noqa: E402
@@ -61,8 +61,8 @@ def test_surfaces_lie_where_the_voxels_are(scene, name, tmp_path):
 
 def test_obj_names_its_groups_and_its_colors(scene, tmp_path):
     volume = add_volume(SMALL)
-    node = add_segmentation(volume, blobs(SMALL.shape))
-    exported = export_segmentation(node, volume, tmp_path, formats=["obj"], name="R\u00fccken \u810a\u67f1")
+    node = add_segmentation(volume, blobs(SMALL.shape), name="R\u00fccken \u810a\u67f1")
+    exported = export_segmentation(node, volume, tmp_path, formats=["obj"])
     obj, mtl = exported.files
     lines = obj.read_text(encoding="utf-8").splitlines()
     assert "SPACE=LPS" in lines[0]
@@ -154,7 +154,7 @@ def test_parent_transform_moves_surfaces_only(scene, moved, tmp_path):
     transform = add_transform(moved)
     for item in (volume, node):
         item.SetAndObserveTransformNodeID(transform.GetID())
-    exported = export_segmentation(node, volume, tmp_path)
+    exported = export_segmentation(node, volume, tmp_path, formats=FORMATS)
     for ending in (".seg.nrrd", ".nii.gz", ".nrrd"):
         read = read_image(written(exported, ending))
         assert read.grid.same_as(SMALL)

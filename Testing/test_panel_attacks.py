@@ -10,7 +10,7 @@ import slicer
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import FOLDER_VARIABLE, list_models, load_model
-from SpineContextSegLib.mrml.export import export_segmentation
+from SpineContextSegLib.mrml.export import FORMATS, export_segmentation
 from SpineContextSegLib.panel.runs import RunOptions, SegmentationRun
 from Testing.panel_use import *  # noqa: F403
 from Testing.scene_nodes import add_volume
@@ -89,7 +89,7 @@ def test_export_without_the_voxels_of_the_volume(user, ct, tmp_path):
     node = user.segment()
     ct.SetAndObserveImageData(None)
     with pytest.raises(InputRefused, match="holds no voxels"):
-        export_segmentation(node, ct, tmp_path)
+        export_segmentation(node, ct, tmp_path, formats=FORMATS)
     assert not list(tmp_path.glob("*.seg.nrrd"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from trame.ui.vuetify3 import VAppLayout
@@ -33,11 +32,11 @@ ENDED = """<div id="ended" style="position: fixed; inset: 0; display: flex; flex
 TABS = (("worklist", "Worklist"), ("segments", "Segments"), ("levels", "Levels"))
 
 
-def build(bench: Workbench, layout: LayoutManager) -> SimpleNamespace:
+def build(bench: Workbench, layout: LayoutManager) -> client.JSEval:
     """Builds the page.
 
     Returns:
-        `download`, whose `exec(address)` makes the browser fetch a file.
+        What makes the browser fetch a file, by `exec(address)`.
     """
     bench.state.trame__template_error = ENDED
     with VAppLayout(bench.server, vuetify_config=VUETIFY) as page:
@@ -61,10 +60,10 @@ def build(bench: Workbench, layout: LayoutManager) -> SimpleNamespace:
                         layout.initialize_layout_grid(page)
                         layout.set_layout(LAYOUT)
                     _nothing_open()
-        _status_line(bench)
+        _status_line()
         dialogs.build(bench)
         shortcuts.dialog()
-    return SimpleNamespace(download=download, layout=page)
+    return download
 
 
 def _bar(bench: Workbench) -> None:
@@ -147,7 +146,7 @@ def _nothing_open() -> None:
         html.Div("Scans stay on this computer.", classes="text-body-2")
 
 
-def _status_line(bench: Workbench) -> None:
+def _status_line() -> None:
     with v.VFooter(app=True, height=30, color="surface", border="t", classes="py-0 px-4 text-caption"):
         v.VProgressCircular(v_if="opening || sending", indeterminate=True, size=14, width=2, classes="mr-2")
         html.Div("{{ sending ? 'Sending the scan...' : opening ? 'Opening...' : status }}", id="status",

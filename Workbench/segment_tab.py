@@ -34,7 +34,7 @@ def fill(bench: Workbench) -> None:
     v.VDivider(classes="my-3")
     _whole_segment(bench)
     v.VDivider(classes="my-3")
-    _looks(bench)
+    _looks()
 
 
 def _list(bench: Workbench) -> None:
@@ -116,7 +116,7 @@ def _whole_segment(bench: Workbench) -> None:
                click=bench.clicks.attempt(bench.tools.smooth))  # fmt: skip
 
 
-def _looks(bench: Workbench) -> None:
+def _looks() -> None:
     with html.Div(classes="d-flex align-center"):
         html.Div("Opacity", classes="text-caption", style="width: 52px;")
         v.VSlider(v_model=("opacity",), **_within("opacity"), step=0.05, id="opacity", **named("Opacity"))

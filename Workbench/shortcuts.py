@@ -39,7 +39,7 @@ def dialog() -> None:
             for keys, meaning in SHORTCUTS:
                 with html.Tr():
                     with html.Td():
-                        html.Kbd(keys) if hasattr(html, "Kbd") else html.B(keys)
+                        html.Kbd(keys)
                     html.Td(meaning)
             with html.Tr():
                 html.Td("wheel")

@@ -94,7 +94,7 @@ class Workbench:
         self._reading_notes: list[str] = []
         layout = make_layout(self.server, self.scene.app)
         self.bearings = Bearings(self.scene, self.state)
-        self.page = build(self, layout)
+        self._download = build(self, layout)
         self._observe()
         self._begin_with_list()
         uploads = Uploads(data_folder, upload_bytes)
@@ -417,4 +417,4 @@ class Workbench:
             key, remarks = self.exports.make(self.scene, form)
         self.state.remarks = remarks
         self.state.status = f"Exported: {EXPORTS[form]}."
-        self.page.download.exec(f"export/{key}")
+        self._download.exec(f"export/{key}")

@@ -30,27 +30,20 @@ class Exported:
     remarks: list[str]
 
 
-def export_segmentation(
-    segmentation_node,
-    volume_node,
-    folder: str | Path,
-    *,
-    formats: Collection[str] = FORMATS,
-    name: str | None = None,
-) -> Exported:
+def export_segmentation(segmentation_node, volume_node, folder: str | Path, *, formats: Collection[str]) -> Exported:
     """Writes the segmentation as it is now, hidden segments too; all files or none, and never over one that is there.
 
-    Files are called `name` (default: the segmentation's), cleaned of what a disk refuses, with "_2" and so on where a
-    name is taken. What they hold:
+    Files have the segmentation's name, cleaned of what a disk refuses, with "_2" and so on where it is taken. What they
+    hold:
 
     - "seg.nrrd": every segment with name, color, terminology and tags, through Slicer's own writer; also those without
       voxels. One layer with the values of the label maps, but where segments overlap as many as they need, which Slicer
       numbers in its own way.
     - "nii.gz", "nrrd": one label map in VerSe's values (uint8, or uint16 where a value asks for it), and
-      `name.labels.csv`, a color table of Slicer's kind with value, name, color and codes of every segment in it.
+      `NAME.labels.csv`, a color table of Slicer's kind with value, name, color and codes of every segment in it.
       Segments that are not ours have values from 300 on, in the order of the list. Where segments overlap, the one
       further down the list is kept, as in Slicer's own export.
-    - "stl": one binary file per segment with voxels, `name_segment.stl`. "obj": one file with a group per such segment,
+    - "stl": one binary file per segment with voxels, `NAME_SEGMENT.stl`. "obj": one file with a group per such segment,
       and its `.mtl` with the colors. In LPS, Slicer's default, which both state in their header.
 
     Voxel files are in the volume's own coordinates, surfaces in those of the world, as in Slicer's own export; the two
@@ -89,7 +82,7 @@ def export_segmentation(
     if not drawn:
         raise InputRefused("The segmentation has no voxels, so there is nothing to export: segment a volume first.")
 
-    stem = safe_name(name or segmentation_node.GetName() or "", "Segmentation")
+    stem = safe_name(segmentation_node.GetName() or "", "Segmentation")
     with staging_folder(folder) as staging:
         # What follows the stem in the name of a file -> that file in the staging folder.
         files: dict[str, Path] = {}
