@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.faults import describe
+from SpineContextSegLib.faults import in_words
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume
 
@@ -67,8 +66,7 @@ class Routes:
         except Exception as error:  # noqa: BLE001, whatever was sent
             if path is not None:
                 self._uploads.discard(path)
-            text = str(error) if isinstance(error, InputRefused) else describe(error)
-            return web.Response(status=400, text=text)
+            return web.Response(status=400, text=in_words(error))
         # What is listed of a folder may be one file of it, as where all slices are in one.
         if not any(entry.scan.is_relative_to(path) for entry in entries):
             # It is listed already, from another place.

@@ -11,7 +11,7 @@ from trame_server.state import State as PageState
 
 from SpineContextSegLib.checks import NO_SPINE
 from SpineContextSegLib.errors import Cancelled, InputRefused
-from SpineContextSegLib.faults import describe
+from SpineContextSegLib.faults import in_words
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.worker import Request, WorkerResult
 
@@ -55,7 +55,7 @@ class SegmentAll:
                 except Exception as error:  # noqa: BLE001, one moment of trouble must not end the night
                     logging.exception("What came of number %d could not be noted", number)
                     unnoted.append(str(number))
-                    is_done, trouble = False, _sentence(error)
+                    is_done, trouble = False, in_words(error)
                 done, failed = done + (is_done is True), failed + (is_done is False)
         finally:
             self._state.update({"all_running": False, "all_text": ""})
@@ -103,7 +103,7 @@ class SegmentAll:
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001, the rest must go on
-            return _sentence(error)
+            return in_words(error)
         finally:
             self._run = None
 
@@ -119,7 +119,3 @@ class SegmentAll:
     def _show_share(self, place: int, count: int, done: int, total: int) -> None:
         with self._state:
             self._state.all_share = round(100 * (place + done / max(total, 1)) / count)
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, InputRefused) else describe(error)

@@ -247,5 +247,15 @@ def _cut_warnings(volume: Volume) -> list[str]:
     return [f"The field of view cuts the body at its {_listed(cut)}; normal for a cropped scan."] if cut else []
 
 
+def cut_sentence(names: list[str], by: str) -> str:
+    """That vertebrae aren't wholly in view.
+
+    Args:
+        names: of at least one vertebra.
+        by: what cuts them, such as `CUT_VERTEBRAE`.
+    """
+    return f"{_listed(names)} {'are' if len(names) > 1 else 'is'} {by}"
+
+
 def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .checks import CUT_VERTEBRAE
+from .checks import CUT_VERTEBRAE, cut_sentence
 from .instances import Look, Vertebrae, numbers_at, single_vertebrae
 from .labels import C1, C2, DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, gap_in, read_levels
@@ -58,8 +58,7 @@ class Column:
         cut = [structure(value).abbreviation for value, is_cut in zip(self.levels.values, self.at_border) if is_cut]
         remarks = [] if self.levels.certain else [self.levels.reason]
         if cut:
-            listed = " and ".join(filter(None, (", ".join(cut[:-1]), cut[-1])))
-            remarks.append(f"{listed} {'is' if len(cut) == 1 else 'are'} {CUT_VERTEBRAE}")
+            remarks.append(cut_sentence(cut, CUT_VERTEBRAE))
         return remarks
 
     def report(self) -> dict:

@@ -10,12 +10,18 @@ import tempfile
 import traceback
 
 from . import __version__
+from .errors import InputRefused
 
 _DISK_FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)}
 # How ITK, OpenVINO and torch say it; none of them raises MemoryError.
 _MEMORY_WORDS = (
     "failed to allocate memory", "bad_alloc", "bad allocation", "can't allocate memory", "can't alloc", "out of memory",
 )  # fmt: skip
+
+
+def in_words(error: BaseException) -> str:
+    """What is said to the user: the words of a refusal, one sentence on any other fault."""
+    return str(error) if isinstance(error, InputRefused) else describe(error)
 
 
 def describe(error: BaseException) -> str:

@@ -18,7 +18,7 @@ import vtk
 
 from .. import repair
 from ..errors import InputRefused
-from ..faults import describe
+from ..faults import in_words
 from ..labels import (
     EVERY_STRUCTURE,
     LEVEL_ORDER,
@@ -233,8 +233,7 @@ class Levels:
             update_measurements(self._node)
         except Exception as error:  # noqa: BLE001, "nothing was changed" would be wrong
             logging.exception("Not measured again")
-            why = str(error) if isinstance(error, InputRefused) else describe(error)
-            return [f"Points and table are still those of before. {why}"]
+            return [f"Points and table are still those of before. {in_words(error)}"]
         return []
 
     def _labels(self, on_top: int | None = None) -> Volume:

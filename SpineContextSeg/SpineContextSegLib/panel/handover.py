@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..checks import CUT_VERTEBRAE, border_warnings, check_result
+from ..checks import CUT_VERTEBRAE, border_warnings, check_result, cut_sentence
 from ..labels import levels_known, structure
 from ..roi import Box, crop, paste
 from ..volume import Grid, Volume, count_labels
@@ -87,9 +87,7 @@ class Handover:
         )
         by_box = [name for name in by_any if name not in by_scan]
         return [
-            f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} {'are' if names[1:] else 'is'} {by}"
-            for names, by in ((by_scan, CUT_VERTEBRAE), (by_box, CUT_BY_REGION))
-            if names
+            cut_sentence(names, by) for names, by in ((by_scan, CUT_VERTEBRAE), (by_box, CUT_BY_REGION)) if names
         ]
 
     def labels(self) -> Volume:
