@@ -10,8 +10,8 @@ from generated_spines import smooth_spine
 from scans import ct, needs_scans
 
 from SpineContextSegLib.cli import main
+from SpineContextSegLib.label_boxes import bounding_box
 from SpineContextSegLib.measure import TABLE_TITLES, vertebra_rows
-from SpineContextSegLib.metrics import bounding_box
 from SpineContextSegLib.model import load_model
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume

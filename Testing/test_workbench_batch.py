@@ -7,8 +7,8 @@ import pytest
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.label_boxes import bounding_box
 from SpineContextSegLib.labels import Segment, structure
-from SpineContextSegLib.metrics import bounding_box
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume

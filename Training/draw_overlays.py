@@ -15,8 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from SpineContextSegLib.label_boxes import bounding_box
 from SpineContextSegLib.labels import STRUCTURES, levels_known, structure
-from SpineContextSegLib.metrics import binary_spine, bounding_box
+from SpineContextSegLib.metrics import binary_spine
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.preview import FOOTER
 from SpineContextSegLib.reading import read_labels

@@ -14,7 +14,8 @@ import numpy as np
 from . import labels
 from .errors import InputRefused
 from .identification import Identification, identify
-from .metrics import Agreement, agreement, binary_spine, bounding_box, drop_unscored
+from .label_boxes import bounding_box
+from .metrics import Agreement, agreement, binary_spine, drop_unscored
 from .on_grid import labels_on_grid_of
 from .pairing import Pair, find_pairs
 from .reading import read_labels, read_segments

@@ -1,4 +1,4 @@
-"""Where each of many labels lies, found in one pass over a label map for 64 of them."""
+"""Where labels lie: all of them, or each of many, found in one pass over a label map for 64 of them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,22 @@ from collections.abc import Collection
 
 import numpy as np
 
-from .resampling import Box
+Box = tuple[slice, slice, slice]
 
 _AT_ONCE = 64  # bits of a whole number
+
+
+def bounding_box(labels: np.ndarray) -> Box | None:
+    """The smallest slices (k, j, i) with everything that isn't 0 or False, None where there is nothing."""
+    box: list[slice] = []
+    for axis in range(3):
+        # Axis by axis, each in what the one before left over: the first is the slowest by far.
+        rest = labels[tuple(box)]
+        used = np.flatnonzero(rest.any(axis=tuple(n for n in range(3) if n != axis)))
+        if not used.size:
+            return None
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    return box[0], box[1], box[2]
 
 
 def label_boxes(array: np.ndarray, values: Collection[int]) -> dict[int, Box]:

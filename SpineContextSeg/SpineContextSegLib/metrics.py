@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .errors import InputRefused
+from .label_boxes import bounding_box
 from .labels import BINARY_SPINE, IGNORED, SACRUM
 from .volume import Grid
 
@@ -144,17 +145,6 @@ def surface_voxels(mask: np.ndarray) -> np.ndarray:
             window[axis] = slice(start, start + mask.shape[axis])
             inner &= padded[tuple(window)]
     return mask & ~inner
-
-
-def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """The smallest slices (k, j, i) that hold every voxel of `mask`, or None where there is none."""
-    box = []
-    for axis in range(3):
-        filled = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
-        if not filled.size:
-            return None
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)
 
 
 def binary_spine(labels: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from . import __version__
+from .label_boxes import bounding_box
 from .labels import STRUCTURES, Structure, levels_known, structure
-from .metrics import bounding_box
 from .shading import render
 from .view_drawing import MARK, NAMED, TEXT, draw_view, fit, name_levels
 from .views import View, display_range, spine_views

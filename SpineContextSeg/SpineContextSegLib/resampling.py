@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from .label_boxes import Box
 from .volume import Grid, Volume, array_of, set_geometry, to_sitk
 
 # Over the length of a whole spine this angle (in radians) moves nothing by a tenth of a voxel.
@@ -23,8 +24,6 @@ SLAB_VOXELS = 8_000_000
 LABEL_SLAB_VOXELS = 1_000_000
 # Small enough for the processor's cache.
 BLOCK_VOXELS = 2_000_000
-
-Box = tuple[slice, slice, slice]
 
 
 def ras_grid(source: Grid, spacing_mm: float | tuple[float, float, float]) -> Grid:

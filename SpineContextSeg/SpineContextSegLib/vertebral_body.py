@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from .metrics import NAN, bounding_box
+from .label_boxes import bounding_box
+from .metrics import NAN
 from .resampling import resample_intensity
 from .vertebral_frame import BodyFrame, depth_within
 from .volume import Grid, Volume

@@ -7,6 +7,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
+from ..label_boxes import bounding_box
 from ..volume import Grid, Volume
 from .volumes import volume_from_image
 
@@ -87,7 +88,7 @@ def _cut(labels: np.ndarray, matrix, first_index: tuple[int, int, int]):
     """A vtkOrientedImageData of what isn't 0 in `labels` (k, j, i), whose first voxel has the index (i, j, k)."""
     image = slicer.vtkOrientedImageData()
     image.SetImageToWorldMatrix(matrix)
-    box = _bounding_box(labels)
+    box = bounding_box(labels)
     if box is None:
         return image
     part = np.ascontiguousarray(labels[box], np.uint8)
@@ -98,16 +99,3 @@ def _cut(labels: np.ndarray, matrix, first_index: tuple[int, int, int]):
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
     return image
-
-
-def _bounding_box(labels: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """The smallest slices (k, j, i) with everything that isn't 0."""
-    box: list[slice] = []
-    for axis in range(3):
-        # Axis by axis, each in what the one before left over: the first is the slowest by far.
-        rest = labels[tuple(box)]
-        used = np.flatnonzero(rest.any(axis=tuple(n for n in range(3) if n != axis)))
-        if not used.size:
-            return None
-        box.append(slice(int(used[0]), int(used[-1]) + 1))
-    return box[0], box[1], box[2]
