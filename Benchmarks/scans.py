@@ -9,8 +9,8 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from SpineContextSegLib.evaluate import Numbering
+from SpineContextSegLib.itk_warnings import quiet_itk
 from SpineContextSegLib.pairing import stem
-from SpineContextSegLib.reading import quiet_itk
 from Training.labelled_scans import labels_of
 
 

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,19 @@ APPLICATION = ("slicer", "vtk", "vtkmodules", "qt", "ctk", "PythonQt", "PySide6"
 NOT_IN_SLICER = ("slicerio", "tqdm", "matplotlib")
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names that a file imports, at the top or inside functions, `from a import b` as a.b."""
+class WithoutTyping(ast.NodeTransformer):
+    """Leaves out what is imported for the sake of types only."""
+
+    def visit_If(self, node):
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def imported(path: Path, typing: bool = True) -> set[str]:
+    """Dotted names that a file imports, at the top or inside functions, `from a import b` as a.b; without `typing`,
+    when it runs."""
     package = [LIBRARY, *path.relative_to(PACKAGE).parts[:-1]] if path.is_relative_to(PACKAGE) else []
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    names, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree if typing else WithoutTyping().visit(tree)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -96,6 +105,16 @@ def test_other_programs_know_nothing_of_the_command_line():
 def test_the_engine_knows_nothing_of_the_cohort(path):
     """The cohort is built on it: on one scan, its files and the records beside its results."""
     assert among(imported(path), (f"{LIBRARY}.cohort",)) == []
+
+
+def test_no_files_of_the_library_need_each_other():
+    names = {path: ".".join([LIBRARY, *path.relative_to(PACKAGE).with_suffix("").parts]) for path in files(PACKAGE)}
+    names = {path: name.removesuffix(".__init__") for path, name in names.items()}
+    needs = {}
+    for path, name in names.items():
+        found = imported(path, typing=False)
+        needs[name] = (found | {of.rpartition(".")[0] for of in found}) & set(names.values())
+    assert len(list(TopologicalSorter(needs).static_order())) == len(names)  # raises CycleError
 
 
 def test_the_process_class_knows_of_the_engine_only_the_worker():

@@ -17,8 +17,8 @@ from aiohttp import BodyPartReader, web
 
 from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.itk_warnings import quiet_itk
 from SpineContextSegLib.mrml.placing import safe_name
-from SpineContextSegLib.reading import quiet_itk
 from SpineContextSegLib.text_header import HEADER_LIMIT_BYTES
 
 from .store.whole_folders import PARTIAL, remove_abandoned

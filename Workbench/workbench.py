@@ -14,7 +14,7 @@ from trame.app import get_server
 from trame_slicer import module as trame_slicer_module
 
 from SpineContextSegLib.checks import NO_SPINE
-from SpineContextSegLib.dicom_seg import is_dicom
+from SpineContextSegLib.dicom_folder import is_dicom
 from SpineContextSegLib.errors import Cancelled, InputRefused, UnlikelyValues
 from SpineContextSegLib.faults import describe
 from SpineContextSegLib.model import list_models

@@ -68,6 +68,11 @@ def is_dicom_file(path: Path) -> bool:
     return start[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00", b"\x08\x00\x08\x00")
 
 
+def is_dicom(scan: Path) -> bool:
+    """Whether a scan is a folder of DICOM files or one of them."""
+    return scan.is_dir() or is_dicom_file(scan)
+
+
 def left_out(paths: Collection[Path]) -> list[str]:
     """One sentence each on the files and folders that no slice could be read from."""
     folders = sum(path.is_dir() for path in paths)

@@ -17,12 +17,12 @@ import numpy as np
 
 from . import __version__
 from .dicom import Stack, find_stack
-from .dicom_folder import dicom_files, is_dicom_file
+from .dicom_folder import dicom_files, is_dicom, is_dicom_file
 from .errors import InputRefused
 from .faults import lacks_memory
+from .itk_warnings import quiet_itk
 from .labels import TERMINOLOGY_TAG, structures_of
 from .labels import Segment as StatedSegment
-from .reading import quiet_itk
 from .segment_list import numbered_by_names, renumbered
 from .volume import LPS_FROM_RAS, Grid, Volume, count_labels
 
@@ -78,11 +78,6 @@ def network_segments(labels: np.ndarray) -> list[Segment]:
         Segment(item.value, item.name, item.color, item.terminology_entry, "AUTOMATIC")
         for item in structures_of(count_labels(labels))
     ]
-
-
-def is_dicom(scan: Path) -> bool:
-    """Whether a scan is a folder of DICOM files or one of them."""
-    return scan.is_dir() or is_dicom_file(scan)
 
 
 def find_images(scan: Path, grid: Grid, modality: str = "CT") -> Stack:

@@ -10,9 +10,11 @@ import SimpleITK as sitk
 from .checks import MINIMUM_SLICES, check_geometry, check_path
 from .dicom import find_stack, list_series, read_dicom_files, read_dicom_folder
 from .dicom_folder import dicom_files, is_dicom_file
+from .dicom_seg import is_dicom_seg, read_dicom_seg, segments_of
 from .errors import InputRefused
 from .faults import lacks_memory
 from .integrity import check_complete, check_data_file, check_size, check_voxels
+from .itk_warnings import quiet_itk
 from .labels import Segment
 from .nifti import HEADER_AGREEMENT_MM, NiftiHeader, is_read_as_stated, non_finite_voxels, read_nifti_header
 from .segment_list import in_verse, renumbered, stated_segments
@@ -89,8 +91,6 @@ def read_labels(path: str | Path, *, verse: bool = True) -> Volume:
     """
     path = Path(path)
     if is_dicom_file(path):
-        from .dicom_seg import is_dicom_seg, read_dicom_seg
-
         if is_dicom_seg(path):
             if not verse:
                 raise InputRefused(
@@ -123,8 +123,6 @@ def read_segments(path: Path) -> list[Segment]:
         InputRefused: as `segment_list.in_verse` and `numbered_by_names`.
     """
     if is_dicom_file(path):
-        from .dicom_seg import is_dicom_seg, segments_of
-
         return segments_of(path) if is_dicom_seg(path) else []
     return in_verse(path.name, _stated_segments(path)) if lists_segments(path) else []
 
@@ -143,17 +141,6 @@ def image_reader(path: Path) -> sitk.ImageFileReader:
     if path.suffix.lower() in _META_IMAGE and path.suffix not in _META_IMAGE:
         reader.SetImageIO("MetaImageIO")
     return reader
-
-
-@contextmanager
-def quiet_itk() -> Iterator[None]:
-    """Keeps ITK's warnings off the terminal; what matters in them is checked here and said in words."""
-    before = sitk.ProcessObject.GetGlobalWarningDisplay()
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
 def _grid_of(files: list[Path], source: str) -> Grid | None:

@@ -10,9 +10,10 @@ from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
+from SpineContextSegLib.itk_warnings import quiet_itk
 from SpineContextSegLib.labels import STRUCTURES, Segment
 from SpineContextSegLib.on_grid import labels_on_grid_of
-from SpineContextSegLib.reading import quiet_itk, read_labels, read_segments, read_volume
+from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.volume import Volume, count_labels
 
 from .entries import State

@@ -16,8 +16,9 @@ from ..batch_records import is_ours, read_record
 from ..checksums import fingerprint, has_checksum
 from ..errors import InputRefused
 from ..integrity import check_complete
+from ..itk_warnings import quiet_itk
 from ..nifti import read_nifti_header
-from ..reading import image_reader, quiet_itk
+from ..reading import image_reader
 from .job import Job
 from .places import Place
 from .records import as_it_is, make_record, meant, write_record

@@ -16,8 +16,9 @@ from ..dicom_folder import is_dicom_file, left_out, slices_among
 from ..dicom_frames import images_in
 from ..errors import InputRefused
 from ..folders import folders_below
+from ..itk_warnings import quiet_itk
 from ..pairing import is_named_as_labels, record_beside, stem
-from ..reading import READABLE_ENDINGS, quiet_itk
+from ..reading import READABLE_ENDINGS
 from ..text_header import data_files, names_data_elsewhere
 
 # What lies beside the scans of a BIDS dataset: results, originals in another format, programs.

@@ -11,8 +11,9 @@ from ..batch_records import has_gone, is_earlier, is_of, is_ours
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
 from ..folders import identity
+from ..itk_warnings import quiet_itk
 from ..pairing import candidates, label_files, labels_among, record_beside
-from ..reading import quiet_itk, read_volume
+from ..reading import read_volume
 from ..volume import Volume
 from .scans import Scan, find_scans, listed
 

@@ -14,12 +14,13 @@ from ..checks import force_hint
 from ..checksums import checksum, file_digest, is_unchanged
 from ..errors import InputRefused, UnlikelyValues
 from ..faults import describe
+from ..itk_warnings import quiet_itk
 from ..levels import doubt_of
 from ..memory import peak_memory_mb
 from ..model import load_model
 from ..pipeline import segment
 from ..preview import write_preview
-from ..reading import quiet_itk, read_dicom_files, read_labels, read_volume
+from ..reading import read_dicom_files, read_labels, read_volume
 from ..runtime import choose_helpers, choose_runtime
 from ..stopwatch import Stopwatch
 from ..volume import Volume
