@@ -51,9 +51,9 @@ def segment(
     with clock.stage("network"):
         probabilities = _probabilities(hu, model, network, overlap)
     with clock.stage("pieces"):
-        keep_column(probabilities, BINARY_SPINE, tuple(grid.spacing_mm), inside=card.inside)
+        keep_column(probabilities, BINARY_SPINE, tuple(grid.spacing_mm), card.inside)
     with clock.stage("map back"):
-        labels = labels_on_grid(probabilities, grid, volume.grid, inside=card.inside)
+        labels = labels_on_grid(probabilities, grid, volume.grid, card.inside)
         labels[~np.isin(labels, list(BINARY_SPINE))] = 0
     return Volume(labels, volume.affine)
 

@@ -33,7 +33,7 @@ def spine_of(anatomy: Anatomy, error_mm: float = 2.0, seed: int = 0) -> Spine:
         SACRUM: label == classes.SACRUM, CANAL: label == classes.CANAL, DISC_LEVEL_UNKNOWN: label == classes.DISC,
     }  # fmt: skip
     probabilities = {value: mask.numpy().astype(np.uint8) * 255 for value, mask in found.items()}
-    return Spine(probabilities, np.clip(np.rint(steps), -127, 127).astype(np.int8), grid, unpadded(grid))
+    return Spine(probabilities, np.clip(np.rint(steps), -127, 127).astype(np.int8), grid, unpadded(grid), 128)
 
 
 def unpadded(grid: Grid) -> Volume:
@@ -54,7 +54,7 @@ def block_spine(*boxes, shape=(40, 30, 30), stray=0.0) -> Spine:
     steps = np.rint(offsets / OFFSET_STEP_MM).astype(np.int8)
     probabilities = {VERTEBRA_LEVEL_UNKNOWN: mask.astype(np.uint8) * 255}
     grid = Grid(shape, np.eye(4))
-    return Spine(probabilities, steps, grid, unpadded(grid))
+    return Spine(probabilities, steps, grid, unpadded(grid), 128)
 
 
 def true_levels(anatomy: Anatomy) -> np.ndarray:

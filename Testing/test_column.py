@@ -75,7 +75,7 @@ def grids(source: Grid) -> dict[str, Grid]:
 @pytest.mark.parametrize("name", ("flipped", "thick slices", "oblique", "sagittal"))
 def test_levels_lie_where_they_are_in_space(anatomy, spine, look, name):
     grid = grids(spine.grid)[name]
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, grid), grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, grid, spine.inside), grid.affine)
     before = labels.array.copy()
     column = name_vertebrae(labels, spine, look)
     assert list(column.levels.values) == [v for v in LEVEL_ORDER if v in set(column.levels.values)]
@@ -95,7 +95,7 @@ def test_levels_lie_where_they_are_in_space(anatomy, spine, look, name):
 
 
 def test_discs_are_named_after_the_vertebra_above(anatomy, spine, look):
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     unnamed = labels.array == DISC_LEVEL_UNKNOWN
     column = name_vertebrae(labels, spine, look)
     truth = verse_labels(anatomy)
@@ -105,7 +105,7 @@ def test_discs_are_named_after_the_vertebra_above(anatomy, spine, look):
 
 
 def test_report_is_plain_and_complete(spine, look):
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     report = name_vertebrae(labels, spine, look).report()
     assert set(report) == {"certain", "confidence", "reason", "vertebrae"}
     first = report["vertebrae"][0]
@@ -124,7 +124,7 @@ def test_specks_are_no_vertebrae(spine, look):
     """Nothing is named, so that 1 doesn't come to mean C1."""
     speck = {value: np.zeros_like(array) for value, array in spine.probabilities.items()}
     speck[VERTEBRA_LEVEL_UNKNOWN][40:42, 40:42, 40:42] = 255
-    labels = Volume(labels_on_grid(speck, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(speck, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     assert name_vertebrae(labels, replace(spine, probabilities=speck), look) is None
     assert set(np.unique(labels.array)) == {0, VERTEBRA_LEVEL_UNKNOWN}
 
@@ -138,7 +138,7 @@ def trunk():
 
 
 def named(spine, look):
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     return labels.array, name_vertebrae(labels, spine, look)
 
 
@@ -205,7 +205,7 @@ def test_what_mostly_looks_like_no_vertebra_stays_unnamed():
 def test_vertebrae_that_look_better_with_head_and_feet_exchanged(none, turned_none, upside_down):
     spine, values = blocks(25, 25, 25), [22, 23, 24]
     look, turned = (looking_like(values, [share] * 3) for share in (none, turned_none))
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     column = name_vertebrae(labels, spine, look, turned=turned)
     assert column.levels.upside_down == upside_down and column.levels.values == tuple(values)
     assert ("head and feet" in column.remarks[0]) == upside_down
@@ -215,7 +215,7 @@ def test_vertebrae_that_look_better_with_head_and_feet_exchanged(none, turned_no
 def test_looks_count_for_more_than_distances():
     """A body found twice at the lower end makes distances fall downward."""
     spine = blocks(34, 34, 34, 30, 18, 14, 14)
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     look, turned = (looking_like([19, 20, 21, 22, 23, 24, 24], [share] * 7) for share in (0.0, 0.7))
     assert name_vertebrae(Volume(labels.array.copy(), labels.affine), spine, look).levels.upside_down
     assert not name_vertebrae(labels, spine, look, turned=turned).levels.upside_down

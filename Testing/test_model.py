@@ -14,7 +14,6 @@ from SpineContextSegLib.card import ModelCard
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.model import list_models, load_model, read_card, register_model, user_models_folder
 from SpineContextSegLib.network import SCALE, full_precision
-from SpineContextSegLib.pieces import HALF
 from SpineContextSegLib.runtime import choose_runtime
 from Training import export as export_module
 from Training.export import export, main
@@ -115,7 +114,7 @@ def test_from_which_probability_a_voxel_is_spine_survives_the_json():
     assert (card.spine_from, card.inside, content["spine_from"]) == (0.4, 102, 0.4)
     assert ModelCard.from_dict(content) == card
     unsaid = ModelCard.from_dict(card_content())
-    assert (unsaid.spine_from, unsaid.inside) == (0.5, HALF)
+    assert (unsaid.spine_from, unsaid.inside) == (0.5, 128)
 
 
 def test_offsets_without_vertebrae_to_tell_apart_are_refused():

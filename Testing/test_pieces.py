@@ -8,6 +8,7 @@ from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.pieces import LEAST_PIECE_ML, keep_column
 
 SPACING = (2.0, 2.0, 2.0)
+HALF = 128
 VOXEL_ML = 0.008
 Box = tuple[slice, slice, slice]
 
@@ -36,7 +37,7 @@ def whole(*boxes: Box, highest: int = 255) -> np.ndarray:
 
 def kept(*boxes: Box) -> np.ndarray:
     found = probabilities_of(*boxes)
-    keep_column(found, BINARY_SPINE, SPACING)
+    keep_column(found, BINARY_SPINE, SPACING, HALF)
     return found[1]
 
 
@@ -47,7 +48,7 @@ def test_spine_in_two_pieces_stays_and_speck_goes_with_its_rim():
 def test_what_belongs_to_a_structure_may_be_less_probable_than_a_half():
     """A speck is there that a half would leave, and so is a rim around it."""
     found = probabilities_of(UPPER, LOWER, SPECK, highest=115)
-    keep_column(found, BINARY_SPINE, SPACING, inside=102)
+    keep_column(found, BINARY_SPINE, SPACING, 102)
     assert np.array_equal(found[1], whole(UPPER, LOWER, highest=115))
 
 
@@ -90,7 +91,7 @@ def test_small_piece_at_the_border_of_a_slanted_scan_stays():
     """Amid the arrays; their own faces say nothing then."""
     amid, at_face = box(85, 22, 52, 5), (slice(0, 4), slice(22, 27), slice(50, 55))
     found = probabilities_of(UPPER, amid, at_face)
-    keep_column(found, BINARY_SPINE, SPACING, lambda indices: indices[:, 0] >= 89)
+    keep_column(found, BINARY_SPINE, SPACING, HALF, lambda indices: indices[:, 0] >= 89)
     assert np.array_equal(found[1], whole(UPPER, amid))
 
 
@@ -101,7 +102,7 @@ def test_sacrum_and_vertebra_count_as_one_piece():
     found[26] = np.zeros_like(found[1])
     found[26][10:20, 10:16, 10:16] = 255
     before = {value: array.copy() for value, array in found.items()}
-    keep_column(found, BINARY_SPINE, SPACING)
+    keep_column(found, BINARY_SPINE, SPACING, HALF)
     assert all(np.array_equal(found[value], before[value]) for value in before)
 
 
@@ -112,7 +113,7 @@ def test_canal_stays_where_it_touches_the_column():
     inside = canal.copy()
     canal[60:70, 20:30, 100:110] = 255  # in a humerus
     found[61] = canal
-    keep_column(found, BINARY_SPINE, SPACING)
+    keep_column(found, BINARY_SPINE, SPACING, HALF)
     assert np.array_equal(found[61], inside)
 
 
@@ -125,7 +126,7 @@ def test_noise_is_cleared_in_a_moment():
     noisy = np.where(rng.random((120, 120, 120)) < 0.02, 200, 0).astype(np.uint8)
     noisy[20:100, 50:70, 50:70] = 255
     started = time.perf_counter()
-    keep_column({1: noisy}, BINARY_SPINE, (2.0, 2.0, 2.0))
+    keep_column({1: noisy}, BINARY_SPINE, (2.0, 2.0, 2.0), HALF)
     # Tens of thousands of specks; comparing each with each took minutes.
     assert time.perf_counter() - started < 20
     assert (noisy[20:100, 50:70, 50:70] == 255).all()

@@ -5,7 +5,6 @@ import pytest
 from conftest import bone_threshold_state, model_card
 
 from SpineContextSegLib.model import load_model
-from SpineContextSegLib.pieces import HALF
 from SpineContextSegLib.refine import CloseLook
 from SpineContextSegLib.resampling import ras_grid
 from SpineContextSegLib.runtime import choose_runtime
@@ -42,7 +41,7 @@ def whole(spine, grid) -> np.ndarray:
     """The mask of label 1 on the whole fine grid, from the part that was looked at."""
     first = np.rint((spine.grid.affine[:3, 3] - grid.affine[:3, 3]) / grid.spacing_mm).astype(int)[::-1]
     mask = np.zeros(grid.shape, bool)
-    mask[tuple(slice(f, f + n) for f, n in zip(first, spine.grid.shape))] = spine.probabilities[1] >= HALF
+    mask[tuple(slice(f, f + n) for f, n in zip(first, spine.grid.shape))] = spine.probabilities[1] >= spine.inside
     return mask
 
 
@@ -112,7 +111,7 @@ def test_border_of_the_scan_is_known(curved, model, runtime):
     array = np.full(SHAPE, 40, np.int16)
     array[68:72] = curved.array[68:72]
     part = close_look(Volume(array, curved.affine), model, runtime).along_spine(middle)
-    assert not part.at_border(np.argwhere(part.probabilities[1] >= HALF)).any()
+    assert not part.at_border(np.argwhere(part.probabilities[1] >= part.inside)).any()
     assert part.grid.shape[0] < SHAPE[0] and not part.at_border(np.array([[0, 20, 20]])).any()
 
 

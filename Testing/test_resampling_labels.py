@@ -47,7 +47,7 @@ def test_world_blocks_arrive_at_their_world_place(name, spacing):
     target = GRIDS[name]
     grid = ras_grid(target, spacing)
     probabilities = one_hot(blocks(world_positions(grid))[0])
-    labels = labels_on_grid(probabilities, grid, target)
+    labels = labels_on_grid(probabilities, grid, target, HALF)
     expected, side = blocks(world_positions(target))
     clear = side > spacing
     assert labels.dtype == np.uint8 and clear.mean() > 0.4
@@ -67,7 +67,7 @@ def test_labels_survive_the_way_there_and_back(name):
         value: np.rint(resample_intensity(Volume(array, source.affine), grid, 0.0)).astype(np.uint8)
         for value, array in one_hot(labels).items()
     }
-    back = labels_on_grid(probabilities, grid, source)
+    back = labels_on_grid(probabilities, grid, source, HALF)
     if np.allclose(source.spacing_mm, 1.0) and name in PARALLEL_TO_WORLD:
         np.testing.assert_array_equal(back, labels)
     # One millimeter, and at least one voxel, to every side of a block and to the edge of the scan.
@@ -94,7 +94,7 @@ def test_a_marker_stays_at_its_world_position(name):
     grid = ras_grid(source, 1.0)
     upright = resample_intensity(Volume(spot(source), source.affine), grid, 0.0)
     np.testing.assert_allclose(gravity(grid, upright), gravity(source, spot(source)), atol=0.05)
-    labels = labels_on_grid({26: np.rint(spot(grid)).astype(np.uint8)}, grid, source)
+    labels = labels_on_grid({26: np.rint(spot(grid)).astype(np.uint8)}, grid, source, HALF)
     np.testing.assert_allclose(gravity(source, labels), gravity(source, spot(source) > 127.5), atol=0.2)
 
 
@@ -124,7 +124,7 @@ def test_labels_of_a_soft_spot_follow_its_slopes_to_the_end(name, inside):
 
 
 def assert_interpolated(probabilities: dict[int, np.ndarray], grid: Grid, target: Grid, inside: float) -> None:
-    labels = labels_on_grid(probabilities, grid, target, inside=inside)
+    labels = labels_on_grid(probabilities, grid, target, inside)
     indices = indices_in(grid, world_positions(target))[..., ::-1]
     stack = np.array([
         map_coordinates(p.astype(float), np.moveaxis(indices, -1, 0), order=1, mode="nearest")
@@ -140,10 +140,10 @@ def assert_interpolated(probabilities: dict[int, np.ndarray], grid: Grid, target
 def test_structures_are_summed_before_the_decision():
     grid = Grid((4, 4, 4), np.eye(4))
     weak = np.full(grid.shape, 70, np.uint8)
-    assert (labels_on_grid({1: weak, 26: weak + 1}, grid, grid) == 26).all()
-    assert (labels_on_grid({1: weak}, grid, grid) == 0).all()
-    assert (labels_on_grid({1: weak}, grid, grid, inside=70) == 1).all()
-    assert (labels_on_grid({1: weak}, grid, grid, inside=71) == 0).all()
+    assert (labels_on_grid({1: weak, 26: weak + 1}, grid, grid, HALF) == 26).all()
+    assert (labels_on_grid({1: weak}, grid, grid, HALF) == 0).all()
+    assert (labels_on_grid({1: weak}, grid, grid, 70) == 1).all()
+    assert (labels_on_grid({1: weak}, grid, grid, 71) == 0).all()
 
 
 def test_a_region_of_the_grid_serves_the_whole_scan():
@@ -152,7 +152,7 @@ def test_a_region_of_the_grid_serves_the_whole_scan():
     grid = ras_grid(target, 1.0)
     box = (slice(20, 60), slice(25, 50), slice(30, 55))
     region = grid.crop(box)
-    labels = labels_on_grid({5: np.full(region.shape, 255, np.uint8)}, region, target)
+    labels = labels_on_grid({5: np.full(region.shape, 255, np.uint8)}, region, target, HALF)
     inside = within(region, world_positions(target), -0.49)
     beyond = ~within(region, world_positions(target), -0.51)
     assert inside.any() and (labels[inside] == 5).all() and (labels[beyond] == 0).all()
@@ -167,10 +167,10 @@ def test_labels_do_not_depend_on_the_slabs(name, monkeypatch):
         # Only a leaning column is left, so that the slabs have boxes of their own.
         k, j, i = np.indices(grid.shape)
         array[np.hypot(j - 10 - k / 4, i - 25 + k / 4) > 6] = 0
-    labels = labels_on_grid(probabilities, grid, target)
+    labels = labels_on_grid(probabilities, grid, target, HALF)
     assert labels.any()
     monkeypatch.setattr(resampling, "LABEL_SLAB_VOXELS", 2000)
-    np.testing.assert_array_equal(labels_on_grid(probabilities, grid, target), labels)
+    np.testing.assert_array_equal(labels_on_grid(probabilities, grid, target, HALF), labels)
 
 
 @pytest.mark.parametrize("name", ["lps", "sheared_oblique"])
@@ -178,16 +178,16 @@ def test_values_that_are_not_written_still_keep_their_place(name):
     target = GRIDS[name]
     grid = ras_grid(target, 1.5)
     probabilities = one_hot(blocks(world_positions(grid))[0])
-    every = labels_on_grid(probabilities, grid, target)
-    some = labels_on_grid(probabilities, grid, target, written={2, 5})
+    every = labels_on_grid(probabilities, grid, target, HALF)
+    some = labels_on_grid(probabilities, grid, target, HALF, {2, 5})
     np.testing.assert_array_equal(some, np.where(np.isin(every, [2, 5]), every, 0))
 
 
 def test_nothing_found_and_nothing_asked_give_background():
     grid = GRIDS["lps"]
     upright = ras_grid(grid, 2.0)
-    assert not labels_on_grid({}, upright, grid).any()
-    assert not labels_on_grid({1: np.full(upright.shape, 127, np.uint8)}, upright, grid).any()
+    assert not labels_on_grid({}, upright, grid, HALF).any()
+    assert not labels_on_grid({1: np.full(upright.shape, 127, np.uint8)}, upright, grid, HALF).any()
 
 
 def test_memory_on_a_large_scan_is_little_more_than_its_labels():
@@ -198,7 +198,7 @@ def test_memory_on_a_large_scan_is_little_more_than_its_labels():
     spine[:, 100:200, 150:240] = 255
     tracemalloc.start()
     try:
-        labels = labels_on_grid({1: spine, 26: np.zeros_like(spine)}, grid, target)
+        labels = labels_on_grid({1: spine, 26: np.zeros_like(spine)}, grid, target, HALF)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

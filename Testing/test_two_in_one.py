@@ -19,7 +19,7 @@ def named_blocks(values, heights, widths, top=5) -> Column:
         for first, height, width in zip(tops.tolist(), heights, widths)
     ]
     spine = block_spine(*boxes, shape=(size, 50, 30))
-    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid), spine.grid.affine)
+    labels = Volume(labels_on_grid(spine.probabilities, spine.grid, spine.grid, spine.inside), spine.grid.affine)
     column = name_vertebrae(
         labels, spine, lambda centers: {value: (np.array(values) == value).astype(float) for value in set(values)}
     )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from SpineContextSegLib.card import ModelCard
+from SpineContextSegLib.hounsfield import BODY_ABOVE
 from SpineContextSegLib.labels import BINARY_SPINE
-from SpineContextSegLib.locate import BODY_HU
 from SpineContextSegLib.mr import in_units_of
 from SpineContextSegLib.resampling import ras_grid, resample_intensity
 from SpineContextSegLib.volume import Grid, Volume
@@ -29,7 +29,7 @@ def draw_windows(
     """
     grid = ras_grid(scan.grid, card.spacing_ras_mm)
     image = card.to_network_axes(resample_intensity(in_units_of(card.modality[0], scan), grid, AIR_HU))
-    body = np.argwhere(image > BODY_HU)
+    body = np.argwhere(image > BODY_ABOVE)
     spine = np.argwhere(card.to_network_axes(_spine_on(grid, labels)))
     roi = np.array(card.roi_size)
     for _ in range(count):

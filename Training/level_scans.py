@@ -11,6 +11,7 @@ from SpineContextSegLib.identification import cut_vertebrae
 from SpineContextSegLib.labels import SACRUM, VERTEBRAE, levels_known
 from SpineContextSegLib.volume import Volume, count_labels
 
+from .anatomy.levels import VERSE_VALUES
 from .anatomy.plan import draw_plan
 from .generated_scans import GeneratedScan
 
@@ -18,8 +19,10 @@ USUAL_COUNTS = 12, 5
 SEEN, NOTHING, MISLEADING = "seen", "none in view", "seen, but misleading"
 """What there is to count from (`anchor`)."""
 
-_C1, _C2, _C7, _T1, _T11, _T12, _L1, _L4, _L5, _L6, _T13 = 1, 2, 7, 8, 18, 19, 20, 23, 24, 25, 28
-_THORACIC = frozenset((*range(8, 20), 28))
+_C1, _C2, _C7, _T1, _T11, _T12, _L1, _L4, _L5, _L6, _T13 = (
+    VERSE_VALUES[name] for name in ("C1", "C2", "C7", "T1", "T11", "T12", "L1", "L4", "L5", "L6", "T13")
+)
+_THORACIC = frozenset(value for name, value in VERSE_VALUES.items() if name.startswith("T"))
 # The scanner pads what is out of its field of view with this or less.
 _PADDING_HU = -1000
 # How many scans are cut to a short piece of the column, and how long it is: from two lumbar vertebrae to half a trunk.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 # Ranges in HU. Fat lies near -100 and is present in every body region; water, blood and muscle lie between 0 and 80,
-# with contrast and noise between -150 and 150; even osteoporotic bone has a shell above 150.
+# with contrast and noise between -150 and 150; even osteoporotic bone has a shell above 150. Of a body, only lungs and
+# gas lie below -300.
 BODY_ABOVE = -300.0
 FAT = (-150.0, -20.0)
 SOFT_TISSUE = (-150.0, 150.0)

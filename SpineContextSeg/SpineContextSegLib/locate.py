@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .card import ModelCard
+from .hounsfield import BODY_ABOVE
 from .labels import BINARY_SPINE
 from .pieces import LEAST_PIECE_ML, components_of
 from .resampling import ras_grid, resample_intensity
@@ -16,8 +17,6 @@ from .sliding_window import Region, sweep
 from .volume import Grid, Volume
 from .windows import fitting, windows_over
 
-# Between lung and fat: a box around everything denser holds the whole body.
-BODY_HU = -300.0
 # Planes with less of it are noise, table edges or cables, not body.
 _LEAST_SHARE = 0.002
 _MARGIN_MM = 10.0
@@ -49,7 +48,7 @@ def body_region(hu: np.ndarray, spacing_mm: np.ndarray) -> Region:
 
     Air around the patient costs windows and holds nothing. Where no body stands out, the whole array is returned.
     """
-    dense = hu > BODY_HU
+    dense = hu > BODY_ABOVE
     region = []
     for axis in range(3):
         others = tuple(n for n in range(3) if n != axis)

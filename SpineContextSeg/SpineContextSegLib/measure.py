@@ -16,11 +16,11 @@ import numpy as np
 
 from .errors import InputRefused
 from .field_of_view import FieldOfView
-from .labels import SACRUM, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known, structure
+from .labels import C1, C2, SACRUM, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
 from .roi import Box
-from .seen_vertebrae import C1, C2, SeenVertebra, body_frames, seen_vertebrae
+from .seen_vertebrae import SeenVertebra, body_frames, seen_vertebrae
 from .vertebral_body import SHELL_MM, Body, interior_hu, measure_body
 from .vertebral_frame import BodyFrame
 from .volume import Volume, count_labels

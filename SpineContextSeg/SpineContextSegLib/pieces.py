@@ -24,7 +24,6 @@ LEAN = 0.7
 TOUCH_VOXELS = 2
 # A column in more pieces than this isn't one: the largest are looked at, the rest are specks (noise gives thousands).
 MOST_PIECES = 200
-HALF = 128  # of probabilities stored as 0..255
 AtBorder = Callable[[np.ndarray], np.ndarray]
 
 
@@ -53,8 +52,8 @@ def keep_column(
     probabilities: dict[int, np.ndarray],
     spine_values: frozenset[int],
     spacing_mm: tuple[float, float, float],
+    inside: int,
     at_border: AtBorder | None = None,
-    inside: int = HALF,
 ) -> None:
     """Set probabilities to zero, in place, in pieces that are specks, stand aside from the column or don't touch it.
 
@@ -65,9 +64,9 @@ def keep_column(
         probabilities: label value -> uint8 (k, j, i), 0..255, k upward along the body.
         spine_values: the label values that make up the binary spine.
         spacing_mm: along (i, j, k).
+        inside: what belongs to a structure has this probability or more, of 0..255.
         at_border: (n, 3) indices (k, j, i) of voxels -> (n,) bool, whether they lie at the border of the scan; None
             where all faces of the arrays do.
-        inside: what belongs to a structure has this probability or more.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
     components, column = _column_among(spine >= inside, spacing_mm, at_border)

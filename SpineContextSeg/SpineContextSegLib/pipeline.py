@@ -122,10 +122,10 @@ def segment(
     if seen is None or seen.volume_ml < LEAST_PIECE_ML:
         seen = look.everywhere(body.grid)
     with clock.stage("pieces"):
-        keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.at_border, seen.inside)
+        keep_column(seen.probabilities, BINARY_SPINE, tuple(grid.spacing_mm), seen.inside, seen.at_border)
     with clock.stage("map back"):
         written = BINARY_SPINE if structures == "spine" else None
-        array = labels_on_grid(seen.probabilities, seen.grid, volume.grid, written, seen.inside)
+        array = labels_on_grid(seen.probabilities, seen.grid, volume.grid, seen.inside, written)
         labels = Volume(array, volume.affine)
     column, single = None, naming or (card.offset_unit_mm and not card.namer)
     if single:

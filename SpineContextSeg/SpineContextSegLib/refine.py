@@ -10,7 +10,7 @@ import numpy as np
 
 from .labels import BINARY_SPINE
 from .model import Model
-from .pieces import HALF, column_of
+from .pieces import column_of
 from .resampling import resample_intensity
 from .runtime import Runtime
 from .scan_border import at_border, before_filling
@@ -55,7 +55,7 @@ class Spine:
     offsets: np.ndarray | None
     grid: Grid
     scan: Volume
-    inside: int = HALF
+    inside: int
 
     @property
     def volume_ml(self) -> float:

@@ -76,8 +76,8 @@ def labels_on_grid(
     probabilities: dict[int, np.ndarray],
     source_grid: Grid,
     target_grid: Grid,
+    inside: float,
     written: Collection[int] | None = None,
-    inside: float = 127.5,
 ) -> np.ndarray:
     """Labels from structure probabilities, on another grid: linear interpolation of probabilities, then the decision.
 
@@ -89,9 +89,9 @@ def labels_on_grid(
         probabilities: label value (1..255) -> uint8 of the shape of `source_grid`, 255 = certain.
         source_grid: where the probabilities lie.
         target_grid: where labels are wanted.
+        inside: the probability from which on a voxel is labeled, of 0..255.
         written: the values that may appear, None for all. The others take part in the decision and leave background,
             so that a structure ends at its neighbor whether or not the neighbor is shown.
-        inside: the probability from which on a voxel is labeled, of 0..255.
 
     Returns:
         uint8 of the shape of `target_grid`, 0 = background.

@@ -8,11 +8,10 @@ import numpy as np
 
 from .field_of_view import FieldOfView
 from .label_boxes import Box, label_boxes
-from .labels import CANAL, VERTEBRAE
+from .labels import C1, C2, CANAL, VERTEBRAE
 from .vertebral_frame import LOOK_MM, BodyFrame, coarsened, find_body, points_of
 from .volume import Volume
 
-C1, C2 = 1, 2
 # Area at the border of the scan (mm2) by volume (mm3), above which the border cuts a vertebra: 1 % of it lies within
 # 1.5 mm of the border. Less may be a neighbor's, or the cut of a process, however much of that lies beyond.
 CUT_PER_MM = 0.01 / 1.5

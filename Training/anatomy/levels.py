@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from SpineContextSegLib.labels import VERTEBRAE, level_name
+
 
 class LevelSize(NamedTuple):
     """Mean adult dimensions of one level in mm.
@@ -74,7 +76,5 @@ _BETWEEN = ((a + b) / 2 for a, b in zip(LEVEL_SIZES["T12"], LEVEL_SIZES["L1"]))
 LEVEL_SIZES["T13"] = LevelSize(*_BETWEEN)._replace(span=50.0)
 LEVEL_SIZES["L6"] = LEVEL_SIZES["L5"]
 
-VERSE_VALUES = {name: i for i, name in enumerate(
-    [f"C{i}" for i in range(1, 8)] + [f"T{i}" for i in range(1, 13)] + [f"L{i}" for i in range(1, 7)], start=1)}
-VERSE_VALUES |= {"sacrum": 26, "coccyx": 27, "T13": 28}
-"""Level values of the VerSe data sets (Sekuboyina et al., Med Image Anal 73:102166, 2021)."""
+VERSE_VALUES = {level_name(value): value for value in VERTEBRAE}
+"""Name of a vertebra, such as "T12", -> its value in the label maps."""

@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 import torch
 
+from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
+
 from ..classes import OTHER_BONE, SACRUM
 from .canvas import BoneCanvas
 from .fields import capsule, ellipsoid, smooth_min, sphere, superellipse
 from .plan import BodyPlan, LegPlan, SacralPlan
 from .torso import smooth_line
-
-SACRUM_VALUE = 26
 
 
 def paint_pelvis(canvas: BoneCanvas, plan: BodyPlan, rng: np.random.Generator):
