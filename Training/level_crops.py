@@ -23,7 +23,7 @@ from .sampling import AIR_HU
 from .train import network_input
 
 
-def level_name(value: int) -> str:
+def class_name(value: int) -> str:
     """The class of a level: "C1" to "L5", "sacrum"."""
     return "sacrum" if value == SACRUM else structure(value).abbreviation
 
@@ -33,7 +33,7 @@ def level_name(value: int) -> str:
 LEVELS = tuple(value for value in LEVEL_ORDER if value not in LOOKS_LIKE)
 """The level of each class; the class after them is that of what is no vertebra."""
 NONE = "none"
-CLASSES = (*map(level_name, LEVELS), NONE)
+CLASSES = (*map(class_name, LEVELS), NONE)
 
 # A found middle is off by so much, now and then by more: a piece of a vertebra counts as one.
 _JITTER_MM = 2.5

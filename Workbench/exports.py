@@ -16,7 +16,7 @@ from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import FIRST_OWN_VALUE
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.ours import tag
-from SpineContextSegLib.mrml.placing import safe_name
+from SpineContextSegLib.mrml.placing import portable_name
 from SpineContextSegLib.mrml.segment_voxels import merge, name_of, overlap_remarks, read_segments
 from SpineContextSegLib.volume import Volume
 
@@ -106,7 +106,7 @@ class Exports:
 
 def _stem(scene: Scene) -> str:
     """Of a file's name."""
-    return safe_name(scene.segmentation_node.GetName() or "", "Segmentation")
+    return portable_name(scene.segmentation_node.GetName() or "", "Segmentation")
 
 
 def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment], list[str]]:

@@ -18,7 +18,7 @@ from aiohttp import BodyPartReader, web
 from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.itk_warnings import quiet_itk
-from SpineContextSegLib.mrml.placing import safe_name
+from SpineContextSegLib.mrml.placing import portable_name
 from SpineContextSegLib.text_header import HEADER_LIMIT_BYTES
 
 from .store.whole_folders import PARTIAL, remove_abandoned
@@ -109,7 +109,7 @@ def _file_name(name: str, number: int) -> str:
     last = re.split(r"[/\\]", name)[-1]
     for ending in ENDINGS:
         if last.lower().endswith(ending):
-            return safe_name(last[: -len(ending)], "scan") + ending
+            return portable_name(last[: -len(ending)], "scan") + ending
     return f"{number:06d}.dcm"
 
 

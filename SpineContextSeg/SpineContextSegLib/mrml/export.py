@@ -12,7 +12,7 @@ from ..volume import Grid, Volume
 from ..writing import write_volume
 from .contradictions import contradictions
 from .label_files import write_names, write_seg_nrrd
-from .placing import distinct, place, safe_name, staging_folder
+from .placing import distinct, place, portable_name, staging_folder
 from .segment_voxels import SegmentVoxels, merge, name_of, overlap_remarks, read_segments
 from .surfaces import copy_surfaces, name_groups
 from .volumes import refusal, volume_from_node
@@ -82,7 +82,7 @@ def export_segmentation(segmentation_node, volume_node, folder: str | Path, *, f
     if not drawn:
         raise InputRefused("The segmentation has no voxels, so there is nothing to export: segment a volume first.")
 
-    stem = safe_name(segmentation_node.GetName() or "", "Segmentation")
+    stem = portable_name(segmentation_node.GetName() or "", "Segmentation")
     with staging_folder(folder) as staging:
         # What follows the stem in the name of a file -> that file in the staging folder.
         files: dict[str, Path] = {}
@@ -129,7 +129,7 @@ def _write_surfaces(
     """Adds to `files`; remarks for the user."""
     surfaces = copy_surfaces(segmentation_node, drawn, grid)
     if "stl" in wanted:
-        names = distinct(safe_name(name_of(item), item.segment_id) for item in drawn)
+        names = distinct(portable_name(name_of(item), item.segment_id) for item in drawn)
         files.update(zip((f"_{name}.stl" for name in names), surfaces.write_stl(staging)))
     if "obj" in wanted:
         files[".obj"], files[".mtl"] = surfaces.write_obj(staging)

@@ -19,7 +19,7 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt
 _LIMIT_BYTES = 100
 
 
-def safe_name(text: str, otherwise: str) -> str:
+def portable_name(text: str, otherwise: str) -> str:
     """A file name (without ending) that Windows, macOS and Linux take, as close to `text` as possible."""
     name = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", text))
     name = name.encode("utf-8", "ignore")[:_LIMIT_BYTES].decode("utf-8", "ignore")
