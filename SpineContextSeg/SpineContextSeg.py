@@ -24,7 +24,7 @@ from SpineContextSegLib.mrml.ours import our_values
 from SpineContextSegLib.mrml.segmentations import load_terminology
 from SpineContextSegLib.panel import dialogs, editor, runtimes, sample_data
 from SpineContextSegLib.panel.export_row import ExportRow
-from SpineContextSegLib.panel.levels_section import LevelsSection
+from SpineContextSegLib.panel.levels_section import DOUBLE_CLICK_SECONDS, LevelsSection
 from SpineContextSegLib.panel.parameters import SpineContextSegParameterNode, chosen_formats, chosen_values, run_options
 from SpineContextSegLib.panel.run_pool import RunPool
 from SpineContextSegLib.panel.run_view import RunView
@@ -33,7 +33,6 @@ from SpineContextSegLib.panel.runtime_row import RuntimeRow
 from SpineContextSegLib.shipped import DEFAULT_MODEL
 
 RESOURCES = Path(__file__).parent / "Resources"
-DOUBLE_CLICK_SECONDS = 0.4
 
 
 class SpineContextSeg(ScriptedLoadableModule):

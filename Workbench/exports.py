@@ -9,11 +9,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import slicer
-
 from SpineContextSegLib import dicom_seg
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.labels import FIRST_OWN_VALUE
+from SpineContextSegLib.labels import FIRST_OWN_VALUE, TERMINOLOGY_TAG
 from SpineContextSegLib.mrml.export import export_segmentation
 from SpineContextSegLib.mrml.ours import tag
 from SpineContextSegLib.mrml.placing import portable_name
@@ -23,7 +21,6 @@ from SpineContextSegLib.volume import Volume
 from .held_folder import HeldFolder
 from .scene import Scene
 
-_TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
 DICOM_SEG = "dcm"
 EXPORTS = {
     "seg.nrrd": "Slicer segmentation (.seg.nrrd)",
@@ -118,7 +115,7 @@ def _draw(scene: Scene, corrected: bool) -> tuple[Volume, list[dicom_seg.Segment
     by_network = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
     segments = [
         dicom_seg.Segment(
-            item.value, name_of(item), item.segment.GetColor(), tag(item.segment, _TERMINOLOGY_TAG),
+            item.value, name_of(item), item.segment.GetColor(), tag(item.segment, TERMINOLOGY_TAG),
             by_network if item.value < FIRST_OWN_VALUE else "MANUAL",
         )
         for item in items

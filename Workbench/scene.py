@@ -18,7 +18,7 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 import SpineContextSegLib
 from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
 from SpineContextSegLib.on_grid import labels_on_grid_of
-from SpineContextSegLib.views import display_range
+from SpineContextSegLib.views import BODY_QUANTILE, display_range
 from SpineContextSegLib.volume import Volume
 
 from .store.versions import hex_color
@@ -26,8 +26,6 @@ from .store.versions import hex_color
 TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
 # A step back is a copy of all segments before and one after it.
 UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
-# Counted from the back, about 70 % of a vertebra's voxels lie behind the middle of its body.
-_BODY_QUANTILE = 0.7
 # Half a vertebra's height, so that a slice through a disc or an arch alone doesn't decide.
 _AROUND_MM = 12.0
 _SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
@@ -231,7 +229,7 @@ class Scene:
         if len(places):
             height = np.median(places[:, 2])
             around = places[np.abs(places[:, 2] - height) <= max(_AROUND_MM, *labels.grid.spacing_mm)]
-            self.jump((np.median(around[:, 0]), np.quantile(around[:, 1], _BODY_QUANTILE), height))
+            self.jump((np.median(around[:, 0]), np.quantile(around[:, 1], BODY_QUANTILE), height))
 
 
 def fit_slice(view: SliceView) -> None:

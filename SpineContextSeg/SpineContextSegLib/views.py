@@ -28,7 +28,7 @@ _SMOOTHING_MM = 12.0
 _AXIAL_SEARCH_MM = 20.0
 _PIECE_STEP_MM, _BRIDGED_MM = 3.0, 15.0
 # Counted from the back, about 70 % of a vertebra's voxels lie behind the middle of its body.
-_BODY_QUANTILE = 0.7
+BODY_QUANTILE = 0.7
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def spine_views(volume: Volume, labels: Volume) -> tuple[View, View, View]:
     _, rows, columns = around = _around(whole, labels.grid)
     grid = whole.crop(around)
     mask = _spine(sample_labels(labels, grid), spacing)
-    along_x, along_y = _course(mask.sum(1), 0.5, spacing), _course(mask.sum(2), _BODY_QUANTILE, spacing)
+    along_x, along_y = _course(mask.sum(1), 0.5, spacing), _course(mask.sum(2), BODY_QUANTILE, spacing)
     titles = [
         name + (", follows the spine" if np.ptp(course) * spacing > 3.0 else "")
         for name, course in (("Sagittal", along_x), ("Coronal", along_y))

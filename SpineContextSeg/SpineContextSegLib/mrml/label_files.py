@@ -11,13 +11,13 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 from ..errors import InputRefused
 from ..integrity import check_complete
+from ..labels import TERMINOLOGY_TAG
 from ..volume import Grid
-from .labelmaps import BINARY_LABELMAP
+from .labelmaps import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from .ours import tag
 from .placing import incomplete
 from .segment_voxels import SegmentVoxels, layers, name_of
 
-_REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 # Which parts of a TerminologyEntry tag Slicer's color tables hold, each as three columns.
 _CODES = {"Category": 1, "Type": 2, "TypeModifier": 3, "Region": 5, "RegionModifier": 6}
 _CODE_PARTS = ("CodingScheme", "CodeValue", "CodeMeaning")
@@ -46,7 +46,7 @@ def write_seg_nrrd(path: Path, segmentation_node, segments: list[SegmentVoxels],
     copy.SetSourceRepresentationName(BINARY_LABELMAP)
     copy.CopyConversionParameters(segmentation_node.GetSegmentation())
     geometry = slicer.vtkSegmentationConverter.SerializeImageGeometry(next(iter(images.values())))
-    copy.SetConversionParameter(_REFERENCE_GEOMETRY, geometry)
+    copy.SetConversionParameter(REFERENCE_GEOMETRY, geometry)
     for item in segments:
         segment = slicer.vtkSegment()
         segment.DeepCopyMetadata(item.segment)
@@ -82,7 +82,7 @@ def write_names(path: Path, segments: list[SegmentVoxels]) -> None:
 
 def _codes(segment) -> list[str]:
     """Scheme, value and meaning of every code in `_CODES`, empty where the segment has none."""
-    entry = tag(segment, slicer.vtkSegment.GetTerminologyEntryTagName())
+    entry = tag(segment, TERMINOLOGY_TAG)
     triplets = [(part.split("^") + [""] * 3)[:3] for part in entry.split("~")] + [[""] * 3] * _PARTS_OF_ENTRY
     return [text for position in _CODES.values() for text in triplets[position]]
 

@@ -7,7 +7,7 @@ import slicer
 import vtk
 
 from ..volume import Grid, Volume
-from .labelmaps import labelmap_of, on_grid, place_in, voxels_of
+from .labelmaps import REFERENCE_GEOMETRY, labelmap_of, on_grid, place_in, voxels_of
 from .ours import our_segments
 
 
@@ -49,7 +49,7 @@ def label_volume(segmentation, grid: Grid | None = None, *, on_top: int | None =
 
 def reference_grid(segmentation) -> Grid | None:
     """The grid of the volume that a vtkSegmentation was made on, as it remembers it; None where it doesn't."""
-    text = segmentation.GetConversionParameter(slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName())
+    text = segmentation.GetConversionParameter(REFERENCE_GEOMETRY)
     return _grid_from(text) if text else None
 
 

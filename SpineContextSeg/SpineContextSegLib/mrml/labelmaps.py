@@ -12,6 +12,8 @@ from ..volume import Grid, Volume
 from .volumes import volume_from_image
 
 BINARY_LABELMAP = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+"""The parameter of a segmentation that holds the grid of the volume that it was made on."""
 # Of a voxel: geometry that went through a file differs by rounding, another lattice by much more.
 _LATTICE_TOLERANCE = 1e-3
 

@@ -6,12 +6,11 @@ from collections.abc import Collection
 
 import slicer
 
-from ..labels import VALUE_TAG, Structure, has_color_of
+from ..labels import TERMINOLOGY_TAG, VALUE_TAG, Structure, has_color_of
 from .edits import FINGERPRINT_TAG
 from .ours import tag
 
-_TERMINOLOGY_TAG = slicer.vtkSegment.GetTerminologyEntryTagName()
-_TAGS = (_TERMINOLOGY_TAG, VALUE_TAG, FINGERPRINT_TAG)
+_TAGS = (TERMINOLOGY_TAG, VALUE_TAG, FINGERPRINT_TAG)
 
 
 def name_as(segment, item: Structure, written: Collection[Structure] | None = None) -> None:
@@ -25,14 +24,14 @@ def name_as(segment, item: Structure, written: Collection[Structure] | None = No
         segment.SetName(item.name)
     if written is None or has_color_of(segment.GetColor(), written):
         segment.SetColor(item.color)
-    if written is None or tag(segment, _TERMINOLOGY_TAG) in {"", *(w.terminology_entry for w in written)}:
-        segment.SetTag(_TERMINOLOGY_TAG, item.terminology_entry)
+    if written is None or tag(segment, TERMINOLOGY_TAG) in {"", *(w.terminology_entry for w in written)}:
+        segment.SetTag(TERMINOLOGY_TAG, item.terminology_entry)
     segment.SetTag(VALUE_TAG, str(item.value))
 
 
 def is_coded_as(segment, item: Structure) -> bool:
     """Whether a vtkSegment has the code of `item`."""
-    return tag(segment, _TERMINOLOGY_TAG) == item.terminology_entry
+    return tag(segment, TERMINOLOGY_TAG) == item.terminology_entry
 
 
 def without_voxels(segment):

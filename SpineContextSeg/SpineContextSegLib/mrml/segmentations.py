@@ -13,12 +13,10 @@ from ..roi import Box
 from ..volume import Volume
 from .composition import compose
 from .edits import WRITTEN_ATTRIBUTE, removed_values
-from .labelmaps import BINARY_LABELMAP, labelmap_of, place_in, voxels_of
+from .labelmaps import BINARY_LABELMAP, REFERENCE_GEOMETRY, labelmap_of, place_in, voxels_of
 from .ours import our_values
 from .run_warnings import keep_warnings
 from .volumes import refusal, volume_from_node
-
-_REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 
 
 def write_result(
@@ -143,7 +141,7 @@ def _set_reference(node, volume_node, labels: Volume) -> None:
     """
     segmentation = node.GetSegmentation()
     images = {labelmap_of(segmentation.GetSegment(name)) for name in segmentation.GetSegmentIDs()} - {None}
-    has_geometry = bool(segmentation.GetConversionParameter(_REFERENCE_GEOMETRY))
+    has_geometry = bool(segmentation.GetConversionParameter(REFERENCE_GEOMETRY))
     if has_geometry and any(place_in(labels.grid, voxels_of(image)) is None for image in images):
         node.SetNodeReferenceID(node.GetReferenceImageGeometryReferenceRole(), volume_node.GetID())
     else:

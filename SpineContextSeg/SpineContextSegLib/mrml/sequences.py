@@ -18,13 +18,11 @@ from ..roi import Box
 from ..volume import Volume
 from .composition import NothingToWrite, compose
 from .edits import WRITTEN_ATTRIBUTE, is_edited, remember
-from .labelmaps import BINARY_LABELMAP
+from .labelmaps import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from .ours import our_segments
 from .run_warnings import keep_warnings
 from .segmentations import output_refusal, write_result
 from .volumes import volume_from_node
-
-_REFERENCE_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +256,7 @@ def _fill(
             frame.SetAttribute(WRITTEN_ATTRIBUTE, " ".join(map(str, written)))
             keep_warnings(frame, reports[number], before=before, only=only, box=box)
             frame.SetAndObserveSegmentation(content)
-            if not content.GetConversionParameter(_REFERENCE_GEOMETRY):
+            if not content.GetConversionParameter(REFERENCE_GEOMETRY):
                 frame.SetReferenceImageGeometryParameterFromVolumeNode(frames.volume(number))
             sequence.SetDataNodeAtValue(frame, index_value)
     finally:
