@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from SpineContextSegLib.bids_names import DERIVED, RAW
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import in_verse
 from SpineContextSegLib.on_grid import on_grid_of
@@ -16,7 +17,6 @@ from .subregions import from_subregions
 
 Numbering = Literal["verse", "totalsegmentator", "subregions"]
 
-_RAW, _DERIVED = "rawdata", "derivatives"
 # The richer one first: with discs and canal, where the workbench exported them.
 _MARKS = ("_labels", "_seg-spine_msk", "_seg-vert_msk", "_seg")
 
@@ -25,9 +25,9 @@ def labels_of(image: Path) -> Path:
     """Where the labels of a scan lie: `name_labels.nii.gz` beside `name.nii.gz`, or, in VerSe's layout, among the
     derivatives. Where there are none, the place where they would be looked for first."""
     places = [image.parent]
-    if _RAW in image.parts:
-        place = len(image.parts) - 1 - image.parts[::-1].index(_RAW)
-        places.append(Path(*image.parts[:place], _DERIVED, *image.parts[place + 1 : -1]))
+    if RAW in image.parts:
+        place = len(image.parts) - 1 - image.parts[::-1].index(RAW)
+        places.append(Path(*image.parts[:place], DERIVED, *image.parts[place + 1 : -1]))
     named = [
         folder / f"{name}{mark}{ending}"
         for folder in places

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SpineContextSegLib import __version__
+from SpineContextSegLib.bids_names import DERIVED, DESCRIPTION, RAW
 from SpineContextSegLib.labels import STRUCTURES, levels_known, structure
 
 from .entries import Entry
-from .exported import DESCRIPTION, PROGRAM
+from .exported import PROGRAM
 
-RAW, DERIVED = "rawdata", "derivatives"
 _BIDS_VERSION = "1.10.0"
 _NAME = "Spines in CT and MR, segmented with SpineContextSeg and checked or corrected by hand"
 _SUBJECT_FOLDER = re.compile(r"sub-[0-9A-Za-z]+")

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from SpineContextSegLib import nifti
+from SpineContextSegLib.bids_names import DERIVED, RAW
 from SpineContextSegLib.centroids import write_centroids
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import BINARY_SPINE, IGNORED, STRUCTURES, levels_known
@@ -28,7 +29,7 @@ from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Volume, count_labels
 from SpineContextSegLib.writing import write_volume
 
-from .bids import DERIVED, RAW, ScanName, scan_names, write_descriptions, write_sidecar
+from .bids import ScanName, scan_names, write_descriptions, write_sidecar
 from .entries import Entry, State
 from .whole_folders import remove_abandoned, whole_folder
 from .worklist import Worklist

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-DESCRIPTION = "dataset_description.json"
+from SpineContextSegLib.bids_names import DESCRIPTION
+
 PROGRAM = "SpineContextSeg workbench"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..batch_records import is_of
+from ..bids_names import DERIVED, DESCRIPTION, RAW
 from ..checks import MINIMUM_SLICES, check_path
 from ..dicom import Slice, list_series
 from ..dicom_choice import MOST_LOCALIZER_IMAGES, is_unmarked_localizer
@@ -22,10 +23,7 @@ from ..reading import READABLE_ENDINGS
 from ..text_header import data_files, names_data_elsewhere
 
 # What lies beside the scans of a BIDS dataset: results, originals in another format, programs.
-BIDS_DESCRIPTION = "dataset_description.json"
-BIDS_OTHERS = frozenset({"derivatives", "sourcedata", "code"})
-# VerSe's own releases have derivatives without the description.
-BIDS_RAW, BIDS_RESULTS = "rawdata", "derivatives"
+BIDS_OTHERS = frozenset({DERIVED, "sourcedata", "code"})
 LONGEST_NAME = 80
 _MOST_LISTED = 5
 # What may be a scan, too, or hold some, but isn't read; the longest first.
@@ -123,7 +121,8 @@ def _folders(root: Path, left_out: Path | None, cohort: Cohort) -> Iterator[tupl
         cohort.unreadable[where] = f"The folder can't be read ({error.strerror}), so that its scans are missing."
 
     for folder, folders, names in folders_below(root, unreadable, left_out):
-        beside = BIDS_OTHERS if BIDS_DESCRIPTION in names else {BIDS_RESULTS} if BIDS_RAW in folders else frozenset()
+        # VerSe's own releases have derivatives without the description.
+        beside = BIDS_OTHERS if DESCRIPTION in names else {DERIVED} if RAW in folders else frozenset()
         skipped = sorted(beside.intersection(folders))
         if skipped:
             cohort.notes.append(f"Left out beside the scans: {', '.join(str(folder / name) for name in skipped)}.")
