@@ -45,14 +45,12 @@ class Report:
 
     Attributes:
         dataset: the folder.
-        subjects_file: CSV table in the data folder that says which scan became which subject; not for others' eyes.
         exported: number of the entry -> name of the scan in the dataset, such as "sub-0001".
         left_out: number of the entry -> one sentence that says why it is not in the dataset.
         notes: one sentence each.
     """
 
     dataset: Path
-    subjects_file: Path
     exported: dict[int, str]
     left_out: dict[int, str]
     notes: list[str]
@@ -72,6 +70,8 @@ def export_dataset(
     worklist: Worklist, destination: str | Path, *, on_entry: Callable[[int, int], None] | None = None
 ) -> Report:
     """Writes all entries that are done, each in the version that was set to done; the folder appears when it is whole.
+
+    Which scan became which subject is said by a CSV table in the data folder, which isn't for others' eyes.
 
     Args:
         worklist: what to export.
@@ -114,7 +114,7 @@ def export_dataset(
             undone.callback(subjects.unlink, missing_ok=True)
             _write_subjects(subjects, {entry: names[entry.number].stem for entry in done if entry.number in exported})
         undone.pop_all()
-    return Report(destination, subjects, exported, left_out, notes)
+    return Report(destination, exported, left_out, notes)
 
 
 def _check_destination(destination: Path, data_folder: Path) -> None:
