@@ -16,5 +16,5 @@ __all__ = ["scan"]
 def scan(data, sample_scan):
     """The only one in the worklist."""
     shutil.copy(sample_scan.path, data / "scan.nii.gz")
-    Worklist.open(data).add([data / "scan.nii.gz"])
+    Worklist.open(data, "tester").add([data / "scan.nii.gz"])
     return data / "scan.nii.gz"

@@ -48,7 +48,7 @@ def test_each_model_leaves_what_the_other_has_done(mixed, tiny_model, for_mr, tm
     assert batch(mixed, output, tiny_model) == 1
     assert states(output) == {"ct.nii.gz": "done", "mr.nii.gz": "refused"} and stamps(output) == both
     assert "What tiny-mr 0 made of it stays." in table(output)["mr.nii.gz"]["message"]
-    assert take_over(Worklist.open(data), output, pytest.fail) == 2
+    assert take_over(Worklist.open(data, "tester"), output, pytest.fail) == 2
     capsys.readouterr()
     main(["measure", str(mixed), str(output), "--table", str(tmp_path / "vertebrae.csv")])
     # This network tells no vertebrae apart; for its record, neither scan is left out.

@@ -137,7 +137,7 @@ def test_an_mr_is_not_called_a_ct(data, target, tmp_path):
 
 def test_what_only_the_user_knows_is_left_out_and_said(data, target):
     write_scan(data / "scan.nii.gz", 1)
-    worklist = Worklist.open(data)
+    worklist = Worklist.open(data, "tester")
     worklist.add([data])
     labels = some_labels(1, values=(1, 99, 27))
     worklist.versions(1).save(labels, {1: "Vertebrae", 99: "Anna Schmidt", 27: "Coccyx"}, kind="model", by="x")
@@ -259,7 +259,7 @@ def test_versions_of_the_exported_scans_can_be_kept_without_disturbing_it(data, 
     export_dataset(finish(data, data), target)
     other = tmp_path / "other"
     other.mkdir()
-    worklist = Worklist.open(other)
+    worklist = Worklist.open(other, "tester")
     (entry,) = worklist.add([target])
     assert entry.name == "sub-0001_ct.nii.gz"
     worklist.versions(1).save(some_labels(1), NAMES, kind="correction", by="x")

@@ -43,7 +43,7 @@ def test_what_can_not_be_exported_is_left_out_and_said(data, target):
 
 def test_a_destination_that_will_not_do(data, target, tmp_path):
     write_scan(data / "scan.nii.gz", 1)
-    worklist = Worklist.open(data)
+    worklist = Worklist.open(data, "tester")
     with pytest.raises(InputRefused, match="No scan of the worklist is done"):
         export_dataset(worklist, target)
     worklist = finish(data, data)
@@ -100,7 +100,7 @@ def told(done, total):
     print(done, flush=True)
     if done == 2:
         time.sleep(60)
-export_dataset(Worklist.open(sys.argv[1]), sys.argv[2], on_entry=told)
+export_dataset(Worklist.open(sys.argv[1], "tester"), sys.argv[2], on_entry=told)
 """
 
 
@@ -130,7 +130,7 @@ from Workbench.store.dataset import export_dataset
 from Workbench.store.worklist import Worklist
 sys.stdin.read()
 try:
-    export_dataset(Worklist.open(sys.argv[1]), sys.argv[2])
+    export_dataset(Worklist.open(sys.argv[1], "tester"), sys.argv[2])
     print("exported")
 except (OSError, ValueError):
     print("refused")

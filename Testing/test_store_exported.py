@@ -36,7 +36,7 @@ def test_whoever_names_a_set_gets_its_scans(scans, data, tmp_path):
     for folder in ("sets", "mine"):
         (tmp_path / folder).mkdir()
     export_dataset(finish(data, scans), tmp_path / "sets" / "a")
-    worklist = Worklist.open(tmp_path / "mine")
+    worklist = Worklist.open(tmp_path / "mine", "tester")
     with pytest.raises(InputRefused, match="name the folder of that set"):
         worklist.add([tmp_path / "sets"])
     assert len(worklist.add([tmp_path / "sets" / "a"])) == 2
@@ -47,6 +47,6 @@ def test_a_set_in_which_something_is_unreadable_is_told_of_as_one(scans, data, t
     (tmp_path / "sets").mkdir()
     export_dataset(finish(data, scans), tmp_path / "sets" / "a")
     (tmp_path / "sets" / "a" / "rawdata" / "gone_ct.nii.gz").symlink_to(tmp_path / "nowhere")
-    worklist = Worklist.open(tmp_path)
+    worklist = Worklist.open(tmp_path, "tester")
     assert worklist.add([tmp_path / "sets"], (problems := []).append) == []
     assert len(problems) == 1 and "name the folder of that set" in problems[0]

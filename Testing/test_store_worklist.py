@@ -29,7 +29,7 @@ def test_a_folder_becomes_a_worklist_that_is_there_again(folder):
     assert all(entry.scan == folder / entry.name and entry.changed.tzinfo for entry in added)
     again.set_notes(2, "Metall in L4 ✓")
     again.set_state(3, State.REJECTED, " moved ")
-    first, second, third = Worklist.open(folder).entries()
+    first, second, third = Worklist.open(folder, "tester").entries()
     assert first == added[0]
     assert (second.notes, second.by) == ("Metall in L4 ✓", "ben") and (third.state, third.reason) == (
         State.REJECTED, "moved",
@@ -87,7 +87,7 @@ def test_what_can_not_be_is_refused_and_changes_nothing(worklist, folder, tmp_pa
         (lambda: worklist.entry(0), "no entry 0"),
         (lambda: worklist.add([write_scan(tmp_path / "new.nii.gz", 7), tmp_path / "none.nii.gz"]), "does not exist"),
         (lambda: worklist.add([tmp_path / "empty"]), "no scan"),
-        (lambda: Worklist.open(tmp_path / "none"), "does not exist"),
+        (lambda: Worklist.open(tmp_path / "none", "tester"), "does not exist"),
     ):
         with pytest.raises(InputRefused, match=words):
             act()
@@ -167,7 +167,7 @@ def test_another_scan_in_its_place_is_not_taken_for_it(worklist, folder):
 def test_the_data_folder_can_be_moved_as_a_whole(worklist, folder, tmp_path):
     save(worklist, 2)
     worklist.set_state(2, State.DONE)
-    moved = Worklist.open(folder.rename(tmp_path / "other disk"))
+    moved = Worklist.open(folder.rename(tmp_path / "other disk"), "tester")
     assert moved.locate(2) == tmp_path / "other disk" / "scan1.nii.gz"
     assert moved.accepted(2).number == 1
 
@@ -219,8 +219,8 @@ def test_entries_that_an_earlier_workbench_took_with_all_files_are_found(worklis
 def test_a_worklist_in_a_folder_with_an_odd_name(tmp_path):
     folder = tmp_path / "Müller #1 50%20?& 脊柱"
     write_scan(folder / "a'b;--.nii.gz", 1)
-    (entry,) = Worklist.open(folder).add([folder])
-    assert isinstance(entry, Entry) and Worklist.open(folder).locate(1) == folder / "a'b;--.nii.gz"
+    (entry,) = Worklist.open(folder, "tester").add([folder])
+    assert isinstance(entry, Entry) and Worklist.open(folder, "tester").locate(1) == folder / "a'b;--.nii.gz"
 
 
 @needs_posix

@@ -32,7 +32,7 @@ def test_a_killed_process_leaves_what_it_had_finished(worklist, folder):
         process.kill()
         told += process.stdout.readlines()
         process.communicate()
-        again = Worklist.open(folder)
+        again = Worklist.open(folder, "tester")
         notes, reason = int(again.entry(1).notes), int(again.entry(2).reason)
         assert notes - reason in (0, 1) and reason >= int(told[-1])
         assert [int(change.after) for change in again.history(1)][-notes - 1 :] == list(range(notes + 1))
@@ -53,7 +53,7 @@ for n in range(10):
 def test_two_processes_make_and_change_one_worklist_at_once(folder):
     both = [start(BOTH, folder, name, stdin=subprocess.PIPE) for name in ("anna", "ben")]
     let_go(both)
-    worklist = Worklist.open(folder)
+    worklist = Worklist.open(folder, "tester")
     assert [entry.number for entry in worklist.entries()] == [1, 2, 3]
     written = sorted(change.after for number in (1, 2, 3) for change in worklist.history(number))
     assert written == sorted(f"{name} {n}" for name in ("anna", "ben") for n in range(10))
@@ -81,7 +81,7 @@ import resource, sys
 from pathlib import Path
 from Workbench.store.entries import State
 from Workbench.store.worklist import Worklist
-worklist = Worklist.open(sys.argv[1])
+worklist = Worklist.open(sys.argv[1], "tester")
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 try:
     for n in range(100):
@@ -96,7 +96,7 @@ except OSError as error:
 def test_a_file_that_can_not_grow_is_an_error_and_changes_nothing(worklist, folder):
     *done, error = finished(start(FULL, folder)).splitlines()
     assert "worklist" in error or "No space left" in error
-    again = Worklist.open(folder)
+    again = Worklist.open(folder, "tester")
     assert again.entry(1).notes == (str(done[-1]) * 20_000 if done else "") and len(again.entries()) == 3
     again.set_notes(1, "room again")
     assert again.entry(1).notes == "room again"
@@ -111,7 +111,7 @@ from Workbench.store.worklist import Worklist
 disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=True)
 write_scan(disk / "scan.nii.gz", 1)
-worklist = Worklist.open(disk)
+worklist = Worklist.open(disk, "tester")
 worklist.add([disk])
 worklist.set_notes(1, "before")
 (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free))
@@ -125,10 +125,10 @@ try:
 except OSError as error:
     assert "has room" in str(error), error  # SQLite needs some to read, too
 (disk / "filler").unlink()
-assert Worklist.open(disk).entry(1).notes == "before"
+assert Worklist.open(disk, "tester").entry(1).notes == "before"
 worklist.set_state(1, State.REJECTED, "now there is room")
 subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-for act in (lambda: worklist.set_notes(1, ""), lambda: Worklist.open(disk)):
+for act in (lambda: worklist.set_notes(1, ""), lambda: Worklist.open(disk, "tester")):
     try:
         act()
         raise SystemExit("a protected disk took a change")

@@ -23,7 +23,7 @@ def dying():
     yield "UPDATE entry SET extra = hex(zeroblob(2000000))"  # more than SQLite keeps in memory, so it reaches the disk
     os.kill(os.getpid(), signal.SIGKILL)
 database.MIGRATIONS = (*database.MIGRATIONS, dying())
-Worklist.open(sys.argv[1])
+Worklist.open(sys.argv[1], "tester")
 """
 
 
@@ -35,10 +35,10 @@ def test_a_process_killed_while_it_migrates_leaves_the_version_before(worklist, 
     _, error = process.communicate()
     assert process.returncode == -signal.SIGKILL, error
     assert (folder / f"{DATABASE}-wal").stat().st_size > 2_000_000
-    assert Worklist.open(folder).entries() == before
+    assert Worklist.open(folder, "tester").entries() == before
     newer = (*database.MIGRATIONS, ("ALTER TABLE entry ADD COLUMN extra TEXT",))
     monkeypatch.setattr(database, "MIGRATIONS", newer)
-    assert Worklist.open(folder).entries() == before
+    assert Worklist.open(folder, "tester").entries() == before
     with sqlite3.connect(folder / DATABASE) as connection:
         assert connection.execute("SELECT extra FROM entry").fetchall() == [(None,)] * 3
         assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
@@ -49,8 +49,8 @@ def test_a_migration_that_fails_changes_nothing(worklist, folder, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, ("DROP TABLE change", "nonsense")))
         with pytest.raises(OSError):
-            Worklist.open(folder)
-    assert Worklist.open(folder).entries() == before
+            Worklist.open(folder, "tester")
+    assert Worklist.open(folder, "tester").entries() == before
     worklist.set_notes(1, "still there")
     assert len(worklist.history(1)) == 1
 
@@ -62,7 +62,7 @@ def check_refused_and_left_alone(folder, statement: str, said: str) -> None:
     connection.close()
     before = (folder / DATABASE).read_bytes()
     with pytest.raises(InputRefused, match=said):
-        Worklist.open(folder)
+        Worklist.open(folder, "tester")
     assert (folder / DATABASE).read_bytes() == before
 
 
@@ -95,9 +95,9 @@ def test_a_damaged_worklist_is_kept_aside_and_a_new_one_finds_the_corrections(da
         damage(folder / DATABASE)
         damaged = (folder / DATABASE).read_bytes()
         with pytest.raises(InputRefused, match=rf"is damaged and was kept as '{DATABASE}.damaged-{n + 1}'"):
-            Worklist.open(folder)
+            Worklist.open(folder, "tester")
         assert (folder / f"{DATABASE}.damaged-{n + 1}").read_bytes() == damaged
-        new = Worklist.open(folder)
+        new = Worklist.open(folder, "tester")
         assert new.entries() == []
         new.add([folder])
         assert new.versions(2).latest().number == 1
@@ -119,10 +119,10 @@ def test_a_log_goes_with_the_damaged_file_that_it_belongs_to(worklist, folder):
     assert log
     no_database(folder / DATABASE)
     with pytest.raises(InputRefused, match="damaged-1"):
-        Worklist.open(folder)
+        Worklist.open(folder, "tester")
     reader.close()
     assert sorted(path.name for path in folder.glob(f"{DATABASE}*"))[0] == f"{DATABASE}.damaged-1"
-    assert Worklist.open(folder).entries() == []
+    assert Worklist.open(folder, "tester").entries() == []
 
 
 def test_a_log_that_was_put_aside_alone_is_not_taken_for_that_of_the_next_file(worklist, folder, monkeypatch):
@@ -139,9 +139,9 @@ def test_a_log_that_was_put_aside_alone_is_not_taken_for_that_of_the_next_file(w
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "rename", die_after)
-        Worklist.open(folder)
+        Worklist.open(folder, "tester")
     reader.close()
     with pytest.raises(InputRefused, match="damaged-2"):
-        Worklist.open(folder)
-    assert Worklist.open(folder).entries() == []
+        Worklist.open(folder, "tester")
+    assert Worklist.open(folder, "tester").entries() == []
     assert (folder / f"{DATABASE}.damaged-1-wal").stat().st_size > 0

@@ -142,7 +142,7 @@ def listed(data, *files, opened=None):
 
     data.mkdir(exist_ok=True)
     asyncio.run(send())
-    return Worklist.open(data).entries()
+    return Worklist.open(data, "tester").entries()
 
 
 def test_a_scan_stays_in_a_data_folder_of_a_relative_path(tmp_path, monkeypatch):
@@ -191,7 +191,7 @@ def test_a_scan_is_hidden_until_it_is_whole(tmp_path):
                 await asyncio.sleep(0.01)
             seen.extend(parts)
             with pytest.raises(InputRefused, match="holds no scan"):
-                Worklist.open(tmp_path).add([folder])
+                Worklist.open(tmp_path, "tester").add([folder])
             yield content[-10:] + TAIL
 
         app = web.Application()
@@ -203,7 +203,7 @@ def test_a_scan_is_hidden_until_it_is_whole(tmp_path):
     scan = Path(asyncio.run(send()))
     assert seen and not seen[0].exists()
     assert scan.read_bytes() == content and [scan] == [path for path in folder.rglob("*") if path.is_file()]
-    [entry] = Worklist.open(tmp_path).add([folder])
+    [entry] = Worklist.open(tmp_path, "tester").add([folder])
     assert entry.scan == scan
 
 

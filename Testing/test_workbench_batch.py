@@ -53,7 +53,7 @@ def test_results_become_versions_once(results, tmp_path):
 
 def test_a_rejection_stays(results, tmp_path):
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     [entry] = worklist.add([tmp_path / "scans" / "a.nii.gz"])
     worklist.set_state(entry.number, State.REJECTED, "moved")
     assert take_over(worklist, results, pytest.fail) == 2
@@ -71,7 +71,7 @@ def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, t
     write_volume(Volume(older.array * 0, older.affine), results / "a.seg.nrrd")
     moved = results.rename(tmp_path / "moved")
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     assert take_over(worklist, moved, pytest.fail) == 2
     for entry in worklist.entries():
         [version] = worklist.versions(entry.number).list()
@@ -84,14 +84,14 @@ def test_the_scans_may_have_moved_between_two_runs(results, tmp_path, tiny_model
     moved = (tmp_path / "scans").rename(tmp_path / "moved")
     main(["batch", str(moved), str(results), "--model", str(tiny_model), "--no-preview"])
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     assert take_over(worklist, results, pytest.fail) == 2
     assert {entry.scan.parent for entry in worklist.entries()} == {moved}
 
 
 def test_what_can_not_be_taken_over_is_said(results, tmp_path):
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     (tmp_path / "scans" / "a.nii.gz").unlink()
     (results / "b.seg.nrrd").unlink()
     said = []
@@ -110,7 +110,7 @@ def test_of_several_series_in_a_folder_the_result_of_the_one_that_is_shown_is_ta
     SeriesWriter(folder, "Thin", instance=soft.instance).write(thin)
     main(["batch", str(tmp_path / "scans"), str(tmp_path / "out"), "--model", str(tiny_model), "--no-preview"])
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     said = []
     assert take_over(worklist, tmp_path / "out", said.append) == 1
     [sentence] = said
@@ -136,7 +136,7 @@ async def open_the_second(bench):
 def test_a_result_that_slicer_cropped_is_opened(results, tmp_path):
     pytest.importorskip("trame_slicer")
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     whole = read_labels(results / "b.seg.nrrd")
     write_segmentation(cropped(whole), results / "b.seg.nrrd")
     assert take_over(worklist, results, pytest.fail) == 2
@@ -151,7 +151,7 @@ def test_a_result_that_slicer_cropped_is_opened(results, tmp_path):
 
 def test_names_and_colors_of_what_a_person_drew_are_taken_over(results, tmp_path):
     (tmp_path / "data").mkdir()
-    worklist = Worklist.open(tmp_path / "data")
+    worklist = Worklist.open(tmp_path / "data", "tester")
     labels = read_labels(results / "b.seg.nrrd")
     labels.array[0, :3, :3] = 2  # as Slicer numbers it
     drawn = {
@@ -168,7 +168,7 @@ def test_names_and_colors_of_what_a_person_drew_are_taken_over(results, tmp_path
 
 def test_a_result_on_another_grid_is_not_taken_over(results, tmp_path):
     (tmp_path / "data").mkdir()
-    worklist, said = Worklist.open(tmp_path / "data"), []
+    worklist, said = Worklist.open(tmp_path / "data", "tester"), []
     labels = read_labels(results / "b.seg.nrrd")
     write_segmentation(Volume(labels.array, labels.affine @ np.diag([1, 1, 2, 1.0])), results / "b.seg.nrrd")
     assert take_over(worklist, results, said.append) == 1
@@ -185,4 +185,5 @@ def test_the_command_line_lists_them(results, tmp_path):
     from Testing.test_workbench_start import FOLDER, started
 
     started("--results", results, home=tmp_path)
-    assert [entry.state for entry in Worklist.open(tmp_path / FOLDER).entries()] == [State.SEGMENTED, State.SEGMENTED]
+    entries = Worklist.open(tmp_path / FOLDER, "tester").entries()
+    assert [entry.state for entry in entries] == [State.SEGMENTED, State.SEGMENTED]

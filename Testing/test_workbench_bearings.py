@@ -33,5 +33,5 @@ def test_a_tilted_scan_has_them(data, sample_scan):
     tilt = np.eye(4)
     tilt[:3, :3] = Rotation.from_euler("xyz", (8, 5, -6), degrees=True).as_matrix()
     write_volume(Volume(sample_scan.volume.array, tilt @ sample_scan.volume.affine), data / "tilted.nii.gz")
-    Worklist.open(data).add([data / "tilted.nii.gz"])
+    Worklist.open(data, "tester").add([data / "tilted.nii.gz"])
     play(open_tilted, data)

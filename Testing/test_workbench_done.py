@@ -62,4 +62,4 @@ async def segment_what_is_done(bench):
 
 def test_so_is_another_result(scan, data, tiny_model):
     play(segment_what_is_done, data, tiny_model)
-    assert Worklist.open(data).entry(1).state is State.SEGMENTED
+    assert Worklist.open(data, "tester").entry(1).state is State.SEGMENTED

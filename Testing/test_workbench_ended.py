@@ -49,7 +49,7 @@ serve(bench, "127.0.0.1", 0, "secret")
 @pytest.mark.parametrize("number, kind", [(signal.SIGTERM, "autosave"), (signal.SIGINT, "correction")])
 def test_a_save_comes_to_its_end(number, kind, data):
     scan = write_scan(data / "a.nii.gz", 1)
-    Worklist.open(data).add([scan])
+    Worklist.open(data, "tester").add([scan])
     process = start(END_WHILE_IT_SAVES, data, int(number), kind)
     while "saving" not in process.stdout.readline():
         assert process.poll() is None, process.stderr.read()

@@ -33,7 +33,7 @@ def test_exports_bear_the_whole_name(data, sample_scan):
     for name in SCANS[:2]:
         SeriesWriter(data / name).write(sample_scan.volume, list(range(20)))
     write_scan(data / SCANS[2], 1)
-    Worklist.open(data).add([data / name for name in SCANS])
+    Worklist.open(data, "tester").add([data / name for name in SCANS])
     said = play(export_all, data).splitlines()
     names = ("1.3.6.1.4 spine", "1.3.6.1.5 spine", "chest.5 spine")
     # Of an STL with one surface there is one file.

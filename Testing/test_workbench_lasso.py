@@ -19,7 +19,7 @@ LASSO = ((0.4, 0.4), (0.6, 0.4), (0.6, 0.6), (0.4, 0.6))
 def scan(data, sample_scan):
     """The only one in the worklist."""
     shutil.copy(sample_scan.path, data / "scan.nii.gz")
-    Worklist.open(data).add([data / "scan.nii.gz"])
+    Worklist.open(data, "tester").add([data / "scan.nii.gz"])
 
 
 def drawn(bench) -> int:

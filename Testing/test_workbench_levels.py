@@ -130,7 +130,7 @@ def test_levels_tools_worklist_and_recovery(data, tiny_model, tmp_path, sample_s
         page.tab("Worklist")
         page.click("done")
         page.until(lambda: "all are done" in page.state("notice") or page.state("entries")[0]["state"] == "done")
-        worklist = Worklist.open(data)
+        worklist = Worklist.open(data, "tester")
         assert worklist.entry(1).state is State.DONE
         saved = worklist.accepted(1)
         labels = worklist.versions(1).load(saved)

@@ -25,7 +25,7 @@ def scans(data, sample_scan):
     paths = [data / f"{slices}.nii.gz" for slices in (30, 40, 50)]
     for slices, path in zip((30, 40, 50), paths, strict=True):
         write_volume(Volume(sample_scan.volume.array[:slices], sample_scan.volume.affine), path)
-    Worklist.open(data).add(paths)
+    Worklist.open(data, "tester").add(paths)
     return paths
 
 
@@ -90,7 +90,7 @@ async def type_while_one_opens(bench, number):
 @pytest.mark.parametrize("number", [1, 2], ids=["the same", "another"])
 def test_notes_that_are_typed_while_a_scan_opens_are_kept(scans, data, number):
     play(type_while_one_opens, data, "", number)
-    assert [entry.notes for entry in Worklist.open(data).entries()] == ["metal at L3", "", ""]
+    assert [entry.notes for entry in Worklist.open(data, "tester").entries()] == ["metal at L3", "", ""]
 
 
 async def go_on_while_another_takes_notes(bench, data):
@@ -101,7 +101,7 @@ async def go_on_while_another_takes_notes(bench, data):
 
 def test_notes_of_another_workbench_are_kept(scans, data):
     play(go_on_while_another_takes_notes, data, "", data)
-    assert [entry.notes for entry in Worklist.open(data).entries()] == ["ask radiology", "", ""]
+    assert [entry.notes for entry in Worklist.open(data, "tester").entries()] == ["ask radiology", "", ""]
 
 
 async def click_on_two(bench):
@@ -158,7 +158,8 @@ async def save_and_open(bench):
 
 def test_a_save_changes_the_state_of_its_own_scan(scans, data):
     play(save_and_open, data)
-    assert [entry.state for entry in Worklist.open(data).entries()] == [State.IN_CORRECTION, State.NEW, State.NEW]
+    entries = Worklist.open(data, "tester").entries()
+    assert [entry.state for entry in entries] == [State.IN_CORRECTION, State.NEW, State.NEW]
 
 
 async def correct_while_all_are_segmented(bench):
@@ -180,7 +181,7 @@ async def correct_while_all_are_segmented(bench):
 
 def test_a_correction_during_the_run_on_all_new_scans_stays_the_latest(scans, data, tiny_model):
     play(correct_while_all_are_segmented, data, tiny_model)
-    worklist = Worklist.open(data)
+    worklist = Worklist.open(data, "tester")
     assert [entry.state for entry in worklist.entries()] == [State.IN_CORRECTION, State.SEGMENTED, State.SEGMENTED]
     assert [version.kind for version in worklist.versions(1).list()] == ["correction", "model"]
     worklist.set_state(1, State.DONE)

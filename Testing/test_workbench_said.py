@@ -57,7 +57,7 @@ async def segment_what_has_gaps(bench):
 def test_warnings_of_reading_stay(data, sample_scan, tiny_model):
     slices = [k for k in range(60) if k != 20]
     SeriesWriter(data / "series").write(sample_scan.volume, slices)
-    Worklist.open(data).add([data / "series"])
+    Worklist.open(data, "tester").add([data / "series"])
     play(segment_what_has_gaps, data, tiny_model)
 
 

@@ -61,7 +61,7 @@ def test_all_that_can_be_segmented_are(data, tiny_model, start, tmp_path, sample
     assert [entry["state"] for entry in page.state("entries")] == ["segmented", "new", "segmented"]
     name, state = page.driver.find_element("css selector", "[data-entry='2']").text.split("\n")
     assert name == "2 b.nii.gz" and state.startswith("new: ") and "Hounsfield" in state
-    worklist = Worklist.open(data)
+    worklist = Worklist.open(data, "tester")
     assert "Hounsfield" in worklist.entry(2).problem
     [version] = worklist.versions(3).list()
     assert version.kind == "model" and version.by == "tester" and version.report["model"].startswith("tiny")
@@ -107,7 +107,7 @@ def test_others_are_corrected_meanwhile_and_it_can_be_cancelled(data, slow_model
     assert working_on(tmp_path / "temporary") == []
     [still] = page.scene().values()
     np.testing.assert_array_equal(still, painted)
-    assert {entry.problem for entry in Worklist.open(data).entries()} == {None}
+    assert {entry.problem for entry in Worklist.open(data, "tester").entries()} == {None}
     assert page.faults() == []
 
 
@@ -118,7 +118,7 @@ def test_the_list_is_filtered_and_shows_the_open_scan(tmp_path, tiny_model, samp
     for number in range(1, 31):
         volume = Volume(sample_scan.volume.array[: 10 + number], sample_scan.volume.affine)
         write_volume(volume, folder / f"scan_{number:02d}.nii.gz")
-    worklist = Worklist.open(folder)
+    worklist = Worklist.open(folder, "tester")
     worklist.add([folder])
     worklist.set_notes(7, "Metal at L4")
     server = WorkbenchServer(folder, tiny_model, folder / "scan_30.nii.gz")

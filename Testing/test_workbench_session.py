@@ -89,7 +89,7 @@ def test_who_stays_on_the_page_works_on(data, tiny_model, start):
 
 
 def test_the_worklist_is_there_after_a_restart(data, tiny_model, start):
-    Worklist.open(data).add([data])
+    Worklist.open(data, "tester").add([data])
     _, page = start(data, tiny_model)
     assert [entry["name"] for entry in page.state("entries")] == ["a.nii.gz", "b.nii.gz"]
     assert page.state("tab") == "worklist" and page.state("cohort") == "0 of 2 finished"
@@ -206,6 +206,6 @@ def test_notes_are_kept_while_they_are_typed(data, tiny_model, start):
     page.tab("Worklist")
     page.until(lambda: page.find("notes").is_displayed())
     page.find("notes").send_keys("metal at L4")
-    worklist = Worklist.open(data)
+    worklist = Worklist.open(data, "tester")
     page.until(lambda: worklist.entry(1).notes == "metal at L4", 15)
     assert len(worklist.history(1)) <= 3

@@ -13,7 +13,7 @@ pytest.importorskip("trame_slicer")
 @pytest.fixture
 def scans(data):
     """Two, of noise."""
-    Worklist.open(data).add([write_scan(data / f"{seed}.nii.gz", seed) for seed in (1, 2)])
+    Worklist.open(data, "tester").add([write_scan(data / f"{seed}.nii.gz", seed) for seed in (1, 2)])
 
 
 async def open_two(bench):

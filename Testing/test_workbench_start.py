@@ -39,7 +39,7 @@ def test_several_scans_are_listed_at_home(tmp_path):
     scans = [write_scan(tmp_path / f"{name}.nii.gz", seed) for seed, name in enumerate("ab")]
     lines = started(*scans, home=tmp_path)
     assert re.search(r"http://127.0.0.1:\d+/\?token=\S{43}$", lines[0]) and str(tmp_path / FOLDER) in lines[1]
-    assert [entry.name for entry in Worklist.open(tmp_path / FOLDER).entries()] == ["a.nii.gz", "b.nii.gz"]
+    assert [entry.name for entry in Worklist.open(tmp_path / FOLDER, "tester").entries()] == ["a.nii.gz", "b.nii.gz"]
 
 
 def test_each_folder_of_scans_has_a_list_of_its_own(tmp_path):
@@ -47,7 +47,7 @@ def test_each_folder_of_scans_has_a_list_of_its_own(tmp_path):
         write_scan(tmp_path / cohort / "a.nii.gz", seed)
         lines = started(tmp_path / cohort, home=tmp_path)
         assert str(tmp_path / cohort / FOLDER) in lines[1]
-        [entry] = Worklist.open(tmp_path / cohort / FOLDER).entries()
+        [entry] = Worklist.open(tmp_path / cohort / FOLDER, "tester").entries()
         assert entry.scan == tmp_path / cohort / "a.nii.gz"
     assert not (tmp_path / FOLDER).exists()
 
@@ -59,7 +59,7 @@ def test_where_the_list_is_kept(tmp_path, monkeypatch, sample_scan):
     assert default_folder() == default_folder([scan]) == default_folder([scan.parent, scan]) == home
     assert default_folder([scan.parent]) == scan.parent / FOLDER
     # A list that lies there already goes on.
-    Worklist.open(scan.parent)
+    Worklist.open(scan.parent, "tester")
     assert default_folder([scan.parent]) == scan.parent
     # A DICOM series is all that lies in its folder.
     SeriesWriter(tmp_path / "series").write(sample_scan.volume)

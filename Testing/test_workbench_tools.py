@@ -16,7 +16,7 @@ pytest.importorskip("trame_slicer")
 @pytest.fixture
 def scan(data):
     """The only one in the worklist."""
-    Worklist.open(data).add([write_scan(data / "scan.nii.gz", 1)])
+    Worklist.open(data, "tester").add([write_scan(data / "scan.nii.gz", 1)])
 
 
 async def open_with_segments(bench) -> list[str]:
@@ -135,7 +135,7 @@ def test_signal_below_zero_can_be_painted_within_limits(data):
     signal = np.random.default_rng(3).gamma(2.0, 300.0, SMALL.shape).astype(np.float32)
     signal[0, 0, :3] = -60, -5, np.nan
     write_volume(Volume(signal, SMALL.affine), data / "mr.nii.gz")
-    Worklist.open(data).add([data / "mr.nii.gz"])
+    Worklist.open(data, "tester").add([data / "mr.nii.gz"])
     play(limit_to_the_dark, data)
 
 
@@ -153,5 +153,5 @@ def test_metal_can_be_painted_within_limits(metal, densest, data, sample_scan):
     array = sample_scan.volume.array.astype(np.int16)
     array[20, 10:12, 10:12] = metal
     write_volume(Volume(array, sample_scan.volume.affine), data / "metal.nii.gz")
-    Worklist.open(data).add([data / "metal.nii.gz"])
+    Worklist.open(data, "tester").add([data / "metal.nii.gz"])
     play(limit_to_bone_and_metal, data, "", densest)

@@ -30,7 +30,7 @@ def data(tmp_path, sample_scan):
             labels = Volume((L3 * sample_scan.bone[:slices]).astype(np.uint8), affine)
             versions = Versions(folder / f"{name}.nii.gz", folder)
             versions.save(labels, {L3: "L3 vertebra"}, kind="model", by="model", report={"model": "tiny 0"})
-    worklist = Worklist.open(folder)
+    worklist = Worklist.open(folder, "tester")
     worklist.add([folder])
     worklist.set_state(3, State.DONE)
     (folder / "link.nii.gz").symlink_to(folder / "gone.nii.gz")
@@ -41,7 +41,7 @@ def test_a_folder_is_taken_through_and_exported(data, tiny_model, tmp_path, samp
     require_browser()
     server = WorkbenchServer(data, tiny_model, data)
     page = Page(server.address, tmp_path)
-    worklist = Worklist.open(data)
+    worklist = Worklist.open(data, "tester")
 
     def opened(name: str) -> None:
         page.until(lambda: page.state("scan_name") == name and not page.state("opening"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -33,12 +32,12 @@ class Worklist:
         self._folder, self._path, self._by = folder, folder / DATABASE, by
 
     @classmethod
-    def open(cls, folder: str | Path, by: str | None = None) -> Worklist:
+    def open(cls, folder: str | Path, by: str) -> Worklist:
         """The worklist of a data folder, made where there is none.
 
         Args:
             folder: exists and can be written to.
-            by: the user whose changes these are; the one who is logged in by default.
+            by: the user whose changes these are.
 
         Raises:
             InputRefused: no such folder, it can't be written to, the file is of a newer version, or it is damaged (it
@@ -48,7 +47,7 @@ class Worklist:
         folder = Path(os.path.abspath(folder))
         check_target(folder / DATABASE)
         prepare(folder / DATABASE)
-        return cls(folder, by or _user())
+        return cls(folder, by)
 
     @property
     def folder(self) -> Path:
@@ -348,10 +347,3 @@ def _no_entry(number: int) -> InputRefused:
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a process without a user's name, as in a container
-        return "unknown"
