@@ -11,6 +11,7 @@ from Testing.workbench_use import play
 from Testing.worklist_use import *  # noqa: F403
 from Testing.worklist_use import save
 from Workbench.store.entries import State
+from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
 
@@ -35,6 +36,45 @@ def test_a_run_that_found_nothing_is_no_reason_after_a_correction(worklist):
     # As earlier workbenches left it.
     worklist.set_state(2, State.IN_CORRECTION)
     assert reasons() == ["", "", "moved"] and worklist.entry(1).problem is None
+
+
+async def look_at_the_history(bench):
+    actions, bob = bench.worklist_actions, Worklist.open(bench.worklist.folder, "bob")
+    bench.worklist.add([write_scan(bench.worklist.folder / "other.nii.gz", 9)])
+    await bench.open_entry(1)
+    actions.show_history()
+    assert bench.state.history == [] and bench.state.history_shown
+    bob.set_notes(1, "metal\nat L4 " + "and so on " * 100)
+    actions.note_result(1)
+    save(bob, 1)
+    bench.worklist.set_state(1, State.DONE)
+    bob.set_state(1, State.REJECTED, "moved")
+    bob.set_problem(1, "No spine was found.")
+    bob.set_problem(1, None)
+    bench.worklist.reopen(1)
+    actions.show_history()
+    said = [(line["title"], line["subtitle"].split(" by ")[1]) for line in bench.state.history]
+    notes, by = said.pop()
+    assert notes.startswith("Notes: metal at L4 and") and len(notes) <= 300 and by == "bob"
+    assert said == [
+        ("From rejected to in correction", "tester"),
+        ("A run came to nothing: No spine was found.", "bob"),
+        ("Why it is rejected: moved", "bob"),
+        ("From done to rejected", "bob"),
+        ("Version 1 is the one that is done", "tester"),
+        ("From segmented to done", "tester"),
+        ("From new to segmented", "tester"),
+    ]
+    scan = bench.worklist.entry(1).scan
+    bench.worklist.add([scan.rename(scan.with_name("renamed.nii.gz"))])
+    actions.show_history()
+    assert bench.state.history[0]["title"] == "Lies now at renamed.nii.gz"
+    await bench.open_entry(2)
+    assert not bench.state.history_shown
+
+
+def test_who_changed_what_is_told(scan, data):
+    play(look_at_the_history, data)
 
 
 async def receive_during_a_run(bench):

@@ -21,6 +21,7 @@ def build(bench: Workbench) -> None:
     _recovery(bench)
     _replace(bench)
     _versions(bench)
+    _history()
     _rename(bench)
     _reject(bench)
 
@@ -67,6 +68,18 @@ def _versions(bench: Workbench) -> None:
         with v.VCardActions():
             v.VSpacer()
             v.VBtn("Close", click="versions_shown = false")
+
+
+def _history() -> None:
+    with v.VDialog(v_model=("history_shown",), max_width=WIDTH, scrollable=True), v.VCard(title="Who changed what"):
+        with v.VCardText():
+            html.Div("Nothing was changed since this scan was listed.", v_if="!history.length")
+            with html.Div(v_for="item, n in history", key="n", classes="mb-2"):
+                html.Div("{{ item.title }}", classes="text-body-2")
+                html.Div("{{ item.subtitle }}", classes="text-caption")
+        with v.VCardActions():
+            v.VSpacer()
+            v.VBtn("Close", click="history_shown = false")
 
 
 def _rename(bench: Workbench) -> None:

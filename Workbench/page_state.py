@@ -5,7 +5,10 @@ from __future__ import annotations
 from .editing import SMOOTHINGS, Tool
 
 # Questions about the scan that is open, and what they are about; another scan is another matter.
-NOTHING_ASKED = {"recovery": None, "ask_replace": False, "versions_shown": False, "renaming": "", "rejecting": None}
+NOTHING_ASKED = {
+    "recovery": None, "ask_replace": False, "versions_shown": False, "history_shown": False, "renaming": "",
+    "rejecting": None,
+}  # fmt: skip
 STATE = {
     "trame__title": "SpineContextSeg workbench",
     "scan_name": "", "entry": None, "is_dicom": False, "opening": False, "sending": False,
@@ -18,7 +21,7 @@ STATE = {
     "smoothing": SMOOTHINGS[0], "smoothing_mm": 4, "island_voxels": 100,
     "show_3d": True, "opacity": 0.5, "new_name": "", "new_color": "#ffffff",
     "levels_refusal": "", "level_names": [], "which": None, "level": None, "thoracic": 12, "lumbar": 5,
-    "all_levels": [], "versions": [],
+    "all_levels": [], "versions": [], "history": [],
     "entries": [], "cohort": "", "cohort_share": {}, "cohort_counts": {},
     "notes": "", "reason": "",
     "all_running": False, "all_text": "", "all_share": 0,

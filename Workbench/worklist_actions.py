@@ -11,6 +11,7 @@ from trame_server.state import State as PageState
 
 from SpineContextSegLib.errors import InputRefused
 
+from . import history
 from .saving import Saving
 from .store.dataset import export_dataset
 from .store.entries import Entry, State
@@ -122,6 +123,10 @@ class WorklistActions:
         """Takes a scan out of "done" or "rejected"."""
         self._worklist.reopen(int(number))
         self.show()
+
+    def show_history(self) -> None:
+        """Lists who changed what in the scan that is open, and when."""
+        self._state.update({"history": history.lines(self._worklist.history(self._state.entry)), "history_shown": True})
 
     def note_shown(self, entry: Entry) -> None:
         """These notes are on the page from now on, to be written on."""

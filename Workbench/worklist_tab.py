@@ -50,6 +50,10 @@ def fill(bench: Workbench) -> None:
                    disabled=("running || opening",), click=bench.clicks.begin(actions.finish))  # fmt: skip
             v.VBtn("Reject...", size="small", variant="tonal", color="error", id="reject", disabled=("running",),
                    click="reason = ''; rejecting = entry")  # fmt: skip
+            v.VSpacer()
+            with v.VBtn(icon=True, size="small", title="Who changed what in this scan, and when", id="show-history",
+                        click=bench.clicks.attempt(actions.show_history)):  # fmt: skip
+                v.VIcon("mdi-account-clock-outline")
 
 
 def _progress() -> None:
