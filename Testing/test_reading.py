@@ -347,3 +347,22 @@ def test_truncated_nifti_is_not_hidden_by_a_wrong_number_of_bits(tmp_path):
     path.write_bytes(content[: -(20**3)])
     with pytest.raises(InputRefused, match="lying.nii"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("names", [("spine.nii.gz", "spine.nii"), ("SPINE.NII.GZ", "SPINE.NII")])
+@pytest.mark.parametrize("other", ["the same size", "another size", "another type"])
+def test_a_plain_file_beside_a_packed_one_is_not_read_in_its_place(names, other, tmp_path):
+    """ITK takes the voxels of x.nii.gz from x.nii."""
+    first = scan()
+    second = {
+        "the same size": Volume(-first.array, first.affine),
+        "another size": Volume(np.zeros((9, 8, 7), np.int16), first.affine),
+        "another type": Volume(np.zeros(first.array.shape, np.uint8), first.affine),
+    }[other]
+    for name, volume in zip(names, (first, second)):
+        nibabel.save(nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), volume.affine), tmp_path / name.lower())
+        (tmp_path / name.lower()).rename(tmp_path / name)
+    for name, volume in zip(names, (first, second)):
+        read, _ = read_volume(tmp_path / name)
+        np.testing.assert_array_equal(read.array, volume.array)
+        assert read.grid.same_as(volume.grid, tolerance_mm=1e-3)

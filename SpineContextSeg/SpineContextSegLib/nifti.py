@@ -52,6 +52,15 @@ def is_read_as_stated(sform: np.ndarray) -> bool:
     return bool(np.abs(directions @ directions.T - np.eye(3)).max() <= ITK_ROUNDING)
 
 
+def is_overshadowed(path: Path) -> bool:
+    """Whether ITK would read another file in the place of this one: its NIfTI library takes the voxels of `x.nii.gz`
+    from an `x.nii` that lies beside it (nifti_findimgname in nifti1_io.c)."""
+    if path.suffix.lower() != ".gz":
+        return False
+    plain = path.with_suffix("")
+    return any(plain.with_suffix(ending).exists() for ending in (plain.suffix, ".nii", ".NII"))
+
+
 def holds(grid: Grid) -> bool:
     """Whether voxels that ITK writes as NIfTI stay where they are: it takes the nearest axes at right angles."""
     u, _, v = np.linalg.svd(grid.directions)

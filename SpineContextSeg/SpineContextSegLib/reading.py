@@ -1,5 +1,7 @@
 """From a file or DICOM folder to a `Volume`, with its geometry checked before and after SimpleITK reads it."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from .faults import lacks_memory
 from .integrity import check_complete, check_data_file, check_size, check_voxels
 from .itk_warnings import quiet_itk
 from .labels import Segment
-from .nifti import HEADER_AGREEMENT_MM, NiftiHeader, is_read_as_stated, non_finite_voxels, read_nifti_header
+from .nifti import HEADER_AGREEMENT_MM, NiftiHeader, is_overshadowed, is_read_as_stated, non_finite_voxels, read_nifti_header
 from .segment_list import in_verse, renumbered, stated_segments
 from .stated_geometry import UNSTATED_ORIENTATION, check_stated_geometry
 from .volume import Grid, Volume, from_sitk, lps_affine
@@ -51,7 +53,8 @@ def read_volume(path: str | Path, modality: str = "CT") -> tuple[Volume, list[st
         if path.is_dir():
             return read_dicom_folder(path, modality)
         if path.name.lower().endswith(READABLE_ENDINGS):
-            return _read_image_file(path)
+            with _alone(path) as file:
+                return _read_image_file(path, file)
         if is_dicom_file(path):
             return read_dicom_files([path], modality=modality)
     raise InputRefused(f"'{path.name}' is of no known kind: give NIfTI (.nii.gz), .nrrd, .mha or a DICOM folder.")
@@ -150,13 +153,24 @@ def _grid_of(files: list[Path], source: str) -> Grid | None:
         return None
 
 
-def _read_image_file(path: Path) -> tuple[Volume, list[str]]:
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """Where ITK can't but read this file: the path itself, or a copy where another file would be read in its place."""
+    if not is_overshadowed(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="SpineContextSeg-") as folder:
+        yield Path(shutil.copy(path, folder))
+
+
+def _read_image_file(path: Path, file: Path) -> tuple[Volume, list[str]]:
+    """Reads `path`, which ITK finds at `file`."""
     is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     header = read_nifti_header(path) if is_nifti else None
     if header is not None:
         _refuse_sheared_or_absurd(header, path)
     check_data_file(path)
-    reader = image_reader(path)
+    reader = image_reader(file)
     with _refusing_what_is_no_image(path):
         reader.ReadImageInformation()
     grid = _promised_grid(reader, path)
