@@ -124,6 +124,45 @@ def test_a_file_that_cant_be_completed_leaves_the_earlier_one(tmp_path):
     assert path.read_text() == "earlier" and contents(tmp_path) == [path.name]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+@pytest.mark.parametrize("mode", [0o664, 0o640])
+def test_who_shares_a_file_goes_on_sharing_the_one_that_replaces_it(mode, tmp_path):
+    staged, whole, new = (tmp_path / f"{name}.csv" for name in ("staged", "whole", "new"))
+    for path in (staged, whole):
+        path.write_text("earlier")
+        path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        with Outputs(Interruption()) as outputs:
+            outputs.stage(staged).write_text("corrected")
+            outputs.stage(new).write_text("new")
+        write_whole(whole, "corrected")
+    finally:
+        os.umask(before)
+    assert [path.read_text() for path in (staged, whole, new)] == ["corrected", "corrected", "new"]
+    assert [path.stat().st_mode & 0o777 for path in (staged, whole, new)] == [mode, mode, 0o644]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_a_link_that_is_replaced_gives_no_rights(tmp_path):
+    """As of a data set that is kept in protected files: its new file is to be corrected, too."""
+    (tmp_path / "stored").write_text("kept")
+    (tmp_path / "stored").chmod(0o444)
+    (tmp_path / "spine.csv").symlink_to("stored")
+    write_whole(tmp_path / "spine.csv", "corrected")
+    assert (tmp_path / "spine.csv").stat().st_mode & 0o200 and (tmp_path / "stored").read_text() == "kept"
+
+
+def test_where_a_disk_knows_no_rights_the_file_is_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    (tmp_path / "scores.csv").write_text("earlier")
+    monkeypatch.setattr("shutil.copymode", refuse)
+    write_whole(tmp_path / "scores.csv", "scores")
+    assert (tmp_path / "scores.csv").read_text() == "scores" and contents(tmp_path) == ["scores.csv"]
+
+
 @pytest.mark.parametrize(("taken", "other"), [("report.csv", "report.html"), ("report.html", "report.csv")])
 def test_one_report_is_written_where_the_other_is_open_elsewhere(taken, other, tmp_path, open_elsewhere):
     summary = Summary(Cohort(), [], Plan(), {})

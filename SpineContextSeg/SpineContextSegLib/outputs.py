@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import uuid
@@ -144,6 +145,7 @@ def write_complete(path: Path, write: Callable[[Path], object], partial: Path | 
     partial = partial or _hidden_beside(path)
     try:
         write(partial)
+        _share_alike(partial, path)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -155,7 +157,24 @@ def _hidden_beside(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}{ending.lower()}")
 
 
+def _share_alike(partial: Path, target: Path) -> None:
+    """Gives a file the group and the rights of the one that it is to replace, if there is one and the disk knows any.
+
+    Of a link, only the link is replaced: what it leads to may be protected.
+    """
+    if target.is_symlink():
+        return
+    try:
+        if hasattr(os, "chown"):
+            # First: rights are those of a group. Where it can't be given, a new file's are right.
+            os.chown(partial, -1, target.stat().st_gid)
+        shutil.copymode(target, partial)
+    except OSError:
+        pass
+
+
 def _put_in_place(partial: Path, target: Path) -> None:
+    _share_alike(partial, target)
     try:
         os.replace(partial, target)
     except PermissionError as error:
