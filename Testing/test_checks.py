@@ -7,11 +7,14 @@ import SimpleITK as sitk
 from SpineContextSegLib.checks import check_geometry, check_input, check_result, clipped_warnings, is_coarse
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.even_sample import SAMPLE_VOXELS, even_sample
+from SpineContextSegLib.mr import has_hounsfield_units
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Grid, Volume
 from Testing.geometry import GRIDS, SAGITTAL
 from Testing.scans import CTS, MRS, ct, mr, needs_scans
 
+# What is added to the values, and how they are called then.
+WRONG_INTERCEPTS = [(1000, "1000 too high"), (1024, "1000 too high"), (-1000, "1000 too low"), (-1024, "1000 too low")]
 RAS_2MM = np.diag([2.0, 2.0, 2.0, 1.0])
 
 
@@ -143,11 +146,11 @@ def test_air_alone_is_refused_as_no_body():
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
-@pytest.mark.parametrize("too_high", [1000, 1024])
-def test_lost_rescale_intercept_is_named(too_high, modality):
-    volume = ct_volume(phantom() + too_high)
-    assert "1000 too high" in refusal(volume, modality=modality)
-    assert any("1000 too high" in warning for warning in check_input(volume, modality, force=True))
+@pytest.mark.parametrize(("shift", "words"), WRONG_INTERCEPTS)
+def test_lost_or_doubled_rescale_intercept_is_named(shift, words, modality):
+    volume = ct_volume(phantom() + shift)
+    assert words in refusal(volume, modality=modality)
+    assert any(words in warning for warning in check_input(volume, modality, force=True))
 
 
 @pytest.mark.parametrize(
@@ -247,12 +250,14 @@ def test_real_mrs_are_refused_as_z_scores_and_pass_as_splines(name):
 
 
 @needs_scans
-@pytest.mark.parametrize("too_high", [1000, 1024])
+@pytest.mark.parametrize(("shift", "words"), WRONG_INTERCEPTS)
 @pytest.mark.parametrize("name", CTS)
-def test_real_cts_stored_too_high_are_refused(name, too_high):
+def test_real_cts_with_a_wrong_intercept_are_refused(name, shift, words):
     volume, _ = real_scan(ct(name))
+    stored = Volume(volume.array + np.float32(shift), volume.affine)
     for modality in ("CT", "MR"):
-        assert "1000 too high" in refusal(Volume(volume.array + np.float32(too_high), volume.affine), modality=modality)
+        assert words in refusal(stored, modality=modality)
+    assert not has_hounsfield_units(stored.array)
 
 
 @needs_scans

@@ -7,7 +7,15 @@ import numpy as np
 
 from .errors import InputRefused, UnlikelyValues
 from .even_sample import even_sample
-from .hounsfield import BODY_ABOVE, CLIPPED, clipped_at, looks_like_hu, share_within
+from .hounsfield import (
+    BODY_ABOVE,
+    CLIPPED,
+    clipped_at,
+    is_stored_too_high,
+    is_stored_too_low,
+    looks_like_hu,
+    share_within,
+)
 from .mr import MR_MODEL
 from .volume import Grid, Volume
 
@@ -19,16 +27,8 @@ THICKEST_MM = 5.0
 HUGE_VOXELS = 1_500_000_000
 NON_FINITE_LIMIT = 0.01
 
-# What a CT reads too high where its rescale intercept was lost.
-LOST_INTERCEPT = 1024.0
 TOO_HIGH = "The values look like a CT stored about 1000 too high (its rescale intercept was lost)"
-# Asked of values that are HU only after a shift, which an MR may resemble by chance.
-CLEAR_FAT_FRACTION = 0.05
-CLEAR_SOFT_TISSUE_FRACTION = 0.6
-# Between lungs and fat a CT has little but edges: at most 7 % of what is above air in six scans and their crops, 9 % in
-# six generated ones. An MR has as much there as elsewhere: 15 % or more where it passes for such a CT in all else.
-BELOW_FAT = (-300.0, -150.0)
-MOST_BELOW_FAT = 0.12
+TOO_LOW = "The values look like a CT stored about 1000 too low (its rescale intercept was applied twice)"
 # A map of all vertebrae, discs and ribs has fewer values, and a scan has hundreds.
 MOST_LABELS = 100
 # Share of an MR's voxels: a spline leaves 1 to 10 % below zero, a z-score about half, a scaling to [-1, 1] nearly all.
@@ -190,8 +190,8 @@ def _doubt_about_hu(sample: np.ndarray) -> str | None:
     """One sentence on why the values are no HU of a body, or None."""
     if looks_like_hu(sample):
         return None
-    if _has_lost_its_intercept(sample):
-        return f"{TOO_HIGH}: export it again in Hounsfield units."
+    if off := _wrong_intercept(sample):
+        return f"{off}: export it again in Hounsfield units."
     if share_within(sample, BODY_ABOVE) < BODY_FRACTION:
         return "No body is in view, the image shows nothing but air: give a CT that shows the spine."
     return (
@@ -204,8 +204,8 @@ def _doubt_about_signal(sample: np.ndarray, modality: str) -> str | None:
     """One sentence on why the values are no signal of another modality than CT, or None."""
     if looks_like_hu(sample):
         return f"The values look like the Hounsfield units of a CT: choose a model made for CT and not for {modality}."
-    if _has_lost_its_intercept(sample):
-        return f"{TOO_HIGH}: export it again in Hounsfield units and choose a model made for CT, not for {modality}."
+    if off := _wrong_intercept(sample):
+        return f"{off}: export it again in Hounsfield units and choose a model made for CT, not for {modality}."
     if len(np.unique(sample)) <= MOST_LABELS:
         return f"The image holds no more than {MOST_LABELS} values, as labels do: give the {modality} itself."
     below_zero = share_within(sample, -np.inf, 0.0)
@@ -217,12 +217,10 @@ def _doubt_about_signal(sample: np.ndarray, modality: str) -> str | None:
     return None
 
 
-def _has_lost_its_intercept(sample: np.ndarray) -> bool:
-    shifted = sample - LOST_INTERCEPT
-    return (
-        looks_like_hu(shifted, CLEAR_FAT_FRACTION, CLEAR_SOFT_TISSUE_FRACTION)
-        and share_within(shifted[shifted > BODY_ABOVE], *BELOW_FAT) <= MOST_BELOW_FAT
-    )
+def _wrong_intercept(sample: np.ndarray) -> str | None:
+    if is_stored_too_high(sample):
+        return TOO_HIGH
+    return TOO_LOW if is_stored_too_low(sample) else None
 
 
 def _faces(grid: Grid, array: np.ndarray) -> list[tuple[str, np.ndarray]]:

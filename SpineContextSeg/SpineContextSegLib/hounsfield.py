@@ -23,6 +23,17 @@ METAL_FRACTION = 0.25
 # Share of the voxels below zero: 11 % or more in all but 3 of 600 such crops. Interpolation leaves an MR some values
 # there, most of them just below zero: 1 to 10 % in four series with signals up to 1000, more with higher ones.
 AIR_OR_FAT_FRACTION = 0.1
+# What a CT reads too high where its rescale intercept was lost, and too low where it was applied twice.
+INTERCEPT = 1024.0
+# Asked of values that are HU only after such a shift, which an MR may resemble by chance.
+CLEAR_FAT_FRACTION = 0.05
+CLEAR_SOFT_TISSUE_FRACTION = 0.6
+# Between lungs and fat a CT has little but edges: at most 7 % of what is above air in six scans and their crops, 9 % in
+# six generated ones. An MR has as much there as elsewhere: 15 % or more where it passes for such a CT in all else.
+BELOW_FAT = (-300.0, -150.0)
+MOST_BELOW_FAT = 0.12
+# Of the voxels of a body, those above 724 HU: at most 5 % in six scans.
+DENSE_BONE_FRACTION = 0.1
 # A CT whose numbers end below this has lost more of its bone than single voxels. Of six scans cut off at 600, 0.3 to
 # 6 % of what is above air had that value, of the sample 0.15 %; of a whole scan hardly one voxel has its largest value.
 CLIPPED_BELOW = 1000.0
@@ -59,6 +70,27 @@ def looks_like_hu(
     sample: np.ndarray, fat: float = FAT_FRACTION, soft_tissue: float = SOFT_TISSUE_FRACTION
 ) -> bool:
     """True where the values above air show fat, soft tissue and bone where a calibrated CT has them."""
+    return _fits(sample, fat, soft_tissue) and not is_stored_too_low(sample)
+
+
+def is_stored_too_high(sample: np.ndarray) -> bool:
+    """Whether values (n,) are those of a CT whose rescale intercept was lost."""
+    shifted = sample - INTERCEPT
+    return (
+        _fits(shifted, CLEAR_FAT_FRACTION, CLEAR_SOFT_TISSUE_FRACTION)
+        and share_within(shifted[shifted > BODY_ABOVE], *BELOW_FAT) <= MOST_BELOW_FAT
+    )
+
+
+def is_stored_too_low(sample: np.ndarray) -> bool:
+    """Whether values (n,) are those of a CT whose rescale intercept was applied twice: its dense bone passes for a
+    body, but a small one, without as much fat and soft tissue as a body has."""
+    shifted, clear = sample + INTERCEPT, (CLEAR_FAT_FRACTION, CLEAR_SOFT_TISSUE_FRACTION)
+    dense_bone, body = np.count_nonzero(sample > BODY_ABOVE), np.count_nonzero(shifted > BODY_ABOVE)
+    return dense_bone < DENSE_BONE_FRACTION * body and _fits(shifted, *clear) and not _fits(sample, *clear)
+
+
+def _fits(sample: np.ndarray, fat: float, soft_tissue: float) -> bool:
     body, below_zero = sample[sample > BODY_ABOVE], sample[sample < 0]
     return (
         share_within(body, *FAT) >= fat

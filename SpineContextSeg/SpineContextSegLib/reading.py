@@ -18,7 +18,14 @@ from .faults import lacks_memory
 from .integrity import check_complete, check_data_file, check_size, check_voxels
 from .itk_warnings import quiet_itk
 from .labels import Segment
-from .nifti import HEADER_AGREEMENT_MM, NiftiHeader, is_overshadowed, is_read_as_stated, non_finite_voxels, read_nifti_header
+from .nifti import (
+    HEADER_AGREEMENT_MM,
+    NiftiHeader,
+    is_overshadowed,
+    is_read_as_stated,
+    non_finite_voxels,
+    read_nifti_header,
+)
 from .segment_list import in_verse, renumbered, stated_segments
 from .stated_geometry import UNSTATED_ORIENTATION, check_stated_geometry
 from .volume import Grid, Volume, from_sitk, lps_affine
