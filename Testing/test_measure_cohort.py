@@ -297,6 +297,23 @@ def test_refusals_say_why_in_one_line_and_write_nothing(case, spine, folders, tm
     assert read_labels(results / "a.nii.gz").array.any()
 
 
+@pytest.mark.parametrize("command", ["measure", "evaluate", "segment"])
+def test_no_command_writes_over_the_record_of_a_batch(command, spine, folders, tmp_path, capsys):
+    """Which bears the name that suggests itself for centroids and reports; without it, corrections are not found."""
+    scans, results = folders
+    scan, labels, record = scans / "a.nii.gz", put(spine, results / "a.seg.nrrd", scans), results / "a.json"
+    put(spine, tmp_path / "truth.nii.gz")
+    arguments = {
+        "measure": [scan, labels, "--centroids", record],
+        "evaluate": [labels, tmp_path / "truth.nii.gz", "--json", record],
+        "segment": [scan, "-o", labels, "--report", record],
+    }
+    before = record.read_bytes()
+    said = refused(capsys, main([command, *map(str, arguments[command])]))
+    assert "a.json' is the record of a batch" in said and "another name" in said
+    assert record.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("levels", "said"),
     [(None, ""), ({"certain": True, "confidence": 0.99}, ""),

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .checksums import file_digest, has_checksum, is_unchanged
+from .errors import InputRefused
 
 _KEYS = {"scan", "state", "fingerprint", "written"}
 
@@ -22,6 +23,13 @@ def read_record(path: Path) -> dict | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and _KEYS <= set(content) else None
+
+
+def check_no_record(path: Path) -> None:
+    """Tells before any work whether another file may be written there: without its record, a batch makes its result
+    anew, and a corrected one no longer belongs to its scan. Raises InputRefused."""
+    if path.suffix.lower() == ".json" and read_record(path) is not None:
+        raise InputRefused(f"'{path}' is the record of a batch, which its next run needs: choose another name.")
 
 
 def is_ours(segmentation: Path, written: Collection[str]) -> bool:

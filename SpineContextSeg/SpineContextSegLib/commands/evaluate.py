@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ..batch_records import check_no_record
 from ..errors import Incomplete
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         if path is not None:
             check_target(path, (ending,))
             check_replaceable(path)
+            check_no_record(path)
     with Bar("scans") as bar:
 
         def count(done: int, total: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..batch_records import check_no_record
 from ..cohort import TABLE
 from ..errors import Incomplete, InputRefused
 from ..faults import describe
@@ -81,6 +82,7 @@ def check_outputs(arguments: argparse.Namespace) -> dict[str, Path]:
         if name in paths:
             check_target(paths[name], (ending,))
             check_replaceable(paths[name])
+            check_no_record(paths[name])
     return paths
 
 

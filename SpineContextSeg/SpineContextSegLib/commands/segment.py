@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..batch_records import check_no_record
 from ..errors import InputRefused, UnlikelyValues
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
@@ -164,6 +165,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
         if name in paths:
             check_target(paths[name], endings)
             check_replaceable(paths[name])
+            check_no_record(paths[name])
     check_distinct(paths)
 
 
