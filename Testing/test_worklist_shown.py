@@ -59,7 +59,7 @@ async def look_at_the_history(bench):
     assert said == [
         ("From rejected to in correction", "tester"),
         ("A run came to nothing: No spine was found.", "bob"),
-        ("Why it is rejected: moved", "bob"),
+        ("Rejected because: moved", "bob"),
         ("From done to rejected", "bob"),
         ("Version 1 is the one that is done", "tester"),
         ("From segmented to done", "tester"),

@@ -10,7 +10,7 @@ from .worklist_tab import LOOKS
 
 # What else a change leaves behind: that a reason or a version no longer holds is said by the new state.
 _WORDS = {
-    "reason": "Why it is rejected: {}",
+    "reason": "Rejected because: {}",
     "problem": "A run came to nothing: {}",
     "notes": "Notes: {}",
     "scan": "Lies now at {}",

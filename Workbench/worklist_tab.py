@@ -45,7 +45,7 @@ def fill(bench: Workbench) -> None:
         v.VDivider(classes="my-3")
         v.VTextarea(v_model=("notes",), label="Notes on this scan", rows=3, id="notes",
                     blur=(bench.clicks.attempt(actions.keep_notes), "[entry, notes]"))  # fmt: skip
-        with html.Div(classes="d-flex mt-3"):
+        with html.Div(classes="d-flex align-center mt-3"):
             v.VBtn("Done, next", size="small", variant="flat", color="success", id="done", classes="mr-2",
                    disabled=("running || opening",), click=bench.clicks.begin(actions.finish))  # fmt: skip
             v.VBtn("Reject...", size="small", variant="tonal", color="error", id="reject", disabled=("running",),
