@@ -63,7 +63,7 @@ def test_table_and_centroids_of_a_scan(ending, scan, tmp_path, capsys):
     assert said == ""
     for part in ("L2 vertebra", " 180 ", f"{rows[21].height_front_mm:.1f}", str(table), str(centroids), "Research use"):
         assert part in shown
-    assert max(map(len, shown.splitlines()[:-3])) <= 100
+    assert max(map(len, shown.splitlines()[:-3])) <= 110
     assert contents(folder) == sorted(["Größe.csv", f"labels{ending}", "Mitte.json"])
 
 
@@ -84,6 +84,20 @@ def test_metal_is_said_in_place_of_a_density(scan, tmp_path, capsys):
         rows = {line["level"]: line for line in csv.DictReader(file)}
     found = [(rows[level]["metal in body"], rows[level]["body interior mean (HU)"]) for level in ("L1", "L2", "L3")]
     assert found == [("no", "180.0"), ("yes", ""), ("no", "180.0")]
+
+
+def test_remarks_stand_behind_the_figures_that_they_are_about(tmp_path, capsys):
+    """Without a table, nothing else tells that these heights mean little."""
+    _, labels = smooth_spine(8001, "L1", "L3", 0.8)
+    thick = Volume(labels.array[::4], labels.affine @ np.diag([1.0, 1.0, 4.0, 1.0]))
+    write_volume(Volume(np.where(thick.array, MARROW_HU, FAT_HU).astype(np.int16), thick.affine), tmp_path / "ct.mha")
+    write_volume(thick, tmp_path / "labels.mha")
+    assert measure(tmp_path / "ct.mha", tmp_path / "labels.mha", "--table", tmp_path / "table.csv") == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    with open(tmp_path / "table.csv", encoding="utf-8", newline="") as file:
+        remarks = {row["level"]: row["remark"] for row in csv.DictReader(file)}
+    assert "slices of 3.2 mm: heights are rough" in remarks["L2"]
+    assert all(lines[level].endswith(f"  {remark}" if remark else "") for level, remark in remarks.items())
 
 
 def test_why_there_is_no_density_is_said(scan, tmp_path, capsys):

@@ -263,6 +263,6 @@ def _lines(rows: list[VertebraRow]) -> list[str]:
             f"  {'-' if math.isnan(value) else format(value, form):>{width}}"
             for (value, form), (_, width) in zip(figures, _COLUMNS, strict=True)
         ]
-        remarks = [f"  {word}" for word, is_so in (("partial", row.partial), ("metal", row.metal)) if is_so]
-        lines.append("".join([f"{row.name:<{names}}", *cells, *remarks]))
+        words = ("partial" if row.partial else "", "metal" if row.metal else "", row.remark)
+        lines.append("".join([f"{row.name:<{names}}", *cells, *(f"  {word}" for word in words if word)]))
     return [*lines, "Heights of the body (front, middle, back) in mm."]
