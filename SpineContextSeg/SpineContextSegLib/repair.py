@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from .column_order import top_to_bottom
 from .errors import InputRefused
+from .label_boxes import label_boxes
 from .labels import DISC_LEVEL_UNKNOWN, DISC_OFFSET, LEVEL_ORDER, SACRUM, VERTEBRAE, level_name
 from .volume import Volume
 
@@ -186,7 +188,8 @@ def apply(labels: np.ndarray, mapping: Mapping[int, int]) -> np.ndarray:
 
 
 def order_of(labels: Volume) -> list[int]:
-    """Values of the vertebrae in `labels`, from top to bottom by the height (S, mm) of their centers of mass."""
+    """Values of the vertebrae in `labels`, from top to bottom by the heights (S, mm) of their centers of mass; see
+    `column_order` for those that a scan cuts."""
     return list(_centers_mm(labels))
 
 
@@ -356,7 +359,8 @@ def _centers_mm(labels: Volume) -> dict[int, np.ndarray]:
         sums += [np.bincount(values, i, top), np.bincount(values, j, top), k * count]
     present = [value for value in LEVEL_ORDER if value in VERTEBRAE and voxels[value]]
     centers = {value: labels.grid.world(sums[:, value] / voxels[value]) for value in present}
-    return dict(sorted(centers.items(), key=lambda item: -item[1][2]))
+    order = top_to_bottom(centers, label_boxes(labels.array, VERTEBRAE), labels.grid)
+    return {value: centers[value] for value in order}
 
 
 def _voxels(mask: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -369,7 +373,8 @@ def _upward(centers: Mapping[int, np.ndarray], which: int) -> np.ndarray:
     places = list(centers.values())
     own = list(centers).index(which)
     upward = places[max(own - 1, 0)] - places[min(own + 1, len(places) - 1)]
-    return upward if upward.any() else np.array([0.0, 0.0, 1.0])
+    # What is left of an upper one may be lower.
+    return upward if upward[2] > 0 else np.array([0.0, 0.0, 1.0])
 
 
 def _described(sequence: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .column_order import top_to_bottom
 from .field_of_view import FieldOfView
 from .label_boxes import Box, label_boxes
 from .labels import C1, C2, CANAL, VERTEBRAE
@@ -71,8 +72,9 @@ def seen_vertebrae(labels: Volume, view: FieldOfView | None = None) -> tuple[lis
         box = boxes.pop(CANAL)
         part = coarsened(Volume(labels.array[box] == CANAL, labels.grid.crop(box).affine), _CANAL_POINT_MM)
         canal = points_of(Volume(part.array >= _CANAL_SHARE, part.affine))
-    seen = [SeenVertebra.of(value, box, labels, view) for value, box in boxes.items()]
-    return sorted(seen, key=lambda one: -one.middle[2]), canal
+    seen = {value: SeenVertebra.of(value, box, labels, view) for value, box in boxes.items()}
+    order = top_to_bottom({value: one.middle for value, one in seen.items()}, boxes, labels.grid)
+    return [seen[value] for value in order], canal
 
 
 def body_frames(seen: list[SeenVertebra], canal: np.ndarray) -> list[BodyFrame | None]:
