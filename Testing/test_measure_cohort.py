@@ -177,6 +177,23 @@ def test_levels_that_were_corrected_are_not_called_uncertain(spine, folders, tmp
         assert {DOUBT in line["remark"] for line in rows(tmp_path / "t.csv")["a.nii.gz"]} == {doubtful}
 
 
+def test_one_scan_alone_is_measured_with_the_doubt_of_its_record(spine, folders, tmp_path):
+    """Until the file is corrected; and what an earlier run left beside the result, the record says nothing of."""
+    scans, results = folders
+    earlier = put(spine, results / "a.mha")
+    path = put(spine, results / "a.nii.gz", scans, earlier=(earlier,))
+
+    def doubted(labels):
+        assert measure(scans / "a.nii.gz", labels, "--table", tmp_path / "t.csv") == 0
+        with open(tmp_path / "t.csv", encoding="utf-8", newline="") as file:
+            return {line["remark"].startswith(DOUBT) for line in csv.DictReader(file)}
+
+    assert doubted(path) == {True}
+    assert doubted(earlier) == {False}
+    write_segmentation(renamed(spine, {20: 19, 21: 20, 22: 21}), path)
+    assert doubted(path) == {False}
+
+
 def test_of_several_segmentations_of_a_scan_none_is_taken(spine, folders, tmp_path, capsys):
     """But for those that earlier runs left in other formats."""
     scans, results = folders

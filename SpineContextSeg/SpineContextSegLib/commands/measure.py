@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..batch_records import check_no_record
+from ..batch_records import check_no_record, is_earlier, is_ours
 from ..cohort import TABLE
 from ..errors import Incomplete, InputRefused
 from ..faults import describe
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
+from ..pairing import record_beside
 from .arguments import named_path
 from .progress import Bar
 
@@ -109,7 +110,7 @@ def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
     rows, remarks, doubtful, grid = _measured(
-        arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct)
+        arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct), _doubt_beside(arguments.labels)
     )
     interruption.check()
     with Outputs(interruption) as outputs:
@@ -117,6 +118,18 @@ def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None
     _say([f"Warning: {sentence}" for sentence in remarks + doubtful])
     written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
     print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))
+
+
+def _doubt_beside(labels: Path) -> str:
+    """Why levels aren't certain, by the record of the batch whose result this is, until it is changed."""
+    from ..levels import doubt_of
+
+    record = record_beside(labels)
+    try:
+        told = record is not None and is_ours(labels, record["written"]) and not is_earlier(labels, record)
+    except OSError:  # a file that can't be read is refused when it is
+        told = False
+    return doubt_of(record) if told else ""
 
 
 def _run_cohort(arguments: argparse.Namespace, interruption: Interruption) -> None:
