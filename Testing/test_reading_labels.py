@@ -65,6 +65,23 @@ def test_a_segment_with_the_value_of_another_structure_is_refused(fields, named,
     assert set(np.unique(read_labels(path).array)) == {0, 23, 300 if is_ours else 2}
 
 
+@pytest.mark.parametrize(
+    "marks", [{"ID": "SpineContextSeg_23"}, {"ID": "SpineContextSeg_1", "Tags": "SpineContextSeg.Value:23|"}]
+)
+def test_a_segment_that_was_only_given_another_levels_name_needs_no_export(marks, tmp_path):
+    """As after a choice in Slicer's terminology selector: an export writes the same value and the same name."""
+    path = tmp_path / "spine.seg.nrrd"
+    write_segments(path, marks | {"Name": "L5 vertebra", "LabelValue": "23"})
+    with pytest.raises(InputRefused) as refused:
+        read_labels(path)
+    assert str(refused.value) == (
+        "'spine.seg.nrrd' has the value 23 for 'L5 vertebra', which is 24 in VerSe's numbering: put the level right "
+        "under Levels in the Slicer module, or name the segment 'L4 vertebra' again."
+    )
+    write_segments(path, marks | {"Name": "L4 vertebra", "LabelValue": "23"})
+    assert set(np.unique(read_labels(path).array)) == {0, 23}
+
+
 def test_values_of_a_persons_own_segments(tmp_path):
     """Free ones from 300 on, in the order of the list, and no segment without voxels takes those of another."""
     ours, own = {"Name": "any", "ID": "SpineContextSeg_1"}, {"Name": "own", "ID": "Segment_1"}

@@ -140,18 +140,23 @@ def _told(segment: Segment) -> int | None:
     named = next((value for value, item in STRUCTURES.items() if item.name == segment.name), None)
     if named is not None:
         return named
-    id_of_ours = segment.segment_id.startswith(SEGMENT_ID_PREFIX)
-    own_id = segment.segment_id.removeprefix(SEGMENT_ID_PREFIX) if id_of_ours else ""
-    for text in (segment.tags.get(VALUE_TAG, ""), own_id):
-        value = _whole_number(text)
-        if value in STRUCTURES:
-            return value
+    marked = _marked(segment)
+    if marked is not None:
+        return marked
     code_of_type = re.match(r"[^~]*~[^~]*~SCT\^(\d+)\^", segment.tags.get(TERMINOLOGY_TAG, ""))
     if not code_of_type:
         return None
     # Of several structures that have the code, only the value says which.
     its_own = segment.value in STRUCTURES and STRUCTURES[segment.value].snomed_code == code_of_type[1]
     return segment.value if its_own else _STRUCTURE_OF_CODE.get(code_of_type[1])
+
+
+def _marked(segment: Segment) -> int | None:
+    """The value that the tag, or else the ID, gives a segment of ours; None for any other segment."""
+    id_of_ours = segment.segment_id.startswith(SEGMENT_ID_PREFIX)
+    own_id = segment.segment_id.removeprefix(SEGMENT_ID_PREFIX) if id_of_ours else ""
+    values = map(_whole_number, (segment.tags.get(VALUE_TAG, ""), own_id))
+    return next((value for value in values if value in STRUCTURES), None)
 
 
 def _own_apart(segments: Sequence[Segment], told: Sequence[int | None]) -> list[Segment]:
@@ -174,6 +179,13 @@ def _refuse(name: str, segments: Sequence[Segment], told: Sequence[int | None], 
         if expected not in (None, segment.value) and not own:
             written = STRUCTURES[expected].name
             called = f"'{written}'" if segment.name == written else f"'{segment.name}' ({written})"
+            marked = _marked(segment)
+            if marked is not None and marked == segment.value:
+                # The value is right where only the name was changed, and an export keeps both.
+                advice = (
+                    "put the level right under Levels in the Slicer module, or name the segment "
+                    f"'{STRUCTURES[marked].name}' again"
+                )
             raise InputRefused(
                 f"'{name}' has the value {segment.value} for {called}, which is {expected} in VerSe's numbering: "
                 f"{advice}."
