@@ -52,7 +52,7 @@ def test_each_model_leaves_what_the_other_has_done(mixed, tiny_model, for_mr, tm
     capsys.readouterr()
     main(["measure", str(mixed), str(output), "--table", str(tmp_path / "vertebrae.csv")])
     # This network tells no vertebrae apart; for its record, neither scan is left out.
-    assert capsys.readouterr().err.count("again with a model that does") == 2
+    assert capsys.readouterr().err.count("made by a model that doesn't") == 2
 
 
 @pytest.mark.parametrize("lost", ["scan", "result"])

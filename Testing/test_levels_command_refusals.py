@@ -92,6 +92,17 @@ def test_files_without_levels_are_refused(tmp_path, capsys):
     assert "does not exist" in refused(capsys, tmp_path / "none.nii.gz")
 
 
+def test_nobody_is_sent_back_to_a_model_that_can_name_no_more_of_so_little(tmp_path, capsys):
+    """As after a run on a head whose scan ends in C2, or of C1 alone."""
+    path = tmp_path / "head.seg.nrrd"
+    write_segmentation(stack(1, CANAL), path)
+    assert refused(capsys, path) == (
+        "'head.seg.nrrd' doesn't tell its vertebrae apart (all of them are 1), as it was made by a model that doesn't, "
+        "too little of the spine was in view to name them, or it shows C1 alone: give labels in which each vertebra "
+        "has a value of its own."
+    )
+
+
 def test_a_file_that_would_tell_no_level_is_not_made(tmp_path, capsys):
     path = tmp_path / "one.nii.gz"
     write_volume(stack(2, CANAL), path)

@@ -60,6 +60,7 @@ def _check_values(path: Path, values: set[int]) -> None:
         raise InputRefused(f"'{path.name}' holds no vertebra: give a file of spine labels.")
     if not levels_known(values):
         raise InputRefused(
-            f"'{path.name}' doesn't tell its vertebrae apart (all of them are {VERTEBRA_LEVEL_UNKNOWN}): segment the "
-            "scan again with a model that does."
+            f"'{path.name}' doesn't tell its vertebrae apart (all of them are {VERTEBRA_LEVEL_UNKNOWN}), as it was "
+            "made by a model that doesn't, too little of the spine was in view to name them, or it shows C1 alone: "
+            "give labels in which each vertebra has a value of its own."
         )
