@@ -18,6 +18,7 @@ import pytest
 MISSING = "needs chromium and chromium-driver (make system)"
 WIDTH, HEIGHT = 1280, 800
 PATIENCE_SECONDS = 60.0
+JPEG_QUALITY = 88
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
@@ -194,8 +195,11 @@ class Page:
         ]  # fmt: skip
 
     def picture(self, path: Path) -> None:
-        """Saves what is seen."""
-        self.driver.save_screenshot(str(path))
+        """Saves what is seen (.png or .jpg)."""
+        from PIL import Image
+
+        seen = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        seen.save(path, quality=JPEG_QUALITY)
 
     def close(self) -> None:
         """Ends the browser."""

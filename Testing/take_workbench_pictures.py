@@ -82,19 +82,19 @@ def _take(page: Page) -> None:
     page.drag("Axial", (0.38, 0.56), (0.41, 0.54), (0.44, 0.56))
     page.until(lambda: page.state("can_undo"))
     time.sleep(SETTLE_SECONDS)
-    page.picture(PICTURES / "segments.png")
+    page.picture(PICTURES / "segments.jpg")
     page.click("save")
     page.until(lambda: not page.state("unsaved"))
     page.tab("Worklist")
     page.until(lambda: page.driver.find_element("css selector", "[data-entry='2']")).click()
     page.until(lambda: page.state("scan_name") == "trunk_2.nii.gz" and not page.state("opening"))
     time.sleep(SETTLE_SECONDS)
-    page.picture(PICTURES / "worklist.png")
+    page.picture(PICTURES / "worklist.jpg")
     page.tab("Levels")
     page.click("levels-up")
     page.until(lambda: page.state("unsaved"))
     time.sleep(SETTLE_SECONDS)
-    page.picture(PICTURES / "levels.png")
+    page.picture(PICTURES / "levels.jpg")
 
 
 if __name__ == "__main__":
