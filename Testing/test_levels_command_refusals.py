@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 import slicerio
 
+from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import evaluate
 from SpineContextSegLib.labels import CANAL, SACRUM
@@ -16,7 +17,7 @@ from SpineContextSegLib.writing import write_segmentation, write_volume
 from Testing.geometry import GRIDS, SHEARED, centered_grid
 from Testing.level_values import L1, L2
 from Testing.levels_use import *  # noqa: F403
-from Testing.levels_use import GRID, refused, run, stack
+from Testing.levels_use import GRID, levels_in, refused, run, stack
 
 
 def test_wrong_calls_are_answered_with_one_line(spine, tmp_path, capsys):
@@ -90,6 +91,32 @@ def test_files_without_levels_are_refused(tmp_path, capsys):
     assert scan.name in refused(capsys, scan)
     assert "no file" in refused(capsys, tmp_path)
     assert "does not exist" in refused(capsys, tmp_path / "none.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("values", "below"), [((28, 27, 26), 26), ((28, 27, 25), 25), ((28, 27, CANAL, 26, 26), 26)],
+    ids=["L4 L5 S1", "L4 L5 sacrum", "canal"],
+)  # fmt: skip
+def test_a_pelvis_in_totalsegmentators_numbering_has_no_t13(values, below, tmp_path, capsys):
+    """Each of its values is one of VerSe's, too: only their places tell."""
+    path, scan = tmp_path / "total.nii.gz", tmp_path / "ct.nii.gz"
+    write_volume(stack(*values), path)
+    write_volume(Volume(np.zeros(GRID.shape, np.int16), GRID.affine), scan)
+    sentence = (
+        f"'total.nii.gz' holds 27 above {below}, as TotalSegmentator's L5 would be, but not VerSe's coccyx: give spine "
+        "labels in VerSe's numbering."
+    )
+    assert refused(capsys, path) == sentence
+    assert main(["measure", str(scan), str(path)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_coccyx_below_the_sacrum_is_left_alone(tmp_path, capsys):
+    path = tmp_path / "whole.nii.gz"
+    for values in ((L1, L2, SACRUM, 27), (28, L1, 27), (28, 25, 27)):
+        write_volume(stack(*values), path)
+        shown, _ = run(capsys, path)
+        assert len(levels_in(shown)) == len(values) - 1
 
 
 def test_nobody_is_sent_back_to_a_model_that_can_name_no_more_of_so_little(tmp_path, capsys):

@@ -22,6 +22,7 @@ from typing import Literal
 Kind = Literal["vertebra", "sacrum", "disc", "canal"]
 
 SACRUM = 26
+COCCYX = 27
 CANAL = 61
 DISC_OFFSET = 100
 DISC_LEVEL_UNKNOWN = 200

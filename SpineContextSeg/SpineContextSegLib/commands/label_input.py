@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputRefused
+from ..label_boxes import label_boxes
 from ..labels import (
     BINARY_SPINE,
+    COCCYX,
     FIRST_OWN_VALUE,
     IGNORED,
+    SACRUM,
     STRUCTURES,
     VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
@@ -29,8 +33,8 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
         uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; and value -> number of voxels, without 0.
 
     Raises:
-        InputRefused: as `read_labels`; values that don't belong to VerSe's numbering; no vertebra; or vertebrae that
-            aren't told apart.
+        InputRefused: as `read_labels`; values that don't belong to VerSe's numbering, or a coccyx above others; no
+            vertebra; or vertebrae that aren't told apart.
     """
     try:
         if not path.exists():
@@ -46,6 +50,7 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
     labels = Volume(labels.array.astype(np.min_scalar_type(most), copy=False), labels.affine)
     counts = {value: count for value, count in count_labels(labels.array).items() if value}
     _check_values(path, set(counts))
+    _check_coccyx(path, labels, set(counts))
     return labels, counts
 
 
@@ -64,3 +69,25 @@ def _check_values(path: Path, values: set[int]) -> None:
             "made by a model that doesn't, too little of the spine was in view to name them, or it shows C1 alone: "
             "give labels in which each vertebra has a value of its own."
         )
+
+
+def _check_coccyx(path: Path, labels: Volume, values: set[int]) -> None:
+    """L4, L5 and S1 of TotalSegmentator have the values of T13, coccyx and sacrum in VerSe's numbering."""
+    if COCCYX not in values:
+        return
+    heights_mm = _heights_mm(labels, VERTEBRAE | {SACRUM, COCCYX})
+    lowest = min(heights_mm, key=heights_mm.__getitem__)
+    if lowest != COCCYX:
+        raise InputRefused(
+            f"'{path.name}' holds {COCCYX} above {lowest}, as TotalSegmentator's L5 would be, but not VerSe's coccyx: "
+            "give spine labels in VerSe's numbering."
+        )
+
+
+def _heights_mm(labels: Volume, values: Collection[int]) -> dict[int, float]:
+    """Value -> height (S) of its center of mass, of those that are there."""
+    heights = {}
+    for value, box in label_boxes(labels.array, values).items():
+        indices = np.argwhere(labels.array[box] == value)[:, ::-1]
+        heights[value] = float(labels.grid.crop(box).world(indices.mean(0))[2])
+    return heights
