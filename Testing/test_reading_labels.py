@@ -1,12 +1,13 @@
 """Labels from files: whole numbers, each the value of the structure that its segment is called after."""
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.labels import structure
-from SpineContextSegLib.reading import read_labels, read_segments
+from SpineContextSegLib.reading import read_labels, read_labels_with_notes, read_segments
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_volume
 
@@ -115,3 +116,12 @@ def test_segments_that_are_right_are_read(tmp_path):
     write_segments(tmp_path / "spine.seg.nrrd", *segments)
     found = set(np.unique(read_labels(tmp_path / "spine.seg.nrrd").array))
     assert found == {0, 22, 24, 25, 123, 300, 301}
+
+
+def test_notes_on_the_place_of_labels_are_handed_on(tmp_path):
+    labels = nibabel.Nifti1Image(np.ones((8, 9, 10), np.uint8), None)
+    labels.header["pixdim"][1:4] = 2.0
+    nibabel.save(labels, tmp_path / "labels.nii")
+    read, notes = read_labels_with_notes(tmp_path / "labels.nii")
+    assert "does not state how the patient lies" in " ".join(notes)
+    np.testing.assert_array_equal(read.array, read_labels(tmp_path / "labels.nii").array)

@@ -18,7 +18,7 @@ from .label_boxes import bounding_box
 from .metrics import Agreement, agreement, binary_spine, drop_unscored
 from .on_grid import labels_on_grid_of
 from .pairing import Pair, find_pairs
-from .reading import read_labels, read_segments
+from .reading import read_labels_with_notes, read_segments
 from .scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, Evaluation
 from .segment_list import remarks_on_segments
 from .volume import Grid, Volume
@@ -95,9 +95,12 @@ def _read(pair: Pair, numbering: Numbering) -> _Comparable:
     """Raises InputRefused: the two can't be compared."""
     with _readable(pair.prediction):
         verse = numbering == "verse"
-        prediction, reference = read_labels(pair.prediction), read_labels(pair.reference, verse=verse)
+        prediction, notes = read_labels_with_notes(pair.prediction)
+        reference, reference_notes = read_labels_with_notes(pair.reference, verse=verse)
         in_verse_values = [pair.prediction, *([pair.reference] if verse else [])]
         remarks = [remark for path in in_verse_values for remark in remarks_on_segments(path.name, read_segments(path))]
+    for path, told in ((pair.prediction, notes), (pair.reference, reference_notes)):
+        remarks += [f"'{path.name}': {note}" for note in told]
     both = _comparable(prediction, reference, numbering, (f"'{pair.prediction.name}'", f"'{pair.reference.name}'"))
     return replace(both, notes=remarks + both.notes)
 

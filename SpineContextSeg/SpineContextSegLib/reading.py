@@ -86,6 +86,11 @@ def read_volume_on(grid: Grid, path: str | Path) -> tuple[Volume, list[str]]:
 
 
 def read_labels(path: str | Path, *, verse: bool = True) -> Volume:
+    """As `read_labels_with_notes`, for whoever has no one to tell."""
+    return read_labels_with_notes(path, verse=verse)[0]
+
+
+def read_labels_with_notes(path: str | Path, *, verse: bool = True) -> tuple[Volume, list[str]]:
     """Reads a segmentation with one label value per voxel: NIfTI-1, NRRD, MHA, `.seg.nrrd` with one layer, DICOM SEG.
 
     Args:
@@ -93,7 +98,7 @@ def read_labels(path: str | Path, *, verse: bool = True) -> Volume:
 
     Returns:
         Integers (k, j, i), affine IJK -> RAS in mm; of a `.seg.nrrd` as `segment_list.in_verse` has them,
-        of a DICOM SEG as `dicom_seg.read_dicom_seg`.
+        of a DICOM SEG as `dicom_seg.read_dicom_seg`; and notes as `read_volume` has them.
 
     Raises:
         InputRefused: as `read_volume`, `segment_list.in_verse` and `dicom_seg.read_dicom_seg`; or where values are no
@@ -107,17 +112,17 @@ def read_labels(path: str | Path, *, verse: bool = True) -> Volume:
                     f"'{path.name}' is a DICOM SEG, whose labels are told by their names and not by a numbering: "
                     "leave the numbering out."
                 )
-            return read_dicom_seg(path)
-    volume, _ = read_volume(path)
+            return read_dicom_seg(path), []
+    volume, notes = read_volume(path)
     if verse and lists_segments(path):
         stated = _stated_segments(path)
         volume = Volume(renumbered(volume.array, stated, in_verse(path.name, stated)), volume.affine)
     if np.issubdtype(volume.array.dtype, np.integer):
-        return volume
+        return volume, notes
     rounded = np.rint(volume.array)
     if not np.array_equal(rounded, volume.array) or np.abs(rounded).max() > np.iinfo(np.int32).max:
         raise InputRefused(f"'{path.name}' holds fractions, not label values: give a segmentation.")
-    return Volume(rounded.astype(np.int32), volume.affine)
+    return Volume(rounded.astype(np.int32), volume.affine), notes
 
 
 def lists_segments(path: Path) -> bool:
