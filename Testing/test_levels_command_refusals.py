@@ -2,6 +2,7 @@
 
 import os
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -168,3 +169,16 @@ def test_a_tilted_gantry_needs_nrrd(name, tmp_path, capsys):
     assert "tilted" in refused(capsys, path, "--shift", 1, "-o", tmp_path / "spine.nii.gz")
     run(capsys, path, "--shift", 1, "-o", path)
     assert read_labels(path).grid.same_as(grid)
+
+
+def test_labels_upside_down_are_told_and_not_turned_round(tmp_path, capsys):
+    """As labels whose file doesn't state how the patient lies: the slices of many run from the head down."""
+    column = stack(20, 21, 22, 23).array.astype(np.uint8)
+    path, output = tmp_path / "labels.nii.gz", tmp_path / "out.nii.gz"
+    labels = nibabel.Nifti1Image(column[::-1].transpose(2, 1, 0), None)
+    labels.header["pixdim"][1:4] = GRID.spacing_mm
+    nibabel.save(labels, path)
+    _, warnings = run(capsys, path)
+    assert "Warning: 'labels.nii.gz': The file does not state how the patient lies" in warnings[0]
+    assert "head and feet are exchanged" in refused(capsys, path, "--this", "L2=L1", "-o", output)
+    assert not output.exists()

@@ -110,8 +110,8 @@ def renamed(order: Sequence[int], which: int, level: int, sequence: Sequence[int
     ranks = [LEVEL_ORDER.index(value) for value in order]
     if len(order) > 2 and ranks == sorted(ranks, reverse=True):
         raise InputRefused(
-            f"{level_name(order[0])} is on top and {level_name(order[-1])} lowest, as where head and feet are exchanged "
-            "in a file: put its orientation right first."
+            f"{level_name(order[0])} is on top and {level_name(order[-1])} lowest, as where head and feet are "
+            "exchanged in a file: put its orientation right first."
         )
     place = _place_of(level, sequence)
     above = order.index(which)

@@ -20,17 +20,18 @@ from ..labels import (
     VERTEBRAE,
     levels_known,
 )
-from ..reading import read_labels
+from ..reading import read_labels_with_notes
 from ..volume import Volume, count_labels
 
 _MOST = np.iinfo(np.uint16).max
 
 
-def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
+def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int], list[str]]:
     """Reads a label map in VerSe values, a `.seg.nrrd` with one layer included.
 
     Returns:
-        uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; and value -> number of voxels, without 0.
+        uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; value -> number of voxels, without 0; and a sentence
+        each on what is odd about their place.
 
     Raises:
         InputRefused: as `read_labels`; values that don't belong to VerSe's numbering, or a coccyx above others; no
@@ -41,7 +42,7 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
             raise InputRefused(f"'{path}' does not exist: check the path.")
         if not path.is_file():
             raise InputRefused(f"'{path}' is no file: give a file of spine labels.")
-        labels = read_labels(path)
+        labels, notes = read_labels_with_notes(path)
     except OSError as error:
         raise InputRefused(f"'{path}' can't be read ({error.strerror or error}): check the file.") from error
     least, most = (int(extreme) for extreme in (labels.array.min(), labels.array.max()))
@@ -51,7 +52,7 @@ def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int]]:
     counts = {value: count for value, count in count_labels(labels.array).items() if value}
     _check_values(path, set(counts))
     _check_coccyx(path, labels, set(counts))
-    return labels, counts
+    return labels, counts, [f"'{path.name}': {note}" for note in notes]
 
 
 def _check_values(path: Path, values: set[int]) -> None:

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from .label_input import read_vertebrae
 
     _check_options(arguments)
-    labels, counts = read_vertebrae(arguments.labels)
+    labels, counts, remarks = read_vertebrae(arguments.labels)
     segments = read_segments(arguments.labels)
     before = _described(segments, counts)
     if arguments.output:
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     with Outputs(interruption) as outputs:
         if arguments.output:
             write_segmentation(result, outputs.stage(arguments.output), after)
-    remarks = remarks_on_segments(arguments.labels.name, segments)
+    remarks += remarks_on_segments(arguments.labels.name, segments)
     if not _operation(arguments):
         remarks += remarks_on_doubt(segments)
     remarks += remarks_on_closed_gaps(order_of(labels), order, sequence) if arguments.this else []
