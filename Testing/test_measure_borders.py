@@ -9,7 +9,8 @@ from known_sizes import by_value, heights, own_rows, painted_ct
 from level_values import L1, L2, L3
 from scans import ct, needs_scans
 
-from SpineContextSegLib.labels import VERTEBRAE
+from SpineContextSegLib.label_boxes import bounding_box
+from SpineContextSegLib.labels import C1, VERTEBRAE
 from SpineContextSegLib.measure import CUT_PROCESS, NO_BODY, vertebra_rows
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.roi import Box, crop, inside, paste
@@ -128,6 +129,70 @@ def test_what_goes_on_beyond_a_region_is_not_cut(lumbar):
         row = by_value(vertebra_rows(None, drawn, regions=regions))[L2]
         assert not row.partial and row.remark == ""
         assert heights(row) == pytest.approx(heights(usual[L2]), abs=0.3)
+
+
+# ------------------------------------------------------------------------------------------------------ files of labels
+
+
+def kept(labels, box):
+    """Labels of a file that covers a part of the scan, on the scan's grid."""
+    array = np.zeros_like(labels.array)
+    array[box] = labels.array[box]
+    return Volume(array, labels.affine)
+
+
+def figures(row):
+    return (row.value, row.partial, *np.nan_to_num(heights(row), nan=-1).round(3), row.remark)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.6])
+@pytest.mark.parametrize("from_below", [True, False])
+def test_a_body_through_which_a_file_of_labels_ends_is_cut(from_below, share, lumbar):
+    """Though the scan goes on; the heights of what is left look like a fracture."""
+    _, labels = lumbar
+    planes = np.flatnonzero((labels.array == L2).any((1, 2)))
+    at = int(planes[0] + share * len(planes))
+    part = kept(labels, (slice(at, None) if from_below else slice(0, at), slice(None), slice(None)))
+    # A program may have cropped what was left, then.
+    for covered in (bounding_box(part.array), (bounding_box(part.array)[0], slice(None), slice(None))):
+        row = by_value(vertebra_rows(None, part, covered=covered))[L2]
+        assert row.partial and np.isnan(heights(row)).all() and NO_BODY in row.remark
+
+
+def test_arches_that_a_file_of_labels_leaves_out_are_cut(lumbar):
+    """As where it was cropped around the bodies."""
+    _, labels = lumbar
+    j = int(np.round(np.linalg.inv(labels.affine) @ [*own_rows(labels, L2)[L2].center_mm, 1])[1])
+    behind = int(j - np.sign(labels.affine[1, 1]) * 27)
+    box = (slice(None), slice(behind, None) if labels.affine[1, 1] > 0 else slice(None, behind), slice(None))
+    rows = vertebra_rows(None, kept(labels, box), covered=box)
+    alone = vertebra_rows(None, Volume(labels.array[box], labels.grid.crop(box).affine))
+    assert [figures(row) for row in rows] == [figures(row) for row in alone]
+    assert by_value(rows)[L2].partial and np.isfinite(heights(by_value(rows)[L2])).all()
+
+
+def assert_whole_when_cropped_to(labels, value):
+    one = Volume(np.where(labels.array == value, labels.array, 0), labels.affine)
+    box = bounding_box(one.array)
+    expected = [figures(row) for row in vertebra_rows(None, one)]
+    # Some programs crop all axes, a DICOM SEG leaves out slices.
+    for covered in (box, (box[0], slice(None), slice(None))):
+        assert [figures(row) for row in vertebra_rows(None, one, covered=covered)] == expected
+
+
+def test_a_file_of_labels_that_ends_where_they_end_cuts_none(lumbar):
+    for value in (L1, L2, L3):
+        assert_whole_when_cropped_to(lumbar[1], value)
+
+
+@needs_scans
+@pytest.mark.parametrize("name", ["chest_1mm", "thorax_crop", "head_neck", "chest_scoliosis"])
+def test_a_file_of_real_labels_that_ends_where_they_end_cuts_none(name):
+    """In slices of 1 to 3 mm."""
+    labels = read_labels(ct(f"{name}_labels"))
+    for row in vertebra_rows(None, labels):
+        if not row.partial and row.value != C1:
+            assert_whole_when_cropped_to(labels, row.value)
 
 
 # ----------------------------------------------------------------------------------------------- what is left of a body

@@ -150,6 +150,25 @@ def test_labels_that_were_cropped_are_measured_as_the_whole(scan, tmp_path):
         assert (tmp_path / f"whole.{ending}").read_text() == (tmp_path / f"cropped.{ending}").read_text()
 
 
+def test_a_vertebra_that_the_end_of_the_labels_cuts_is_not_measured_as_whole(scan, tmp_path):
+    """As where both were cropped, and then the whole scan is given."""
+    volume, labels = read_volume(scan / "ct.nii.gz")[0], read_labels(scan / "labels.nii.gz")
+    planes = np.flatnonzero((labels.array == 21).any((1, 2)))
+    box = (slice(int(planes[len(planes) // 2]), None), slice(None), slice(None))
+    affine = labels.grid.crop(box).affine
+    write_volume(Volume(labels.array[box], affine), tmp_path / "labels.nrrd")
+    write_volume(Volume(volume.array[box], affine), tmp_path / "ct.nrrd")
+    found = {}
+    for name, file in (("whole", scan / "ct.nii.gz"), ("cropped", tmp_path / "ct.nrrd")):
+        assert measure(file, tmp_path / "labels.nrrd", "--table", tmp_path / f"{name}.csv") == 0
+        with open(tmp_path / f"{name}.csv", encoding="utf-8", newline="") as table:
+            found[name] = {row["level"]: row for row in csv.DictReader(table)}
+    assert found["whole"]["L2"] == found["cropped"]["L2"]
+    cut = found["whole"]["L2"]
+    assert (cut["partial"], cut["body height front (mm)"], cut["body interior mean (HU)"]) == ("yes", "", "")
+    assert found["whole"]["L1"]["partial"] == "no"
+
+
 def test_odd_levels_are_said(scan, tmp_path, capsys):
     """As `levels` says them: the table alone doesn't show that they are wrong."""
     labels = read_labels(scan / "labels.nii.gz")

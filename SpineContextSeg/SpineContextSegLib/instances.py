@@ -15,12 +15,12 @@ import numpy as np
 
 from .attachment import attached
 from .crowds import Crowds, along_column
+from .field_of_view import CUT_PER_MM
 from .ghosts import ghosts
 from .label_boxes import Box, label_boxes
 from .labels import C1, C2, VERTEBRA_LEVEL_UNKNOWN
 from .pieces import MOST_PIECES, components_of, dilated
 from .refine import OFFSET_STEP_MM, Spine
-from .seen_vertebrae import CUT_PER_MM
 from .volume import Grid
 
 # Offsets are exact near the middle of a body and err by some mm at the tips of its processes: votes count less the

@@ -16,10 +16,11 @@ import numpy as np
 
 from .errors import InputRefused
 from .field_of_view import FieldOfView
+from .label_boxes import Box
 from .labels import C1, C2, SACRUM, VERTEBRA_LEVEL_UNKNOWN, VERTEBRAE, levels_known, structure
 from .metrics import NAN
 from .mr import has_hounsfield_units
-from .roi import Box
+from .roi import Box as Region
 from .seen_vertebrae import SeenVertebra, body_frames, seen_vertebrae
 from .vertebral_body import SHELL_MM, Body, interior_hu, measure_body
 from .vertebral_frame import BodyFrame
@@ -60,8 +61,8 @@ class VertebraRow:
             way, at the back wall, along the line that halves the angle between its endplates. NaN for C1 and C2, whose
             bodies have no two endplates, and where the border of the scan cuts the body.
         partial: the border of the scan cuts it, as in the report of a run: 1 % of its voxels lie there, were they of
-            1.5 mm (`seen_vertebrae.CUT_PER_MM`). Where the border cuts only a process, up to a ninth of the vertebra
-            may lie beyond it without that; a remark says so.
+            1.5 mm (`field_of_view.CUT_PER_MM`). Where the border cuts only a process, up to a ninth of the vertebra
+            may lie beyond it without that; a remark says so. Or the end of the labels' file cuts it (`covered`).
         metal: there is metal in the interior of the body, as of a screw or a cage.
         remark: in words, why something is empty or is not to be relied on.
     """
@@ -93,7 +94,12 @@ class VertebraRow:
 
 
 def vertebra_rows(
-    ct: Volume | None, labels: Volume, *, hounsfield: bool | None = None, regions: Sequence[Box] = ()
+    ct: Volume | None,
+    labels: Volume,
+    *,
+    hounsfield: bool | None = None,
+    regions: Sequence[Region] = (),
+    covered: Box | None = None,
 ) -> list[VertebraRow]:
     """All vertebrae C1 to L6 of a segmentation, from top to bottom by their place; without the sacrum.
 
@@ -103,13 +109,15 @@ def vertebra_rows(
         labels: VerSe values (k, j, i) on the grid of the whole scan (its border says what is partial).
         hounsfield: whether `ct` holds HU, where that is known; None lets its values tell.
         regions: what all runs were limited to, whose sides are a border too; none where the whole scan was segmented.
+        covered: slices (k, j, i) of what the file of labels covers, whose ends are a border, too, but for vertebrae
+            that it was cropped to; None for the whole scan.
 
     Raises:
         InputRefused: single vertebrae aren't told apart in the labels, or CT and labels don't lie on one grid.
     """
     if ct is not None and not ct.grid.same_as(labels.grid):
         raise InputRefused("CT and labels don't lie on the same grid: save both on the scan's own grid.")
-    view = FieldOfView(labels.grid, None if ct is None else ct.array, regions)
+    view = FieldOfView(labels.grid, None if ct is None else ct.array, regions, covered)
     if ct is not None and not (has_hounsfield_units(ct.array) if hounsfield is None else hounsfield):
         ct = None
     seen, canal = seen_vertebrae(labels, view)

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .column_order import top_to_bottom
-from .field_of_view import FieldOfView
+from .field_of_view import CUT_PER_MM, FieldOfView
 from .label_boxes import Box, label_boxes
 from .labels import C1, C2, CANAL, VERTEBRAE
 from .vertebral_frame import LOOK_MM, BodyFrame, coarsened, find_body, points_of
 from .volume import Volume
 
-# Area at the border of the scan (mm2) by volume (mm3), above which the border cuts a vertebra: 1 % of it lies within
-# 1.5 mm of the border. Less may be a neighbor's, or the cut of a process, however much of that lies beyond.
-CUT_PER_MM = 0.01 / 1.5
 # Of a body, by that of the next whole one; and how far it may lie aside of that, by the way between them.
 _LEAST_RADIUS, _ASIDE_SHARE = 0.6, 0.2
 _SUPERIOR = np.array([0.0, 0.0, 1.0])

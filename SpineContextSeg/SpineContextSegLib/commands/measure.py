@@ -37,10 +37,10 @@ Research use only: not for diagnosis or treatment."""
 EPILOG = """\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
 LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG.
-The spinal canal (61) helps where it is labeled. Heights and HU of C1, C2 and of a body that the border of the scan, or
-of the region that a run was limited to, cuts are left empty, and so is the HU of a body with metal in it. The remark
-says where levels aren't certain, as a .seg.nrrd tells until they are put right, or the record of a batch until the file
-is changed. Centroids are voxel indices, as in VerSe's files.
+The spinal canal (61) helps where it is labeled. Heights and HU of C1, C2 and of a body that the border of the scan, of
+LABELS or of the region that a run was limited to cuts are left empty, and so is the HU of a body with metal in it. The
+remark says where levels aren't certain, as a .seg.nrrd tells until they are put right, or the record of a batch until
+the file is changed. Centroids are voxel indices, as in VerSe's files.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
 that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
@@ -223,24 +223,27 @@ def _measured(
     from ..volume import Volume
     from .label_input import read_vertebrae
 
-    labels, counts = read_vertebrae(labels_path)
+    labels, counts, remarks = read_vertebrae(labels_path)
     segments = read_segments(labels_path)
-    remarks = remarks_on_segments(labels_path.name, segments)
+    remarks += remarks_on_segments(labels_path.name, segments)
     try:
         ct, notes = read(labels.grid)
     except OSError as error:
         raise InputRefused(f"'{ct_path}' can't be read ({error.strerror or error}): check the file.") from error
     names = f"'{ct_path.name}'", f"'{labels_path.name}'"
+    covered = None
     if labels.array.size < ct.array.size:
+        covered = ct.grid.box_of(labels.grid)
         labels = Volume(labels_on_grid_of(labels, ct.grid, names[::-1]), ct.affine)
     values = on_grid_of(ct, labels.grid, names)
     in_hu = has_hounsfield_units(values)
     notes = [*notes, *(clipped_warnings(ct) if in_hu else [NO_HOUNSFIELD_UNITS.format(name=names[0])])]
     doubtful = doubts(segments)
     regions = boxes_of(segment.tags.get(REGION_TAG, "") for segment in segments if segment.value in VERTEBRAE)
+    seen = Volume(values, labels.affine)
     rows = [
         row.with_remark(doubtful.get(row.value, doubt))
-        for row in vertebra_rows(Volume(values, labels.affine), labels, hounsfield=in_hu, regions=regions)
+        for row in vertebra_rows(seen, labels, hounsfield=in_hu, regions=regions, covered=covered)
     ]
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
     remarks = [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))]
