@@ -138,14 +138,19 @@ def test_of_a_folder_the_series_that_was_labelled_is_measured(modality, scan, tm
     assert "same grid" in refused(capsys, measure(folder, tmp_path / "of_none.nii.gz"))
 
 
-def test_labels_that_were_cropped_are_measured_as_the_whole(scan, tmp_path):
-    """What is partial, too, is told by the border of the scan."""
+def test_labels_that_were_cropped_are_measured_as_the_whole(scan, tmp_path, capsys):
+    """What is partial, too, is told by the border of the scan; and whose voxels centroids count is said."""
     labels = read_labels(scan / "labels.nii.gz")
     box = bounding_box(labels.array != 0)
     write_segmentation(Volume(labels.array[box], labels.grid.crop(box).affine), tmp_path / "cropped.seg.nrrd")
     for name, file in (("whole", scan / "labels.nii.gz"), ("cropped", tmp_path / "cropped.seg.nrrd")):
         wanted = "--table", tmp_path / f"{name}.csv", "--centroids", tmp_path / f"{name}.json"
         assert measure(scan / "ct.nii.gz", file, *wanted) == 0
+    assert capsys.readouterr().err == (
+        "Warning: 'cropped.seg.nrrd' covers a part of 'ct.nii.gz': centroids are voxel indices of the latter.\n"
+    )
+    assert measure(scan / "ct.nii.gz", tmp_path / "cropped.seg.nrrd") == 0
+    assert capsys.readouterr().err == ""
     for ending in ("csv", "json"):
         assert (tmp_path / f"whole.{ending}").read_text() == (tmp_path / f"cropped.{ending}").read_text()
 

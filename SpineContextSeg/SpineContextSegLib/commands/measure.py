@@ -8,6 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii,
 The spinal canal (61) helps where it is labeled. Heights and HU of C1, C2 and of a body that the border of the scan, of
 LABELS or of the region that a run was limited to cuts are left empty, and so is the HU of a body with metal in it. The
 remark says where levels aren't certain, as a .seg.nrrd tells until they are put right, or the record of a batch until
-the file is changed. Centroids are voxel indices, as in VerSe's files.
+the file is changed. Centroids are voxel indices of LABELS, as in VerSe's files; where LABELS are cropped, of the CT.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
 that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
@@ -109,15 +110,16 @@ def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None
     from ..reading import read_volume_on
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
-    rows, remarks, doubtful, grid = _measured(
+    measured = _measured(
         arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct), _doubt_beside(arguments.labels)
     )
     interruption.check()
     with Outputs(interruption) as outputs:
-        write_measurements(rows, grid, arguments, outputs)
-    _say([f"Warning: {sentence}" for sentence in remarks + doubtful])
+        write_measurements(measured.rows, measured.grid, arguments, outputs)
+    on_centroids = measured.on_centroids if arguments.centroids else []
+    _say([f"Warning: {sentence}" for sentence in measured.remarks + measured.doubtful + on_centroids])
     written = [f"Written to {path}" for path in (arguments.table, arguments.centroids) if path]
-    print_if_possible("\n".join([*_lines(rows), *written, RESEARCH_ONLY]))
+    print_if_possible("\n".join([*_lines(measured.rows), *written, RESEARCH_ONLY]))
 
 
 def _doubt_beside(labels: Path) -> str:
@@ -195,17 +197,30 @@ def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
         return [], [NO_VERTEBRA]
     doubt = doubt_of(record) if record else ""
-    rows, remarks, _, _ = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), doubt)
-    return rows, remarks
+    measured = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), doubt)
+    return measured.rows, measured.remarks
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of one scan.
+
+    rows: each with a remark where its level isn't certain. grid: on whose voxels the centroids lie. remarks, and
+    doubtful (on doubt about levels that the file states), on_centroids: sentences for the user.
+    """
+
+    rows: list[VertebraRow]
+    grid: Grid
+    remarks: list[str]
+    doubtful: list[str]
+    on_centroids: list[str]
 
 
 def _measured(
     labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]], doubt: str = ""
-) -> tuple[list[VertebraRow], list[str], list[str], Grid]:
-    """Rows of one scan, which `read` returns for the grid of its labels, sentences for the user, those on doubt about
-    levels that the file states, and that grid.
-
-    Each row has a remark where its level isn't certain, by what the file says of its segment, else by `doubt`.
+) -> _Measured:
+    """Measures one scan, which `read` returns for the grid of its labels. Whether a level is certain is told by the file
+    of labels, else by `doubt`.
 
     Raises:
         InputRefused: scan or labels can't be read, or can't be measured together.
@@ -231,9 +246,10 @@ def _measured(
     except OSError as error:
         raise InputRefused(f"'{ct_path}' can't be read ({error.strerror or error}): check the file.") from error
     names = f"'{ct_path.name}'", f"'{labels_path.name}'"
-    covered = None
+    covered, on_centroids = None, []
     if labels.array.size < ct.array.size:
         covered = ct.grid.box_of(labels.grid)
+        on_centroids = [f"{names[1]} covers a part of {names[0]}: centroids are voxel indices of the latter."]
         labels = Volume(labels_on_grid_of(labels, ct.grid, names[::-1]), ct.affine)
     values = on_grid_of(ct, labels.grid, names)
     in_hu = has_hounsfield_units(values)
@@ -247,7 +263,7 @@ def _measured(
     ]
     order = [*(row.value for row in rows), *([SACRUM] if SACRUM in counts else [])]
     remarks = [*notes, *remarks, *remarks_on_levels(order, sequence_of(counts))]
-    return rows, remarks, remarks_on_doubt(segments), labels.grid
+    return _Measured(rows, labels.grid, remarks, remarks_on_doubt(segments), on_centroids)
 
 
 def _write_cohort(rows: Mapping[str, list[VertebraRow]], path: Path) -> None:
