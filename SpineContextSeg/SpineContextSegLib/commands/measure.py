@@ -219,8 +219,8 @@ class _Measured:
 def _measured(
     labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]], doubt: str = ""
 ) -> _Measured:
-    """Measures one scan, which `read` returns for the grid of its labels. Whether a level is certain is told by the file
-    of labels, else by `doubt`.
+    """Measures one scan, which `read` returns for the grid of its labels. Whether a level is certain is told by the
+    file of labels, else by `doubt`.
 
     Raises:
         InputRefused: scan or labels can't be read, or can't be measured together.
