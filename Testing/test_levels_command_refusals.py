@@ -180,5 +180,6 @@ def test_labels_upside_down_are_told_and_not_turned_round(tmp_path, capsys):
     nibabel.save(labels, path)
     _, warnings = run(capsys, path)
     assert "Warning: 'labels.nii.gz': The file does not state how the patient lies" in warnings[0]
-    assert "head and feet are exchanged" in refused(capsys, path, "--this", "L2=L1", "-o", output)
+    refusal = refused(capsys, path, "--this", "L2=L1", "-o", output)
+    assert "its levels run from the feet to the head: give labels that state it" in refusal
     assert not output.exists()

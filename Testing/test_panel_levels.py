@@ -312,6 +312,7 @@ class TestClicks:
         choose(user, "L5 vertebra", "L1")
         user.ui.renameButton.click()
         assert [our_values(node)[value] for value in (20, 21, 22)] == [f"SpineContextSeg_{n}" for n in (24, 23, 22)]
+        assert "L5 was on top and L3 lowest, and all levels are turned round now" in user.notice()
 
     def test_a_fault_gets_an_answer(self, user, node, monkeypatch):
         monkeypatch.setattr(levels_section.Levels, "shift", lambda *_: 1 / 0)

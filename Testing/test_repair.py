@@ -99,8 +99,6 @@ def test_columns_of_every_kind():
         order = list(old[start:end])
         if rng.random() < 0.3:
             rng.shuffle(order)
-        if len(order) > 2 and order == list(old[start:end])[::-1]:
-            continue
         which, level = int(rng.choice(order)), int(rng.choice(new))
         place = new.index(level) - order.index(which)
         if place < 0 or place + len(order) > len(new):
@@ -118,8 +116,6 @@ def test_columns_of_every_kind():
 
 def test_what_can_not_be_is_refused():
     order = [T12, L1, L2]
-    upside_down = refusal(lambda: renamed(order[::-1], L1, L2, USUAL))
-    assert "L2 is on top and T12 lowest, as where head and feet are exchanged" in upside_down
     assert "L3 is not there: choose one that is (T12, L1, L2)" in refusal(lambda: renamed(order, L3, L4, USUAL))
     assert "Sacrum is not there" in refusal(lambda: renamed(order, SACRUM, L4, USUAL))
     assert "no vertebra" in refusal(lambda: renamed([], L3, L4, USUAL))

@@ -26,14 +26,21 @@ def remarks_on_levels(order: Sequence[int], sequence: Sequence[int]) -> list[str
     return remarks
 
 
-def remarks_on_closed_gaps(before: Sequence[int], after: Sequence[int], sequence: Sequence[int]) -> list[str]:
-    """One sentence for each place where levels were missing and no longer are: all beyond it moved on, which is wrong
-    where a vertebra just wasn't found.
+def remarks_on_renaming(before: Sequence[int], after: Sequence[int], sequence: Sequence[int]) -> list[str]:
+    """One sentence for each thing that "this is" changed all others by, and that may have been right before.
+
+    A gap that it closed, where a vertebra just wasn't found; levels that it turned round, where not they were wrong but
+    the place of the scan.
 
     Args:
         before, after: values of the same vertebrae from top to bottom by their places.
         sequence: as in `remarks_on_levels`, of the column `after`; what it lacks can't have been missed.
     """
+    if runs_upward(before) and not runs_upward(after):
+        return [
+            f"{level_name(before[0])} was on top and {level_name(before[-1])} lowest, and all levels are turned round "
+            "now: where head and feet are exchanged in the scan, take this back and put its orientation right instead."
+        ]
     remarks, sequence = [], [value for value in sequence_of(before) if value in sequence]
     for old, new in zip(zip(before, before[1:]), zip(after, after[1:])):
         missing = _missing(*old, before, sequence)
@@ -44,6 +51,12 @@ def remarks_on_closed_gaps(before: Sequence[int], after: Sequence[int], sequence
                 "where one wasn't found there, take this back and move all levels up or down instead."
             )
     return remarks
+
+
+def runs_upward(order: Sequence[int]) -> bool:
+    """Whether vertebrae that stand from top to bottom, three or more, are called from the lowest to the topmost."""
+    ranks = [LEVEL_ORDER.index(value) for value in order]
+    return len(ranks) > 2 and ranks == sorted(ranks, reverse=True)
 
 
 def _missing(upper: int, lower: int, order: Sequence[int], sequence: Sequence[int]) -> list[str]:

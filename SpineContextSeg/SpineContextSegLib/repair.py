@@ -103,16 +103,9 @@ def renamed(order: Sequence[int], which: int, level: int, sequence: Sequence[int
         Old value -> new value of everything that changes, vertebrae and discs.
 
     Raises:
-        InputRefused: `which` is not there, `level` is none of `sequence`, `sequence` ends before the column does, or
-            the levels run from the lowest to the topmost throughout, which this would turn round.
+        InputRefused: `which` is not there, `level` is none of `sequence`, or `sequence` ends before the column does.
     """
     require(order, which)
-    ranks = [LEVEL_ORDER.index(value) for value in order]
-    if len(order) > 2 and ranks == sorted(ranks, reverse=True):
-        raise InputRefused(
-            f"{level_name(order[0])} is on top and {level_name(order[-1])} lowest, as where head and feet are "
-            "exchanged in a file: put its orientation right first."
-        )
     place = _place_of(level, sequence)
     above = order.index(which)
     below = len(order) - 1 - above

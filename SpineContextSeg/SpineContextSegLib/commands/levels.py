@@ -76,16 +76,22 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
-    from ..level_remarks import remarks_on_closed_gaps, remarks_on_levels
+    from ..level_remarks import remarks_on_levels, remarks_on_renaming, runs_upward
     from ..reading import read_segments
     from ..repair import order_of
     from ..segment_list import remarks_on_doubt, remarks_on_segments
+    from ..stated_geometry import UNSTATED_ORIENTATION
     from ..volume import count_labels
     from ..writing import check_output, write_segmentation
     from .label_input import read_vertebrae
 
     _check_options(arguments)
     labels, counts, remarks = read_vertebrae(arguments.labels)
+    if arguments.this and runs_upward(order_of(labels)) and any(UNSTATED_ORIENTATION in remark for remark in remarks):
+        raise InputRefused(
+            f"'{arguments.labels.name}' does not state how the patient lies in it, and its levels run from the feet to "
+            "the head: give labels that state it, such as .seg.nrrd."
+        )
     segments = read_segments(arguments.labels)
     before = _described(segments, counts)
     if arguments.output:
@@ -103,7 +109,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     remarks += remarks_on_segments(arguments.labels.name, segments)
     if not _operation(arguments):
         remarks += remarks_on_doubt(segments)
-    remarks += remarks_on_closed_gaps(order_of(labels), order, sequence) if arguments.this else []
+    remarks += remarks_on_renaming(order_of(labels), order, sequence) if arguments.this else []
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
     for sentence in remarks + remarks_on_levels(order, _sequence(arguments, set(order))):

@@ -31,7 +31,7 @@ from ..labels import (
     levels_known,
     structure,
 )
-from ..level_remarks import remarks_on_closed_gaps, remarks_on_levels
+from ..level_remarks import remarks_on_levels, remarks_on_renaming
 from ..volume import Volume, count_labels
 from .appearance import appearance_of, show_as
 from .edits import FINGERPRINT_TAG
@@ -146,7 +146,7 @@ class Levels:
         mapping = repair.renamed(order, which, level, sequence)
         remarks = self._relabel(f"{level_name(which)} is {level_name(level)}", mapping, labels, order, sequence)
         after = [mapping.get(value, value) for value in order]
-        return remarks_on_closed_gaps(order, after, sequence) + remarks
+        return remarks_on_renaming(order, after, sequence) + remarks
 
     def shift(self, steps: int, sequence: Sequence[int]) -> list[str]:
         """All vertebrae move `steps` levels down (negative: up), see `repair.shifted`."""
