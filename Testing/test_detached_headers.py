@@ -1,5 +1,9 @@
 """Scans whose header is one file and whose voxels are others."""
 
+import subprocess
+import sys
+import zlib
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -76,3 +80,58 @@ def test_the_files_that_a_header_names(name, text, named, tmp_path):
         (tmp_path / file).touch()
     (tmp_path / name).write_text(text, newline="")
     assert data_files(tmp_path / name) == [tmp_path / f"{file}.raw" for file in named.split()]
+
+
+def meta_image(folder, stated, packed=False):
+    header = folder / "scan.mhd"
+    header.write_text(
+        f"NDims = 3\nCompressedData = {packed}\nDimSize = 10 10 3\nElementType = MET_SHORT\nElementSpacing = 1 1 1\n"
+        f"ElementDataFile = {stated}\n"
+    )
+    return header
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A folder with three slices of 10 x 10 voxels, each in a file of its own, half a slice, and all in one."""
+    slices = VOXELS.ravel()[:300].reshape(3, 10, 10)
+    for n, plane in enumerate(slices, 1):
+        (tmp_path / f"s{n}.raw").write_bytes(plane.tobytes())
+    (tmp_path / "s4.raw").write_bytes(slices[0, :5].tobytes())
+    (tmp_path / "whole.raw").write_bytes(slices.tobytes())
+    packed = zlib.compress(np.random.default_rng(0).permutation(slices.ravel()).tobytes())
+    (tmp_path / "cut.zraw").write_bytes(packed[: len(packed) // 2])
+    (tmp_path / "short.zraw").write_bytes(zlib.compress(slices[:2].tobytes()))
+    (tmp_path / "whole.zraw").write_bytes(zlib.compress(slices.tobytes()))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("stated", "packed"),
+    [
+        ("whole.raw", False), ("whole.zraw", True), ("s%d.raw 1 3 1", False), ("s%d.raw 1 4 1", False),
+        ("s%d.raw", False), ("LIST\ns1.raw\ns2.raw\ns3.raw", False), ("LIST 2D\ns1.raw\ns2.raw\ns3.raw", False),
+    ],
+)  # fmt: skip
+def test_meta_images_in_one_or_several_files(stated, packed, parts):
+    read, _ = read_volume(meta_image(parts, stated, packed))
+    assert np.array_equal(read.array.ravel(), VOXELS.ravel()[:300])
+
+
+@pytest.mark.parametrize(
+    ("stated", "packed"),
+    [
+        ("cut.zraw", True), ("short.zraw", True), ("s%d.raw 3 1 1", False), ("s%d.raw 2 4 1", False),
+        ("s%d.raw 1 2 1", False), ("LIST\ns1.raw\ns2.raw", False), ("LIST\ns1.raw\ns2.raw\nno.raw", False),
+        ("LIST\nwhole.raw", False), ("LIST 3D\nwhole.raw", False), ("LIST 2\ns1.raw", False),
+        ("LIST x\ns1.raw", False), ("s%d.raw 1 x 1", False),
+        ("s%d.raw 1 3", False), ("s%d.raw 1 3 0", False), ("s%s.raw 1 3 1", False), ("s%n.raw 1 3 1", False),
+        ("s%d%d.raw 1 3 1", False), ("LIST\ns1.raw\ns2.raw\ns3.raw", True),
+    ],
+)  # fmt: skip
+def test_meta_images_that_lack_voxels_are_refused(stated, packed, parts):
+    """ITK leaves what lies in memory in their place, or ends the process: so in one of its own."""
+    header = meta_image(parts, stated, packed)
+    read = f"from SpineContextSegLib.reading import read_volume; read_volume({str(header)!r})"
+    done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True)
+    assert "InputRefused: 'scan.mhd'" in done.stderr.splitlines()[-1]

@@ -4,12 +4,13 @@ import gzip
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .errors import InputRefused
-from .text_header import data_files, names_data_elsewhere, read_fields
+from .text_header import META_IMAGE_ENDINGS, data_files, names_data_elsewhere, names_several, read_fields
 
 # Deflate can't pack tighter than this (https://zlib.net/zlib_tech.html), so a header that promises more is wrong.
 DEFLATE_LIMIT = 1032
@@ -35,7 +36,7 @@ def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
     `check_voxels`.
 
     Args:
-        path: `.nii`, `.nii.gz`, `.nrrd`, `.mha`; of other files only the size is compared.
+        path: of `.nhdr` only the size is compared, as ITK itself refuses what is cut short there.
         promised_bytes: size of all voxels according to the header.
         nifti_offset: where the voxels of a NIfTI file begin, once unpacked.
 
@@ -48,10 +49,9 @@ def check_size(path: Path, promised_bytes: int, nifti_offset: int = 0) -> None:
             f"'{path.name}' is damaged, its header promises {promised_bytes / 1e6:.0f} MB of voxels but the file has "
             f"{stored / 1e6:.1f} MB: copy or export it again."
         )
-    encoding, start = _encoding(path)
-    size = nifti_offset + promised_bytes
-    if encoding != "gzip" or _gzip_end(path)[1] != size % 2**32:
-        _refuse_unless_whole(path, encoding, start, size)
+    data, size = _data_of(path), nifti_offset + promised_bytes
+    if data.encoding != "gzip" or _gzip_end(path)[1] != size % 2**32:
+        _refuse_unless_whole(path, data, size)
 
 
 def check_voxels(path: Path, voxels: np.ndarray, promised_bytes: int, nifti_offset: int = 0) -> bool:
@@ -66,15 +66,14 @@ def check_voxels(path: Path, voxels: np.ndarray, promised_bytes: int, nifti_offs
     Raises:
         InputRefused: the file is cut short or damaged.
     """
-    encoding, start = _encoding(path)
-    data = np.ascontiguousarray(voxels)
-    if encoding == "gzip":
+    data, held = _data_of(path), np.ascontiguousarray(voxels)
+    if data.encoding == "gzip":
         before = _unpacked_start(path, nifti_offset) if nifti_offset else b""
-        exact = zlib.crc32(data, zlib.crc32(before)) == _gzip_end(path)[0]
+        exact = zlib.crc32(held, zlib.crc32(before)) == _gzip_end(path)[0]
     else:
-        exact = encoding == "zlib" and zlib.adler32(data) == int.from_bytes(_last_bytes(path, 4), "big")
+        exact = data.encoding == "zlib" and zlib.adler32(held) == int.from_bytes(_last_bytes(data.files[0], 4), "big")
     if not exact:
-        _refuse_unless_whole(path, encoding, start, nifti_offset + promised_bytes)
+        _refuse_unless_whole(path, data, nifti_offset + promised_bytes)
     return exact
 
 
@@ -85,30 +84,53 @@ def check_complete(path: Path, promised_bytes: int, nifti_offset: int = 0) -> No
         InputRefused: the file is cut short or damaged, or its header promises more than the file can hold.
     """
     check_size(path, promised_bytes, nifti_offset)
-    _refuse_unless_whole(path, *_encoding(path), nifti_offset + promised_bytes)
+    _refuse_unless_whole(path, _data_of(path), nifti_offset + promised_bytes)
 
 
-def _encoding(path: Path) -> tuple[str, int]:
-    """How the voxels are stored ("raw", "gzip", "zlib", or "" where that isn't looked into), and from which byte on."""
+@dataclass(frozen=True)
+class _Data:
+    """Where voxels are stored: in which files, how ("raw", "gzip", "zlib", or "" where that isn't looked into), from
+    which byte of the first file on, and in how many parts, one for each file."""
+
+    files: list[Path]
+    encoding: str
+    start: int = 0
+    parts: int = 1
+
+
+def _data_of(path: Path) -> _Data:
     name = path.name.lower()
     if name.endswith(".nii"):
-        return "raw", 0
+        return _Data([path], "raw")
     if name.endswith(".nii.gz"):
-        return "gzip", 0
-    if name.endswith(".mha"):
-        fields, start = _whole_header(path)
-        return ("zlib" if fields.get(b"compresseddata", b"").lower() in (b"true", b"1") else "raw"), start
+        return _Data([path], "gzip")
+    if name.endswith(META_IMAGE_ENDINGS):
+        return _data_of_meta_image(path)
     if name.endswith(".nrrd"):
         fields, start = _whole_header(path)
-        return {b"gzip": "gzip", b"gz": "gzip", b"raw": "raw"}.get(fields.get(b"encoding", b"").lower(), ""), start
-    return "", 0
+        encodings = {b"gzip": "gzip", b"gz": "gzip", b"raw": "raw"}
+        return _Data([path], encodings.get(fields.get(b"encoding", b"").lower(), ""), start)
+    return _Data([path], "")
 
 
-def _refuse_unless_whole(path: Path, encoding: str, start: int, size: int) -> None:
-    if encoding == "raw":
-        whole = path.stat().st_size - start >= size
+def _data_of_meta_image(path: Path) -> _Data:
+    """Where a file is missing or too short, ITK leaves what lies in memory. Of several, each has to hold a slice: of
+    larger parts ("LIST 3D") it misreads the first voxels."""
+    fields, start = _whole_header(path)
+    encoding = "zlib" if fields.get(b"compresseddata", b"").lower() in (b"true", b"1") else "raw"
+    files = data_files(path) if names_data_elsewhere(path) else [path]
+    slices = int(fields[b"dimsize"].split()[2]) if names_several(path) else 1
+    return _Data(files, encoding, start if files == [path] else 0, slices)
+
+
+def _refuse_unless_whole(path: Path, data: _Data, size: int) -> None:
+    if data.encoding == "zlib" and data.parts > 1:
+        raise InputRefused(f"'{path.name}' keeps packed voxels in several files: save the scan as .nrrd.")
+    if data.encoding == "raw":
+        held = [min(file.stat().st_size, size // data.parts + data.start) for file in data.files]
+        whole = sum(held) - data.start >= size
     else:
-        whole = not encoding or _unpacks_to(path, start, size)
+        whole = not data.encoding or _unpacks_to(data.files[0], data.start, size)
     if not whole:
         raise InputRefused(f"'{path.name}' is cut short or damaged: copy or export it again.")
 

@@ -56,24 +56,33 @@ def data_files(header: Path) -> list[Path]:
         One, there or not; of several, by a list or a pattern, those that are there. The header itself where it says
         that the voxels follow in it (LOCAL), nothing where it names none.
     """
+    name, rest = _stated(header)
+    if name in ("", "LOCAL"):
+        return [header] if name else []
+    if not names_several(header):
+        return [header.parent / name]
+    if name.split()[0] == "LIST":
+        names = [_name(line.strip()) for line in rest.splitlines()]
+    else:
+        names = _numbered(name)
+    return [header.parent / name for name in names if os.path.isfile(header.parent / name)]
+
+
+def names_several(header: Path) -> bool:
+    """Whether a detached header names its voxels' files by a list or a pattern."""
+    name, _ = _stated(header)
+    return (name.split()[:1] == ["LIST"] or "%" in name) and not os.path.isfile(header.parent / name)
+
+
+def _stated(header: Path) -> tuple[str, bytes]:
+    """What a header says about where its voxels are, "" where it says nothing, and what follows."""
     try:
         with open(header, "rb") as file:
             content = file.read(HEADER_LIMIT_BYTES)
     except OSError:
-        return []
+        return "", b""
     stated = _DATA_FILE.search(content)
-    name = _name(stated[1]) if stated else ""
-    if name in ("", "LOCAL"):
-        return [header] if name else []
-    if os.path.isfile(header.parent / name):
-        return [header.parent / name]
-    if name.split(" ")[0] == "LIST":
-        names = [_name(line.strip()) for line in content[stated.end() :].splitlines()]
-    elif "%" in name:
-        names = _numbered(name)
-    else:
-        return [header.parent / name]
-    return [header.parent / name for name in names if os.path.isfile(header.parent / name)]
+    return (_name(stated[1]), content[stated.end() :]) if stated else ("", b"")
 
 
 def _name(stated: bytes) -> str:
