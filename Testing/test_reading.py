@@ -350,14 +350,21 @@ def test_truncated_nifti_is_not_hidden_by_a_wrong_number_of_bits(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("spine.nii.gz", "spine.nii"), ("SPINE.NII.GZ", "SPINE.NII")])
-@pytest.mark.parametrize("other", ["the same size", "another size", "another type"])
-def test_a_plain_file_beside_a_packed_one_is_not_read_in_its_place(names, other, tmp_path):
+@pytest.mark.parametrize("other", ["the same size", "another size", "another type", "no links"])
+def test_a_plain_file_beside_a_packed_one_is_not_read_in_its_place(names, other, tmp_path, monkeypatch):
     """ITK takes the voxels of x.nii.gz from x.nii."""
+    if other == "no links":
+
+        def refuse(*_):
+            raise OSError("A required privilege is not held by the client")
+
+        monkeypatch.setattr("os.symlink", refuse)
     first = scan()
     second = {
         "the same size": Volume(-first.array, first.affine),
         "another size": Volume(np.zeros((9, 8, 7), np.int16), first.affine),
         "another type": Volume(np.zeros(first.array.shape, np.uint8), first.affine),
+        "no links": Volume(-first.array, first.affine),
     }[other]
     for name, volume in zip(names, (first, second)):
         nibabel.save(nibabel.Nifti1Image(volume.array.transpose(2, 1, 0), volume.affine), tmp_path / name.lower())

@@ -167,12 +167,18 @@ def _grid_of(files: list[Path], source: str) -> Grid | None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
-    """Where ITK can't but read this file: the path itself, or a copy where another file would be read in its place."""
+    """Where ITK can't but read this file: the path itself or, where another file would be read in its place, a link to
+    it elsewhere. A copy only where there are no links, as on Windows: it would stay if the process were ended."""
     if not is_overshadowed(path):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="SpineContextSeg-") as folder:
-        yield Path(shutil.copy(path, folder))
+        link = Path(folder, path.name)
+        try:
+            link.symlink_to(path.absolute())
+        except OSError:
+            shutil.copy(path, link)
+        yield link
 
 
 def _read_image_file(path: Path, file: Path) -> tuple[Volume, list[str]]:
