@@ -84,10 +84,13 @@ def is_stored_too_high(sample: np.ndarray) -> bool:
 
 def is_stored_too_low(sample: np.ndarray) -> bool:
     """Whether values (n,) are those of a CT whose rescale intercept was applied twice: its dense bone passes for a
-    body, but a small one, without as much fat and soft tissue as a body has."""
-    shifted, clear = sample + INTERCEPT, (CLEAR_FAT_FRACTION, CLEAR_SOFT_TISSUE_FRACTION)
-    dense_bone, body = np.count_nonzero(sample > BODY_ABOVE), np.count_nonzero(shifted > BODY_ABOVE)
-    return dense_bone < DENSE_BONE_FRACTION * body and _fits(shifted, *clear) and not _fits(sample, *clear)
+    body, but a small one, without as much soft tissue as a body has."""
+    shifted, dense_bone = sample + INTERCEPT, sample[sample > BODY_ABOVE]
+    return (
+        dense_bone.size < DENSE_BONE_FRACTION * np.count_nonzero(shifted > BODY_ABOVE)
+        and share_within(dense_bone, *SOFT_TISSUE) < CLEAR_SOFT_TISSUE_FRACTION
+        and _fits(shifted, CLEAR_FAT_FRACTION, CLEAR_SOFT_TISSUE_FRACTION)
+    )
 
 
 def _fits(sample: np.ndarray, fat: float, soft_tissue: float) -> bool:
