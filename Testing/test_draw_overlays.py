@@ -47,3 +47,16 @@ def test_a_segmentation_that_is_missing_is_named(scan):
     scan.with_name("scan_segmentation.nii.gz").unlink()
     with pytest.raises(InputRefused, match="scan_segmentation"):
         drawn(scan)
+
+
+def test_files_in_another_order_are_drawn_in_their_place_and_on_another_grid_refused(scan, labels):
+    as_stored = drawn(scan)
+    turned = labels.affine @ np.array([[-1, 0, 0, labels.array.shape[2] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    for name in ("scan_labels.nii.gz", "scan_segmentation.nii.gz"):
+        write_volume(Volume(np.ascontiguousarray(labels.array[:, :, ::-1]), turned), scan.with_name(name))
+    np.testing.assert_array_equal(drawn(scan), as_stored)
+    shifted = labels.affine.copy()
+    shifted[2, 3] += 10.0
+    write_volume(Volume(labels.array, shifted), scan.with_name("scan_segmentation.nii.gz"))
+    with pytest.raises(InputRefused, match="mm apart"):
+        drawn(scan)

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from SpineContextSegLib.label_boxes import bounding_box
 from SpineContextSegLib.labels import STRUCTURES, levels_known, structure
 from SpineContextSegLib.metrics import binary_spine
+from SpineContextSegLib.on_grid import on_grid_of
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.preview import FOOTER
 from SpineContextSegLib.reading import read_labels
@@ -54,7 +55,12 @@ def draw_overlays(scans: list[Path], segmentations: Path, output: Path, totalseg
     for part, image in zip(parts, scans):
         numbering: Numbering = "totalsegmentator" if stem(image) in totalsegmentator else "verse"
         volume, truth = read_labelled(image, labels_of(image), numbering)
-        found = read_labels(segmentations / f"{stem(image)}_segmentation.nii.gz")
+        file = segmentations / f"{stem(image)}_segmentation.nii.gz"
+        found = read_labels(file)
+        truth, found = (
+            Volume(on_grid_of(labels, volume.grid, (f"'{name}'", f"'{image.name}'")), volume.affine)
+            for labels, name in ((truth, labels_of(image).name), (found, file.name))
+        )
         part.set_facecolor(_BACKGROUND)
         part.suptitle(stem(image), color=TEXT, fontsize=11, x=0.01, y=0.985, ha="left")
         panels = part.subplots(1, 2, gridspec_kw={"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.94,
