@@ -106,6 +106,24 @@ def test_a_header_keeps_the_fingerprint_that_earlier_workbenches_gave_it(tmp_pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "earlier"),
+    [
+        ("a.mhd", "ElementDataFile = LIST\n1.raw\n2.raw\n", "a292f8cd670a36fd"),
+        ("a.nhdr", "NRRD0005\ndata file: LIST\n1.raw\n2.raw\n", "640aaa31189409a5"),
+        ("a.mhd", "ElementDataFile = %d.raw 1 2 1\n", "524227b818e5b337"),
+        ("a.nhdr", "NRRD0005\ndatafile: 2.raw\n", "39bc0ee1c60ac7de"),
+    ],
+)
+def test_a_header_is_known_by_the_fingerprint_too_that_earlier_workbenches_gave_it(name, text, earlier, tmp_path):
+    """They didn't see which files it names."""
+    (tmp_path / name).write_text(text)
+    for n in (1, 2):
+        (tmp_path / f"{n}.raw").write_bytes(bytes(64))
+    first, second = fingerprints(tmp_path / name)
+    assert second.startswith(earlier) and first != second
+
+
 def test_a_detached_header_stands_for_its_voxels_too(tmp_path):
     header = "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_UCHAR\nElementDataFile = a b.raw\n"
     (tmp_path / "a b.mhd").write_text(header)

@@ -216,6 +216,31 @@ def test_entries_that_an_earlier_workbench_took_with_all_files_are_found(worklis
     assert worklist.add([moved])[0].number == entry.number and worklist.locate(entry.number) == moved
 
 
+def test_entries_that_an_earlier_workbench_took_by_the_header_alone_are_found(worklist, folder, monkeypatch):
+    header = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 4 4 2\nElementType = MET_UCHAR\nElementSpacing = 1 1 1\n"
+        "ElementDataFile = LIST\n1.raw\n2.raw\n"
+    )
+    anna, ben = folder / "anna" / "ct.mhd", folder / "ben" / "ct.mhd"
+    for n, scan in enumerate((anna, ben)):
+        scan.parent.mkdir()
+        scan.write_text(header)
+        for slice_name in ("1.raw", "2.raw"):
+            (scan.parent / slice_name).write_bytes(bytes([n] * 16))
+    with monkeypatch.context() as earlier:
+        earlier.setattr("Workbench.store.fingerprint.data_files", lambda header: [])
+        [entry] = worklist.add([anna])
+        save(worklist, entry.number)
+        done = worklist.set_state(entry.number, State.DONE)
+    assert worklist.add([anna]) == [done] and worklist.accepted(entry.number) is not None
+    # Which earlier workbenches took for the same scan.
+    [other] = worklist.add([ben])
+    assert other.number != entry.number and other.scan == ben and worklist.versions(other.number).list() == []
+    assert worklist.locate(entry.number) == anna
+    moved = anna.parent.rename(folder / "moved") / anna.name
+    assert worklist.add([moved])[0].number == entry.number and worklist.locate(entry.number) == moved
+
+
 def test_a_worklist_in_a_folder_with_an_odd_name(tmp_path):
     folder = tmp_path / "Müller #1 50%20?& 脊柱"
     write_scan(folder / "a'b;--.nii.gz", 1)

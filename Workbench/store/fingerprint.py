@@ -10,7 +10,7 @@ from pathlib import Path
 
 from SpineContextSegLib.dicom_folder import is_dicom_file
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.text_header import data_files, names_data_elsewhere
+from SpineContextSegLib.text_header import HEADER_LIMIT_BYTES, data_files, names_data_elsewhere
 
 _BLOCK_BYTES = 1 << 16
 _BLOCKS = 16
@@ -19,11 +19,16 @@ _DICOM_HEADER_BYTES = 1 << 13
 # Modality, in explicit or implicit value representation, and the modalities of what is written about images.
 _MODALITY = re.compile(rb"\x08\x00\x60\x00(?:CS..|..\x00\x00)([A-Z]+)", re.DOTALL)
 _NO_IMAGES = (b"SEG", b"SR", b"RTSTRUCT")
+# What earlier workbenches saw of where a header has its voxels.
+_EARLIER_DATA_FILE = re.compile(
+    rb"^(?:ElementDataFile\s*=|data file\s*:)\s*(\S[^\r\n]*?)\s*$", re.IGNORECASE | re.MULTILINE
+)
 
 
 def fingerprints(scan: Path) -> tuple[str, ...]:
     """64 hexadecimal digits that stand for a scan, a file or a folder of DICOM files; and, where they are others, those
-    that earlier workbenches took for a folder: from all its DICOM files.
+    that earlier workbenches took: for a folder, from all its DICOM files; for a header that lists its voxels' files,
+    from the header alone, which scans of two patients may share.
 
     Taken from the size and from 16 blocks spread over the file, its header and its end (in `.gz`, a checksum of
     everything) among them; of a folder, from size and header of each DICOM image, whatever these are called. So it
@@ -44,9 +49,19 @@ def fingerprints(scan: Path) -> tuple[str, ...]:
         return tuple(dict.fromkeys(whole))
     if not scan.is_file():
         raise InputRefused(f"'{scan}' does not exist: check the path, and that its disk is connected.")
-    named = data_files(scan) if names_data_elsewhere(scan) else []
-    voxels = (path for path in named if path != scan and path.is_file())
-    return (hashlib.sha256(b"".join(map(_of_blocks, (scan, *voxels)))).hexdigest(),)
+    parts = [(scan,)]
+    if names_data_elsewhere(scan):
+        voxels = (path for path in data_files(scan) if path != scan and path.is_file())
+        parts = [(scan, *voxels), _earlier_parts(scan)]
+    return tuple(hashlib.sha256(b"".join(map(_of_blocks, some))).hexdigest() for some in dict.fromkeys(parts))
+
+
+def _earlier_parts(header: Path) -> tuple[Path, ...]:
+    """What earlier workbenches read for a header: twice the header itself where they saw no statement in it."""
+    with open(header, "rb") as file:
+        stated = _EARLIER_DATA_FILE.search(file.read(HEADER_LIMIT_BYTES))
+    data = header.parent / stated[1].decode("utf-8", "surrogateescape") if stated else header
+    return (header, data) if os.path.isfile(data) else (header,)
 
 
 def _of_blocks(path: Path) -> bytes:

@@ -222,15 +222,19 @@ class Worklist:
         stored, now = self._stored(scan), _now()
         for identity in identities:
             row = connection.execute("SELECT number, scan FROM entry WHERE fingerprint = ?", (identity,)).fetchone()
-            if row is not None:
+            if row is None:
+                continue
+            number, before = row
+            there = identities if before == stored else _identities(self._scan(before))
+            # Else that one is still there, and another scan that earlier workbenches took for the same.
+            if identity not in there or identities[0] in there:
                 break
         else:
             return connection.execute(
                 "INSERT INTO entry (scan, fingerprint, state, changed, by) VALUES (?, ?, ?, ?, ?)",
                 (stored, identities[0], State.NEW.value, now, self._by),
             ).lastrowid
-        number, before = row
-        if before != stored and not _is(self._scan(before), identity):
+        if identity not in there:
             connection.execute("UPDATE entry SET scan = ? WHERE number = ?", (stored, number))
             _log(connection, number, "scan", before, stored, now, self._by)
         return number
@@ -324,11 +328,12 @@ def _scans(path: Path, problem: Callable[[str], None]) -> list[Path]:
     return [scan for scan in dict.fromkeys(found) if not any(other in scan.parents for other in found)]
 
 
-def _is(scan: Path, identity: str) -> bool:
+def _identities(scan: Path) -> tuple[str, ...]:
+    """Of what lies there now; nothing where it is gone or can't be read."""
     try:
-        return identity in fingerprints(scan)
+        return fingerprints(scan)
     except (InputRefused, OSError):
-        return False
+        return ()
 
 
 def _refuse(sentence: str) -> None:
