@@ -1,5 +1,6 @@
 """What the list on the page says of a scan: only what still holds, and at once."""
 
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
@@ -10,11 +11,12 @@ from Testing.store_use import write_scan
 from Testing.workbench_use import play
 from Testing.worklist_use import *  # noqa: F403
 from Testing.worklist_use import save
-from Workbench.store.entries import State
+from Workbench.store.entries import Change, State
 from Workbench.store.worklist import Worklist
 
 pytest.importorskip("trame_slicer")
 
+from Workbench.history import lines  # noqa: E402
 from Workbench.worklist_actions import WorklistActions  # noqa: E402
 
 
@@ -75,6 +77,19 @@ async def look_at_the_history(bench):
 
 def test_who_changed_what_is_told(scan, data):
     play(look_at_the_history, data)
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "title"),
+    [
+        ("notes", "骨" * 400, "Notes: " + "骨" * 289 + " ..."),
+        ("notes", "骨" * 293, "Notes: " + "骨" * 293),
+        ("scan", f"/data/{'x' * 400}/ct.nii.gz", f"Lies now at /data/{'x' * 278} ..."),
+    ],
+)
+def test_what_has_no_spaces_is_cut_and_not_left_out(what, text, title):
+    [line] = lines([Change(what, "", text, datetime.now(timezone.utc), "anna")])
+    assert line["title"] == title and len(title) == 300
 
 
 async def receive_during_a_run(bench):

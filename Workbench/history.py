@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 
 from .store.entries import Change, State
@@ -16,7 +15,7 @@ _WORDS = {
     "scan": "Lies now at {}",
 }
 # Of notes, of which each pause in typing left its own.
-_MOST_CHARACTERS = 300
+_MOST_CHARACTERS, _CUT = 300, " ..."
 
 
 def lines(changes: Iterable[Change]) -> list[dict[str, str]]:
@@ -40,4 +39,6 @@ def _said(change: Change) -> str:
     if change.what == "accepted":
         # The name of its folder begins with the number.
         return f"Version {int(change.after.partition('-')[0])} is the one that is done"
-    return textwrap.shorten(_WORDS[change.what].format(change.after), _MOST_CHARACTERS, placeholder=" ...")
+    # Not by whole words: Chinese and Japanese notes, and paths, may have no spaces.
+    said = " ".join(_WORDS[change.what].format(change.after).split())
+    return said if len(said) <= _MOST_CHARACTERS else said[: _MOST_CHARACTERS - len(_CUT)].rstrip() + _CUT
