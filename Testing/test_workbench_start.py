@@ -42,6 +42,14 @@ def test_several_scans_are_listed_at_home(tmp_path):
     assert [entry.name for entry in Worklist.open(tmp_path / FOLDER, "tester").entries()] == ["a.nii.gz", "b.nii.gz"]
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_changes_of_nobody_are_those_of_the_login(name, tmp_path):
+    """As by --by "$NAME" where that isn't set."""
+    started(write_scan(tmp_path / "a.nii.gz", 0), "--by", name, home=tmp_path)
+    [entry] = Worklist.open(tmp_path / FOLDER, "tester").entries()
+    assert entry.by.strip()
+
+
 def test_each_folder_of_scans_has_a_list_of_its_own(tmp_path):
     for seed, cohort in enumerate(("one", "two")):
         write_scan(tmp_path / cohort / "a.nii.gz", seed)

@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=port_number, default=8765, help="0 takes any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="any other than loopback lets other computers in, with the "
                         "printed address (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--by", default=user_name(), help="your name in saved versions (default: that of the login)")
+    parser.add_argument("--by", default="", help="your name in saved versions (default: that of the login)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a model (default: %(default)s)")
     parser.add_argument("--threads", type=positive_number, help="processor threads of a run (default: all)")
     parser.add_argument("--upload-limit", type=gigabytes, default=4.0, metavar="GB", help="(default: %(default)s)")
@@ -87,8 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         data.mkdir(parents=True, exist_ok=True)
         workbench = Workbench(
-            data, by=options.by, token=token, upload_bytes=int(options.upload_limit * 1e9), model=options.model,
-            threads=options.threads,
+            data, by=options.by.strip() or user_name(), token=token, upload_bytes=int(options.upload_limit * 1e9),
+            model=options.model, threads=options.threads,
         )  # fmt: skip
         if options.results is not None:
             workbench.take_over(options.results, lambda problem: print(problem, file=sys.stderr))
