@@ -77,9 +77,10 @@ system:
 		echo "make system: skipped, needs root on Debian (apt-get install $(PACKAGES) $(BROWSER))"; \
 	fi
 
-# The panel installs from this folder. Slicer's own numpy stays as it is, so none is kept here.
+# The panel installs OpenVINO from this folder. Slicer's own numpy stays as it is, so none is kept here; safetensors is
+# for PyTorch, which comes from the internet.
 offline-kit: $(PLATFORM:%=wheels-%)
-	@rm -f $(KIT)/numpy-*.whl
+	@rm -f $(KIT)/numpy-*.whl $(KIT)/safetensors-*.whl
 	@cd $(KIT) && { sha256sum *.whl 2>/dev/null || shasum -a 256 *.whl; } >SHA256SUMS
 	@ls -sh $(KIT)
 	@echo "Copy the folder $(KIT) to the PC and choose it in the panel of SpineContextSeg."
