@@ -30,7 +30,7 @@ from SpineContextSegLib.panel.run_pool import RunPool
 from SpineContextSegLib.panel.run_view import RunView
 from SpineContextSegLib.panel.runs import RunEnd, RunOptions
 from SpineContextSegLib.panel.runtime_row import RuntimeRow
-from SpineContextSegLib.shipped import DEFAULT_MODEL
+from SpineContextSegLib.shipped import DEFAULT_MODEL, SAMPLE_CT, SAMPLE_FOLDER, SAMPLE_LABELS
 
 RESOURCES = Path(__file__).parent / "Resources"
 
@@ -391,7 +391,7 @@ class SpineContextSegTest(ScriptedLoadableModuleTest):
             self.delayDisplay(missing)
             return
         self.delayDisplay("Segmenting the phantom, this takes about half a minute")
-        volumeNode = self.loadSample("phantom_ct.nii.gz", "vtkMRMLScalarVolumeNode")
+        volumeNode = self.loadSample(SAMPLE_CT, "vtkMRMLScalarVolumeNode")
         segmentationNode = SpineContextSegLogic().segment(volumeNode)
 
         self.assertEqual(belonging.volume_of(segmentationNode), volumeNode)
@@ -402,7 +402,7 @@ class SpineContextSegTest(ScriptedLoadableModuleTest):
             found |= slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentId, volumeNode) != 0
             segmentationNode.GetBinaryLabelmapInternalRepresentation(segmentId).GetImageToWorldMatrix(matrices[1])
             np.testing.assert_allclose(*map(slicer.util.arrayFromVTKMatrix, matrices), atol=1e-4)
-        truthNode = self.loadSample("phantom_labels.nii.gz", "vtkMRMLLabelMapVolumeNode")
+        truthNode = self.loadSample(SAMPLE_LABELS, "vtkMRMLLabelMapVolumeNode")
         truth = np.isin(slicer.util.arrayFromVolume(truthNode), list(BINARY_SPINE))
         dice = 2 * np.count_nonzero(found & truth) / (np.count_nonzero(found) + np.count_nonzero(truth))
         self.assertGreater(dice, 0.85)
@@ -410,7 +410,7 @@ class SpineContextSegTest(ScriptedLoadableModuleTest):
 
     def loadSample(self, fileName: str, className: str):
         storageNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
-        storageNode.SetFileName(str(Path(__file__).parent / "SpineContextSegLib" / "sample" / fileName))
+        storageNode.SetFileName(str(SAMPLE_FOLDER / fileName))
         node = slicer.mrmlScene.AddNewNodeByClass(className, fileName.split(".")[0])
         self.assertTrue(storageNode.ReadData(node))
         return node

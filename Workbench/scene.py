@@ -17,6 +17,7 @@ from vtk.util.numpy_support import get_vtk_array_type, numpy_to_vtk
 
 import SpineContextSegLib
 from SpineContextSegLib.labels import STRUCTURES, VERTEBRAE, levels_known
+from SpineContextSegLib.mrml.composition import CLOSED_SURFACE
 from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.views import BODY_QUANTILE, display_range
 from SpineContextSegLib.volume import Volume
@@ -28,7 +29,6 @@ TERMINOLOGY = "SegmentationCategoryTypeModifier-SpineContextSeg.term.json"
 UNDO_BYTES, UNDO_STEPS = 2_000_000_000, (3, 30)
 # Half a vertebra's height, so that a slice through a disc or an arch alone doesn't decide.
 _AROUND_MM = 12.0
-_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
 
 
 class Scene:
@@ -174,7 +174,8 @@ class Scene:
         if self.segmentation_node is None:
             return False
         segmentation = self.segmentation_node.GetSegmentation()
-        surfaces = (segmentation.GetSegment(name).GetRepresentation(_SURFACE) for name in segmentation.GetSegmentIDs())
+        segments = map(segmentation.GetSegment, segmentation.GetSegmentIDs())
+        surfaces = (segment.GetRepresentation(CLOSED_SURFACE) for segment in segments)
         return any(surface is not None and surface.GetNumberOfPoints() for surface in surfaces)
 
     def labels(self) -> tuple[Volume, dict[int, str], dict[int, str], int]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..shipped import SAMPLE_CT, SAMPLE_FOLDER
+
 CATEGORY = "SpineContextSeg"
 PHANTOM = "SpineContextSegPhantom"
-PHANTOM_FILE = Path(__file__).parents[1] / "sample" / "phantom_ct.nii.gz"
+PHANTOM_FILE = SAMPLE_FOLDER / SAMPLE_CT
 # Slicer keeps a copy under the same name; another checksum tells it that the phantom of a new version is another one.
 PHANTOM_SHA256 = "940e83a81e40e8e6206faf01f4349b44f138de112076ad2d907c5b0c51113532"
 # Chest, chest with contrast agent, abdomen with lumbar spine and sacrum.
