@@ -192,6 +192,33 @@ def test_a_lack_of_memory_is_tried_again(cohort, monkeypatch):
     assert cohort.result()["state"] == "done"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_who_shares_a_result_goes_on_sharing_the_one_that_replaces_it(cohort):
+    """Of a batch that is run again into a folder of several people."""
+    cohort.result(preview=True)
+    picture = cohort.output / "a.png"
+    files = (cohort.segmentation, cohort.record, picture)
+
+    def rights():
+        return [path.stat().st_mode & 0o777 for path in files]
+
+    before = os.umask(0o022)
+    try:
+        for path in files:
+            path.chmod(0o664)
+        change(cohort.source / "a.nii.gz")
+        job = cohort.job(preview=True)
+        assert job.work == "segment" and Segmenter(1).run(job)["state"] == "done" and rights() == [0o664] * 3
+        picture.unlink()
+        job = cohort.job(preview=True)
+        picture.write_bytes(b"of another run")
+        picture.chmod(0o664)
+        assert job.work == "preview" and Segmenter(1).run(job)["state"] == "done" and rights() == [0o664] * 3
+        assert picture.read_bytes() != b"of another run"
+    finally:
+        os.umask(before)
+
+
 def test_the_picture_of_an_earlier_result_goes_with_it(cohort):
     picture = cohort.output / "a.png"
     cohort.result(preview=True)

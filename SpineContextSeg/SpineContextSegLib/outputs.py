@@ -145,7 +145,7 @@ def write_complete(path: Path, write: Callable[[Path], object], partial: Path | 
     partial = partial or _hidden_beside(path)
     try:
         write(partial)
-        _share_alike(partial, path)
+        share_alike(partial, path)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def _hidden_beside(path: Path) -> Path:
     return path.with_name(f".{uuid.uuid4().hex}{ending.lower()}")
 
 
-def _share_alike(partial: Path, target: Path) -> None:
+def share_alike(partial: Path, target: Path) -> None:
     """Gives a file the group and the rights of the one that it is to replace, if there is one and the disk knows any.
 
     Of a link, only the link is replaced: what it leads to may be protected.
@@ -174,7 +174,7 @@ def _share_alike(partial: Path, target: Path) -> None:
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
-    _share_alike(partial, target)
+    share_alike(partial, target)
     try:
         os.replace(partial, target)
     except PermissionError as error:

@@ -14,6 +14,7 @@ from .. import __version__
 from ..batch_records import is_ours, read_record
 from ..checksums import has_checksum, is_unchanged
 from ..model import Model
+from ..outputs import share_alike
 
 if TYPE_CHECKING:
     from .job import Job
@@ -46,6 +47,7 @@ def write_record(record: Mapping, path: Path, staging: Path) -> None:
     # ASCII: a name may hold bytes that are no text anywhere.
     partial = staging / f"{uuid.uuid4().hex}.json"
     partial.write_text(json.dumps(record, indent=1) + "\n", encoding="ascii")
+    share_alike(partial, path)
     os.replace(partial, path)
 
 

@@ -18,6 +18,7 @@ from ..itk_warnings import quiet_itk
 from ..levels import doubt_of
 from ..memory import peak_memory_mb
 from ..model import load_model
+from ..outputs import share_alike
 from ..pipeline import segment
 from ..preview import write_preview
 from ..reading import read_dicom_files, read_labels, read_volume
@@ -137,6 +138,7 @@ class Segmenter:
         if not job.with_preview:  # that of an earlier result would pass for one of this
             Path(job.preview).unlink(missing_ok=True)
         for partial, whole in files.items():
+            share_alike(partial, whole)
             os.replace(partial, whole)
         facts = {**facts_of(job), **known, "bytes": target.stat().st_size, **account.report()}
         record = make_record(*about, "done", written=written, **facts)
@@ -157,6 +159,7 @@ class Segmenter:
         # Who corrected it has seen to the levels.
         doubt = doubt_of(record) if is_ours(Path(job.segmentation), record["written"]) else ""
         write_preview(volume, labels, staged, job.name, doubt)
+        share_alike(staged, Path(job.preview))
         os.replace(staged, job.preview)
         return as_it_is(record, Path(job.segmentation))
 
