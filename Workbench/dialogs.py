@@ -105,4 +105,4 @@ def _reject(bench: Workbench) -> None:
             v.VSpacer()
             v.VBtn("Cancel", click="rejecting = null")
             v.VBtn("Reject", id="reject-now", color="error", variant="flat", disabled=("!reason.trim()",),
-                   click=bench.clicks.attempt(bench.worklist_actions.reject))  # fmt: skip
+                   click=(bench.clicks.attempt(bench.worklist_actions.reject), "[rejecting, reason]"))  # fmt: skip

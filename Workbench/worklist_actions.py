@@ -112,10 +112,9 @@ class WorklistActions:
         if self._worklist.entry(number).state in (State.NEW, State.DONE):
             self._worklist.set_state(number, State.SEGMENTED)
 
-    def reject(self) -> None:
-        """Marks the scan that it was asked for as rejected for the reason that was typed."""
-        if self._state.rejecting is not None:
-            self._worklist.set_state(self._state.rejecting, State.REJECTED, str(self._state.reason))
+    def reject(self, number: int, reason: str) -> None:
+        """Marks a scan as rejected. The page sends what it shows with the click: its state may come a moment later."""
+        self._worklist.set_state(int(number), State.REJECTED, str(reason))
         self._state.rejecting = None
         self.show()
 
