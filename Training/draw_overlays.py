@@ -22,7 +22,7 @@ from SpineContextSegLib.on_grid import on_grid_of
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.preview import FOOTER
 from SpineContextSegLib.reading import read_labels
-from SpineContextSegLib.view_drawing import TEXT, draw_view, name_levels
+from SpineContextSegLib.view_drawing import BACKGROUND, PANEL, QUIET, TEXT, draw_view, name_levels
 from SpineContextSegLib.views import View, display_range, spine_views
 from SpineContextSegLib.volume import Volume, count_labels
 
@@ -32,7 +32,7 @@ _DPI, _ACROSS = 100, 3
 _PANEL_INCHES, _HEIGHT_INCHES = 2.3, 5.2
 # A column seen from the side takes more room than from the front.
 _WIDTHS = (1.25, 1.0)
-_BACKGROUND, _PANEL, _QUIET, _OUTLINE = "#0e1116", "#000000", "#9aa4b0", "#ffffff"
+_OUTLINE = "#ffffff"
 # Shows the vessels and ribs that are mistaken for spine, and of a head no nose.
 _AROUND_MM = 25.0
 _JPEG_QUALITY = 85
@@ -50,7 +50,7 @@ def draw_overlays(scans: list[Path], segmentations: Path, output: Path, totalseg
     """
     down = -(-len(scans) // _ACROSS)
     across = min(len(scans), _ACROSS)
-    figure = Figure((2 * across * _PANEL_INCHES, down * _HEIGHT_INCHES), _DPI, facecolor=_BACKGROUND)
+    figure = Figure((2 * across * _PANEL_INCHES, down * _HEIGHT_INCHES), _DPI, facecolor=BACKGROUND)
     parts = np.atleast_1d(figure.subfigures(down, across)).ravel()
     for part, image in zip(parts, scans):
         numbering: Numbering = "totalsegmentator" if stem(image) in totalsegmentator else "verse"
@@ -61,12 +61,12 @@ def draw_overlays(scans: list[Path], segmentations: Path, output: Path, totalseg
             Volume(on_grid_of(labels, volume.grid, (f"'{name}'", f"'{image.name}'")), volume.affine)
             for labels, name in ((truth, labels_of(image).name), (found, file.name))
         )
-        part.set_facecolor(_BACKGROUND)
+        part.set_facecolor(BACKGROUND)
         part.suptitle(stem(image), color=TEXT, fontsize=11, x=0.01, y=0.985, ha="left")
         panels = part.subplots(1, 2, gridspec_kw={"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 0.94,
                                                   "wspace": 0.03, "width_ratios": _WIDTHS})  # fmt: skip
         _draw_scan(panels, volume, truth, found)
-    figure.text(0.995, 0.995, FOOTER, color=_QUIET, fontsize=7, ha="right", va="top")
+    figure.text(0.995, 0.995, FOOTER, color=QUIET, fontsize=7, ha="right", va="top")
     figure.savefig(output, dpi=_DPI, pil_kwargs={"quality": _JPEG_QUALITY} if output.suffix == ".jpg" else {})
 
 
@@ -79,7 +79,7 @@ def _draw_scan(panels: list[Axes], volume: Volume, truth: Volume, found: Volume)
     # The labels as a picture, so that it is cut along the same curve.
     mask = Volume(binary_spine(truth.array).astype(np.float32), truth.affine)
     for axes, view, outline in zip(panels, spine_views(volume, found)[:2], spine_views(mask, found)[:2]):
-        axes.set(xticks=[], yticks=[], facecolor=_PANEL)
+        axes.set(xticks=[], yticks=[], facecolor=PANEL)
         axes.spines[:].set_visible(False)
         draw_view(axes, view, window, structures)
         _draw_outline(axes, outline)

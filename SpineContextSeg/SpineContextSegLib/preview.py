@@ -13,7 +13,7 @@ from . import __version__
 from .label_boxes import bounding_box
 from .labels import STRUCTURES, Structure, levels_known, structure
 from .shading import render
-from .view_drawing import MARK, NAMED, TEXT, draw_view, fit, name_levels
+from .view_drawing import BACKGROUND, MARK, NAMED, PANEL, QUIET, TEXT, draw_view, fit, name_levels
 from .views import View, display_range, spine_views
 from .volume import Volume, count_labels
 
@@ -26,7 +26,6 @@ _MARGIN, _GAP, _HEAD, _CAPTION, _FOOT = 28, 20, 62, 24, 40
 _SIDE = 460
 _HEIGHTS = (560, 860)
 _WIDEST, _NARROWEST = 1080, 200
-_BACKGROUND, _PANEL, _QUIET = "#0e1116", "#000000", "#9aa4b0"
 
 
 def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str = "", doubt: str = "") -> None:
@@ -80,10 +79,10 @@ def write_preview(volume: Volume, labels: Volume, path: str | Path, title: str =
         if picture is not None:
             axes.imshow(picture, interpolation="bilinear")
             fit(axes, *picture.shape[:2])
-    page.text(_MARGIN, page.height - _FOOT / 2, FOOTER, size=10.5, color=_QUIET)
+    page.text(_MARGIN, page.height - _FOOT / 2, FOOTER, size=10.5, color=QUIET)
     version = f"SpineContextSeg {__version__}"
-    page.text(page.width - _MARGIN, page.height - _FOOT / 2, version, size=10.5, color=_QUIET, align="right")
-    page.figure.savefig(path, format="png", dpi=_DPI, facecolor=_BACKGROUND, pil_kwargs={"compress_level": _PACKING})
+    page.text(page.width - _MARGIN, page.height - _FOOT / 2, version, size=10.5, color=QUIET, align="right")
+    page.figure.savefig(path, format="png", dpi=_DPI, facecolor=BACKGROUND, pil_kwargs={"compress_level": _PACKING})
 
 
 class _Page:
@@ -105,9 +104,9 @@ class _Page:
 
     def panel(self, left: float, top: float, width: float, height: float, caption: str) -> Axes:
         """Axes with a caption over them, without ticks."""
-        self.text(left, top - _CAPTION / 2 - 1, caption, size=11, color=_QUIET)
+        self.text(left, top - _CAPTION / 2 - 1, caption, size=11, color=QUIET)
         place = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
-        axes = self.figure.add_axes(place, facecolor=_PANEL)
+        axes = self.figure.add_axes(place, facecolor=PANEL)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_visible(False)

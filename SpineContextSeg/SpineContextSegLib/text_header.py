@@ -59,7 +59,7 @@ def data_files(header: Path) -> list[Path]:
     name, rest = _stated(header)
     if name in ("", "LOCAL"):
         return [header] if name else []
-    if not names_several(header):
+    if not _is_several(name, header):
         return [header.parent / name]
     if name.split()[0] == "LIST":
         names = [_name(line.strip()) for line in rest.splitlines()]
@@ -70,7 +70,10 @@ def data_files(header: Path) -> list[Path]:
 
 def names_several(header: Path) -> bool:
     """Whether a detached header names its voxels' files by a list or a pattern."""
-    name, _ = _stated(header)
+    return _is_several(_stated(header)[0], header)
+
+
+def _is_several(name: str, header: Path) -> bool:
     return (name.split()[:1] == ["LIST"] or "%" in name) and not os.path.isfile(header.parent / name)
 
 

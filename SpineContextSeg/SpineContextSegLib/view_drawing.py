@@ -10,7 +10,7 @@ from .labels import Structure
 from .vertebral_frame import depth_within
 from .views import View
 
-TEXT, MARK = "#f0f3f6", "#ffd866"
+BACKGROUND, PANEL, TEXT, QUIET, MARK = "#0e1116", "#000000", "#f0f3f6", "#9aa4b0", "#ffd866"
 # Of these kinds are the structures that are named in a view.
 NAMED = ("vertebra", "sacrum")
 

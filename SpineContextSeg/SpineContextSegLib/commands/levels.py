@@ -87,7 +87,8 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
     _check_options(arguments)
     labels, counts, remarks = read_vertebrae(arguments.labels)
-    if arguments.this and runs_upward(order_of(labels)) and any(UNSTATED_ORIENTATION in remark for remark in remarks):
+    order_before = order_of(labels) if arguments.this else []
+    if runs_upward(order_before) and any(UNSTATED_ORIENTATION in remark for remark in remarks):
         raise InputRefused(
             f"'{arguments.labels.name}' does not state how the patient lies in it, and its levels run from the feet to "
             "the head: give labels that state it, such as .seg.nrrd."
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     remarks += remarks_on_segments(arguments.labels.name, segments)
     if not _operation(arguments):
         remarks += remarks_on_doubt(segments)
-    remarks += remarks_on_renaming(order_of(labels), order, sequence) if arguments.this else []
+    remarks += remarks_on_renaming(order_before, order, sequence) if arguments.this else []
     order += [SACRUM] if SACRUM in counts else []
     # Of the column as it is now: whoever makes L6 a part of L5 says that there is none.
     for sentence in remarks + remarks_on_levels(order, _sequence(arguments, set(order))):
