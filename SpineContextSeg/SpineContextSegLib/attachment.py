@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -38,26 +37,33 @@ def attached(
     """
     neighbors = _neighbors(inside)
     none = len(number)
-    thinness = np.append(1 - bone[inside] / np.float32(255), 0).astype(np.float32)
+    # Of either end of a step, half of its length and more where bone is thin.
+    resistance = np.append(0.5 + _THIN_BONE * (1 - bone[inside] / np.float32(255)), 0).astype(np.float32)
     vote = np.append(along, 0).astype(np.float32)
     length = np.full(none + 1, np.inf, np.float32)
+    length[none] = 0  # no way there is shorter
     result = np.append(number, 0)
+
+    reached = np.zeros(none, bool)
 
     def spread(front: np.ndarray, start: float) -> None:
         """From voxels whose number is settled on, by ways that begin with a length of `start`."""
         length[front], result[front] = start, number[front]
         while len(front):
-            front = np.unique(np.concatenate(list(shortened(front))))
+            step_from(front)
+            front = np.flatnonzero(reached)
+            reached[front] = False
 
-    def shortened(front: np.ndarray) -> Iterator[np.ndarray]:
+    def step_from(front: np.ndarray) -> None:
+        here, votes, so_far, numbers = (values.take(front) for values in (resistance, vote, length, result))
         for step, of_step in zip(_NEIGHBORS, neighbors):
-            to = of_step[front]
-            way = np.float32(np.linalg.norm(step * spacing_kji)) * (1 + _THIN_BONE * (thinness[front] + thinness[to]))
-            way += length[front] + np.abs(vote[front] - vote[to])
-            shorter = (way < length[to]) & (to != none)
-            reached = to[shorter]
-            length[reached], result[reached] = way[shorter], result[front[shorter]]
-            yield reached
+            to = of_step.take(front)
+            way = (here + resistance.take(to)) * np.float32(np.linalg.norm(step * spacing_kji))
+            way += so_far
+            way += np.abs(votes - vote.take(to))
+            shorter = np.flatnonzero(way < length.take(to))
+            nearer = to.take(shorter)
+            length[nearer], result[nearer], reached[nearer] = way.take(shorter), numbers.take(shorter), True
 
     spread(np.flatnonzero(heart), 0.0)
     spread(np.flatnonzero((error < _EXACT_MM) & (length[:none] > _FAR_MM)), _FAR_MM)
@@ -72,4 +78,4 @@ def _neighbors(inside: np.ndarray) -> np.ndarray:
     places = np.flatnonzero(index != count)
     strides = index.shape[1] * index.shape[2], index.shape[2], 1
     flat = index.ravel()
-    return np.stack([flat[places + np.dot(step, strides)] for step in _NEIGHBORS])
+    return np.stack([flat.take(places + np.dot(step, strides)) for step in _NEIGHBORS])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .checks import CUT_VERTEBRAE, cut_sentence
-from .instances import Look, Vertebrae, numbers_at, single_vertebrae
+from .instances import Look, Vertebrae, nearest_center, numbers_at, single_vertebrae
 from .labels import C1, C2, DISC_LEVEL_UNKNOWN, DISC_OFFSET, SACRUM, VERTEBRA_LEVEL_UNKNOWN, structure
 from .levels import A_GUESS, LOOKS_LIKE, ORDER, Levels, gap_in, read_levels
 from .refine import Spine
@@ -221,8 +221,8 @@ def centers_above(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
     if len(centers) < 2:
         return (points[:, 2] < centers[0, 2]).astype(np.int64)
     along = np.gradient(centers, axis=0)
-    nearest = np.argmin([((points - center) ** 2).sum(1) for center in centers], axis=0)
-    below = ((points - centers[nearest]) * along[nearest]).sum(1) > 0
+    nearest = nearest_center(points, centers)
+    below = np.einsum("ij,ij->i", points - centers[nearest], along[nearest]) > 0
     return nearest + below
 
 

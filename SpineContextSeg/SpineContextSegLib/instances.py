@@ -63,9 +63,11 @@ class Vertebrae:
     @cached_property
     def agreed(self) -> np.ndarray:
         """uint8 of each voxel and the seven that follow it: their number where it is the same, else 0."""
-        padded = np.pad(self.numbers, (0, 1), mode="edge")
-        followers = [padded[k : k - 1 or None, j : j - 1 or None, i : i - 1 or None] for k, j, i in np.ndindex(2, 2, 2)]
-        return np.where(np.logical_and.reduce([other == self.numbers for other in followers]), self.numbers, 0)
+        same = self.numbers
+        for axis in range(3):
+            following = np.take(same, np.arange(1, same.shape[axis] + 1), axis, mode="clip")
+            same = np.where(following == same, same, 0)
+        return same
 
 
 def single_vertebrae(spine: Spine, look: Look | None = None) -> Vertebrae:
@@ -110,26 +112,32 @@ def numbers_at(vertebrae: Vertebrae, points: np.ndarray) -> np.ndarray:
     if not len(vertebrae.centers):
         return result
     grid = vertebrae.grid
-    last = np.array(grid.shape) - 1
+    agreed = vertebrae.agreed.ravel()
     for start in range(0, len(points), _POINTS_AT_ONCE):
         part = slice(start, start + _POINTS_AT_ONCE)
         indices = ((points[part] - grid.affine[:3, 3]) / grid.spacing_mm)[:, ::-1]
         first = np.floor(indices).astype(np.int32)
-        found = vertebrae.agreed[tuple(np.clip(first, 0, last).T)]
+        found = agreed.take(np.ravel_multi_index(first.T, grid.shape, mode="clip"))
         divided = found == 0
         found[divided] = _most_weight(vertebrae.numbers, first[divided], indices[divided] - first[divided])
         lost = found == 0
-        found[lost] = _nearest(points[part][lost], vertebrae.centers) + 1
+        found[lost] = nearest_center(points[part][lost], vertebrae.centers) + 1
         result[part] = found
     return result
 
 
+def nearest_center(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """(m,) index of the center, of (n, 3), nearest to each point of (m, 3)."""
+    # What squared distances differ by from center to center.
+    return np.argmin((centers**2).sum(1)[:, None] - 2 * centers @ points.T, axis=0)
+
+
 def _most_weight(all_numbers: np.ndarray, first: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Of points between eight voxels, the first of which is `first` (n, 3), at a `share` (n, 3) of the way on."""
-    last, share = np.array(all_numbers.shape) - 1, share.astype(np.float32)
+    flat, share = all_numbers.ravel(), share.astype(np.float32)
     numbers, weights = [], []
     for corner in np.ndindex(2, 2, 2):
-        numbers.append(all_numbers[tuple(np.clip(first + corner, 0, last).T)])
+        numbers.append(flat.take(np.ravel_multi_index((first + corner).T, all_numbers.shape, mode="clip")))
         weights.append(np.where(corner, share, 1 - share).prod(1))
     best, best_weight = np.zeros(len(first), np.uint8), np.zeros(len(first), np.float32)
     for number in numbers:
@@ -177,16 +185,6 @@ def _dens(places: np.ndarray, number: np.ndarray, centers: np.ndarray, looks: Ma
         aside = way - np.outer(way @ along, along) / (along @ along)
         result[own] = np.linalg.norm(aside, axis=1) < _RING_MM
     return result
-
-
-def _nearest(points: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """(n,) index of the center nearest to each point."""
-    best, distance = np.zeros(len(points), np.int64), np.full(len(points), np.inf)
-    for number, center in enumerate(centers):
-        other = ((points - center) ** 2).sum(1)
-        np.putmask(best, other < distance, number)
-        np.minimum(distance, other, out=distance)
-    return best
 
 
 def _large_enough(number: np.ndarray, border: np.ndarray, count: int, grid: Grid) -> np.ndarray:

@@ -50,14 +50,14 @@ def before_filling(scan: Volume, points: np.ndarray, step_mm: np.ndarray) -> np.
         return found
     to_indices = np.linalg.inv(scan.affine)
     normals = to_indices[:3, :3]
-    exact = (np.asarray(points) @ normals.T + to_indices[:3, 3])[:, ::-1]
+    exact = (normals @ np.asarray(points).T + to_indices[:3, 3:])[::-1]
+    nearest, last = np.rint(exact).astype(np.int64), np.array(scan.array.shape)[:, None] - 1
     layer = np.linalg.norm(normals * step_mm, axis=1)[::-1]
     for axis, toward in itertools.product(range(3), (-1, 1)):
-        beyond = exact.copy()
-        beyond[:, axis] += toward * layer[axis]
-        beyond = np.rint(beyond).astype(np.int64)
-        inside = ((beyond >= 0) & (beyond < scan.array.shape)).all(1)
-        found[inside] |= only_filling(scan.array, filling, beyond[inside], axis, toward)
+        beyond = nearest.copy()
+        beyond[axis] = np.rint(exact[axis] + toward * layer[axis])
+        inside = np.flatnonzero(((beyond >= 0) & (beyond <= last)).all(0))
+        found[inside] |= only_filling(scan.array, filling, beyond[:, inside].T, axis, toward)
     return found
 
 
