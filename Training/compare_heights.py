@@ -64,7 +64,7 @@ def _heights(row: VertebraRow) -> np.ndarray:
 
 def table(differences: dict[str, HeightDifferences]) -> str:
     """A line for each scan, in Markdown: how far off on average and at most, whichever way."""
-    lines = ["| scan | bodies | heights, mm off: mean | most | front/back off: mean | most |", "|---|---|---|---|---|---|"]
+    lines = ["| scan | bodies | heights, mm off: mean | most | front/back off: mean | most |", "|" + "---|" * 6]
     for name, each in differences.items():
         figures = [np.abs(each.heights_mm), np.abs(each.ratios)]
         cells = [f"{kind(figure):.2f}" if figure.size else "-" for figure in figures for kind in (np.mean, np.max)]
