@@ -168,9 +168,9 @@ def test_what_is_said_of_the_segments(tmp_path):
         assert kind.CodeMeaning == structure.snomed_meaning and category.CodeValue == "123037004"
         color = highdicom.color.CIELabColor.from_dicom_value(item.RecommendedDisplayCIELabValue).to_rgb(clip=True)
         assert np.abs(np.array(color) - 255 * np.array(structure.color)).max() <= 1
-        assert item.SegmentAlgorithmType == "AUTOMATIC" and item.SegmentAlgorithmName == "tiny"
+        assert item.SegmentAlgorithmType == "AUTOMATIC" and item.SegmentAlgorithmName == "SpineContextSeg, tiny"
         [algorithm] = item.SegmentationAlgorithmIdentificationSequence
-        assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("tiny", "3.1")
+        assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("SpineContextSeg, tiny", "3.1")
     measures = file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert measures.SpacingBetweenSlices == pytest.approx(5.0)
 
@@ -313,7 +313,7 @@ def test_the_command_line_writes_it(tiny_model, sample_scan, tmp_path, capsys):
     labels, _ = read_volume(tmp_path / "spine.nrrd")
     file = pydicom.dcmread(tmp_path / "spine.dcm")
     [segment] = file.SegmentSequence
-    assert segment.SegmentLabel == "Vertebrae" and segment.SegmentAlgorithmName == "tiny"
+    assert segment.SegmentLabel == "Vertebrae" and segment.SegmentAlgorithmName == "SpineContextSeg, tiny"
     assert file.pixel_array.sum() == (labels.array == 1).sum() > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["series", "spine.dcm", "spine.nrrd"]
 

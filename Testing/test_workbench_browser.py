@@ -194,7 +194,7 @@ def test_a_dropped_folder_of_dicom_files_is_opened_and_exported(page, data, tmp_
     file = pydicom.dcmread(page.downloaded(".dcm"))
     assert [item.SegmentLabel for item in file.SegmentSequence] == list(drawn)
     assert [item.SegmentAlgorithmType for item in file.SegmentSequence] == ["SEMIAUTOMATIC", "MANUAL"]
-    assert file.SegmentSequence[0].SegmentAlgorithmName == "tiny"
+    assert file.SegmentSequence[0].SegmentAlgorithmName == "SpineContextSeg, tiny"
     written = {name: np.zeros_like(mask) for name, mask in drawn.items()}
     to_index = np.linalg.inv(LPS_FROM_RAS @ read_volume(kept)[0].affine)
     for frame, pixels in zip(file.PerFrameFunctionalGroupsSequence, file.pixel_array, strict=True):

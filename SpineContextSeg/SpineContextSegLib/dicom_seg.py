@@ -21,7 +21,7 @@ from .dicom_folder import dicom_files, is_dicom, is_dicom_file
 from .errors import InputRefused
 from .faults import lacks_memory
 from .itk_warnings import quiet_itk
-from .labels import TERMINOLOGY_TAG, structures_of
+from .labels import TERMINOLOGY_TAG, algorithm_name, structures_of
 from .labels import Segment as StatedSegment
 from .segment_list import numbered_by_names, renumbered
 from .volume import LPS_FROM_RAS, Grid, Volume, count_labels
@@ -336,5 +336,8 @@ def _algorithm(model: str | None):
 
     name, _, version = (model or f"{NAME} {__version__}").rpartition(" ")
     return _highdicom().AlgorithmIdentificationSequence(
-        name=name[:_LONGEST_NAME], family=codes.DCM.ArtificialIntelligence, version=version[:_LONGEST_NAME], source=NAME
+        name=algorithm_name(name)[:_LONGEST_NAME],
+        family=codes.DCM.ArtificialIntelligence,
+        version=version[:_LONGEST_NAME],
+        source=NAME,
     )

@@ -63,7 +63,12 @@ FINGERPRINT_TAG = f"{_OUR_TAGS}Voxels"
 # Of a vertebra: the boxes that the runs which wrote it were limited to (`roi.boxes_of`).
 REGION_TAG = f"{_OUR_TAGS}Region"
 TERMINOLOGY_TAG = "TerminologyEntry"
-_COLOR_TOLERANCE = 2e-3
+# What Slicer and DICOM SEG say of who made a segment; the name is all that tells ours where no other tag is left.
+ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmType"
+ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmName"
+_ALGORITHM = "SpineContextSeg"
+# DICOM SEG keeps colors as CIELab, which brings them back up to a 255th off.
+_COLOR_TOLERANCE = 6e-3
 # Once underscores and hyphens are spaces and capitals are small: "l4", "vertebrae l4", "th 1", "t01 vertebra".
 _LEVEL_CALLED = re.compile(r"(?:vertebrae? ?)?(c|th?|l) ?0?(\d{1,2})(?: ?vertebrae?)?")
 TERMINOLOGY_CONTEXT = "Segmentation category and type - SpineContextSeg"
@@ -125,7 +130,7 @@ class Segment:
         # What else the module remembers of a segment is of its old value and voxels.
         kept = (name for name in self.tags if name == REGION_TAG or not name.startswith(_OUR_TAGS))
         tags = {name: self.tags[name] for name in kept}
-        if code in {None, *(w.terminology_entry for w in EVERY_STRUCTURE)}:
+        if code is None or has_code_of(code, EVERY_STRUCTURE):
             tags |= new.tags
         return Segment(
             new.value,
@@ -141,6 +146,27 @@ def has_color_of(color: Sequence[float], items: Iterable[Structure]) -> bool:
     return any(
         max(abs(a - b) for a, b in zip(color, item.color, strict=True)) <= _COLOR_TOLERANCE for item in items
     )
+
+
+def has_code_of(entry: str, items: Iterable[Structure]) -> bool:
+    """Whether a `TerminologyEntry` has the codes of one of `items`, whatever list it was chosen from: what comes from
+    DICOM names a list of its own."""
+    return any(_codes(entry) == _codes(item.terminology_entry) for item in items)
+
+
+def _codes(entry: str) -> list[str]:
+    """Scheme and value of every code; the names of lists, and the meanings, are only for people."""
+    return [triplet.rpartition("^")[0] for triplet in entry.split("~") if "^" in triplet]
+
+
+def algorithm_name(model: str) -> str:
+    """What a segment says of its algorithm, so that it is known as ours again."""
+    return f"{_ALGORITHM}, {model}"
+
+
+def is_our_algorithm(name: str) -> bool:
+    """Whether `algorithm_name` has made this name."""
+    return name.startswith(f"{_ALGORITHM},")
 
 
 # DICOM PS3.16 CID 7603 "Vertebra", C1 to L5.

@@ -79,8 +79,7 @@ def numbered_by_names(name: str, stated: Sequence[Segment]) -> list[Segment]:
     Raises:
         InputRefused: none says what it is, or two are the same.
     """
-    vertebrae = structure(VERTEBRA_LEVEL_UNKNOWN, levels_known=False)
-    told = [vertebrae.value if segment.name == vertebrae.name else _meant(segment) for segment in stated]
+    told = [value_by_name(segment) for segment in stated]
     known = [value for value in told if value is not None]
     if not known or len(set(known)) < len(known):
         why = "holds two segments of one structure" if known else "doesn't say what its segments are"
@@ -90,6 +89,12 @@ def numbered_by_names(name: str, stated: Sequence[Segment]) -> list[Segment]:
         replace(segment, value=next(own) if value is None else value)
         for segment, value in zip(stated, told, strict=True)
     ]
+
+
+def value_by_name(segment: Segment) -> int | None:
+    """VerSe's value of a segment that states none of its own, by its name and its code; None where neither says it."""
+    vertebrae = structure(VERTEBRA_LEVEL_UNKNOWN, levels_known=False)
+    return vertebrae.value if segment.name == vertebrae.name else _meant(segment)
 
 
 def renumbered(array: np.ndarray, stated: Sequence[Segment], meant: Sequence[Segment]) -> np.ndarray:

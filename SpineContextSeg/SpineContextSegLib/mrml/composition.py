@@ -12,7 +12,17 @@ import numpy as np
 import slicer
 
 from ..known_levels import known_levels
-from ..labels import DOUBT_TAG, STRUCTURES, VERTEBRAE, Structure, levels_known, structure
+from ..labels import (
+    ALGORITHM_NAME_TAG,
+    ALGORITHM_TYPE_TAG,
+    DOUBT_TAG,
+    STRUCTURES,
+    VERTEBRAE,
+    Structure,
+    algorithm_name,
+    levels_known,
+    structure,
+)
 from ..levels import doubt_of
 from ..repair import apply
 from ..roi import Box, inside
@@ -26,9 +36,6 @@ from .run_regions import keep_region
 from .run_warnings import doubt_in
 
 CLOSED_SURFACE = slicer.vtkSegmentationConverter.GetClosedSurfaceRepresentationName()
-# Read by Slicer's export to DICOM SEG, which otherwise calls every segment drawn by hand.
-_ALGORITHM_TYPE_TAG = "DICOM.SegmentAlgorithmType"
-_ALGORITHM_NAME_TAG = "DICOM.SegmentAlgorithmName"
 
 
 class NothingToWrite(ValueError):
@@ -258,6 +265,7 @@ def _described(item: Structure, previous, model: str):
     else:
         segment = without_voxels(previous)
         name_as(segment, item, [structure(item.value, levels_known=known) for known in (False, True)])
-    segment.SetTag(_ALGORITHM_TYPE_TAG, "AUTOMATIC")
-    segment.SetTag(_ALGORITHM_NAME_TAG, f"SpineContextSeg, {model}")
+    # Else Slicer's export to DICOM SEG calls it drawn by hand.
+    segment.SetTag(ALGORITHM_TYPE_TAG, "AUTOMATIC")
+    segment.SetTag(ALGORITHM_NAME_TAG, algorithm_name(model))
     return segment

@@ -26,8 +26,8 @@ def edited_values(segmentation_node) -> set[int]:
     """Label values of our segments whose voxels are not those that we wrote, or that were removed.
 
     A name, color, or segment that was added is no edit: a run leaves them alone. Neither is an edit that was undone.
-    A segment that we never remembered (read from a file of the command line) counts as edited, and so does one whose
-    level was put right (`levels`).
+    A segment that we never remembered (read from DICOM SEG, or a file of the command line) counts as edited, and so
+    does one whose level was put right (`levels`).
     """
     return changed_values(segmentation_node.GetSegmentation()) | removed_values(segmentation_node)
 

@@ -24,7 +24,6 @@ from ..labels import (
     LEVEL_ORDER,
     SACRUM,
     STRUCTURES,
-    VALUE_TAG,
     VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
     level_name,
@@ -40,7 +39,7 @@ from .label_volume import label_volume
 from .labelmaps import BINARY_LABELMAP, labelmap_from
 from .measurements import update_measurements
 from .naming import description_of, give_back, is_coded_as, name_as, without_voxels
-from .ours import free_segment_id, our_segments
+from .ours import disown, free_segment_id, our_segments
 from .sequences import contents_of
 from .transfers import add_beside, give, take_back
 from .volumes import non_linear_parent
@@ -300,7 +299,7 @@ class Levels:
         segments = our_segments(self._segmentation)
         # A copy that a person made of one of ours would be taken for that, once the original has another value.
         for segment_id in set(self._segmentation.GetSegmentIDs()) - set(segments.values()):
-            self._segmentation.GetSegment(segment_id).RemoveTag(VALUE_TAG)
+            disown(self._segmentation.GetSegment(segment_id))
         filled = count_labels(labels.array)
         together: dict[int, list[int]] = {}
         for value in segments:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import slicer
 
-from ..labels import TERMINOLOGY_TAG, VALUE_TAG, Structure, has_color_of
+from ..labels import TERMINOLOGY_TAG, VALUE_TAG, Structure, has_code_of, has_color_of
 from .edits import FINGERPRINT_TAG
 from .ours import tag
 
@@ -24,14 +24,15 @@ def name_as(segment, item: Structure, written: Collection[Structure] | None = No
         segment.SetName(item.name)
     if written is None or has_color_of(segment.GetColor(), written):
         segment.SetColor(item.color)
-    if written is None or tag(segment, TERMINOLOGY_TAG) in {"", *(w.terminology_entry for w in written)}:
+    code = tag(segment, TERMINOLOGY_TAG)
+    if written is None or not code or has_code_of(code, written):
         segment.SetTag(TERMINOLOGY_TAG, item.terminology_entry)
     segment.SetTag(VALUE_TAG, str(item.value))
 
 
 def is_coded_as(segment, item: Structure) -> bool:
     """Whether a vtkSegment has the code of `item`."""
-    return tag(segment, TERMINOLOGY_TAG) == item.terminology_entry
+    return has_code_of(tag(segment, TERMINOLOGY_TAG), [item])
 
 
 def without_voxels(segment):

@@ -6,7 +6,17 @@ from itertools import count
 
 import vtk
 
-from ..labels import SEGMENT_ID_PREFIX, STRUCTURES, VALUE_TAG
+from ..labels import (
+    ALGORITHM_NAME_TAG,
+    ALGORITHM_TYPE_TAG,
+    SEGMENT_ID_PREFIX,
+    STRUCTURES,
+    TERMINOLOGY_TAG,
+    VALUE_TAG,
+    Segment,
+    is_our_algorithm,
+)
+from ..segment_list import value_by_name
 
 
 def segment_id_of(value: int) -> str:
@@ -25,9 +35,11 @@ def free_segment_id(segmentation, value: int) -> str:
 
 
 def our_values(segmentation_node) -> dict[int, str]:
-    """Label value -> segment ID of every segment that was written by this extension or its command line.
+    """Label value -> segment ID of every segment that was written by this extension or its command line, in the order
+    of the list.
 
-    Renamed, recolored and edited segments are still ours; a duplicate that Slicer made of one is the user's.
+    Renamed, recolored and edited segments are still ours, and those that come back from DICOM SEG, where name or code
+    tells the value; a duplicate that Slicer made of one is the user's.
     """
     return our_segments(segmentation_node.GetSegmentation())
 
@@ -40,12 +52,28 @@ def has_segments(segmentation_node) -> bool:
 def our_segments(segmentation) -> dict[int, str]:
     """As `our_values`, of a vtkSegmentation."""
     found: dict[int, str] = {}
+    unmarked: dict[int, str] = {}
     for segment_id in segmentation.GetSegmentIDs():
-        value = _value_of(segment_id, segmentation.GetSegment(segment_id))
+        segment = segmentation.GetSegment(segment_id)
+        value = _value_of(segment_id, segment)
         # A duplicate has the tag of its original, but not its ID.
         if value is not None and (value not in found or segment_id == segment_id_of(value)):
             found[value] = segment_id
-    return found
+        if value is None and is_our_algorithm(tag(segment, ALGORITHM_NAME_TAG)):
+            unmarked.setdefault(_value_from_dicom(segment), segment_id)
+    unmarked.pop(None, None)
+    if not unmarked:
+        return found
+    values = {segment_id: value for value, segment_id in (unmarked | found).items()}
+    return {values[segment_id]: segment_id for segment_id in segmentation.GetSegmentIDs() if segment_id in values}
+
+
+def disown(segment) -> None:
+    """Makes a vtkSegment that isn't ours stay so, whatever level those have that are: a person's copy of one."""
+    segment.RemoveTag(VALUE_TAG)
+    if is_our_algorithm(tag(segment, ALGORITHM_NAME_TAG)):
+        segment.RemoveTag(ALGORITHM_NAME_TAG)
+        segment.RemoveTag(ALGORITHM_TYPE_TAG)
 
 
 def tag(segment, name: str) -> str:
@@ -59,3 +87,9 @@ def _value_of(segment_id: str, segment) -> int | None:
     text = tag(segment, VALUE_TAG) or segment_id.removeprefix(SEGMENT_ID_PREFIX)
     value = int(text) if text.isascii() and text.isdigit() else None
     return value if value in STRUCTURES else None
+
+
+def _value_from_dicom(segment) -> int | None:
+    """DICOM SEG keeps neither our tags nor IDs."""
+    tags = {TERMINOLOGY_TAG: tag(segment, TERMINOLOGY_TAG)}
+    return value_by_name(Segment(None, "", segment.GetName() or "", segment.GetColor(), tags))
