@@ -58,17 +58,23 @@ def test_a_thick_voxel_is_what_fills_most_of_it(step, expected):
     assert stored_labels(Volume(planes, np.eye(4)), 0, step).array.ravel().tolist() == expected
 
 
+@pytest.mark.parametrize("length", range(20, 26))
 @pytest.mark.parametrize("spacing_mm", [2.6, 4.4, 6.2])
-def test_a_stored_slice_is_the_mean_over_its_thickness(spacing_mm):
-    """No slice is a blend of two: along a ramp, each holds the value in its middle; over one bright plane, one is."""
+def test_a_stored_slice_is_the_mean_over_its_thickness(spacing_mm, length):
+    """No slice is a blend of two, nor another one's copy: along a ramp, each holds the value in its middle, the ends
+    that of what there is of them; over one bright plane, one is."""
     recipe = replace(draw_recipe(np.random.default_rng(1)), slice_spacing_mm=spacing_mm, slice_thickness_mm=spacing_mm)
     aligned, step = on_planes(recipe, 1.5)
     assert step == round(spacing_mm / 1.5) and aligned.slice_spacing_mm == step * 1.5
     average, back = slice_matrices(
-        24, aligned.slice_thickness_mm / 1.5, aligned.slice_spacing_mm / 1.5, aligned.slice_offset, False, "cpu"
+        length, aligned.slice_thickness_mm / 1.5, aligned.slice_spacing_mm / 1.5, aligned.slice_offset, False, "cpu"
     )
     stored = (back @ average)[step // 2 :: step]
-    assert np.allclose((stored @ torch.arange(24.0))[1:-1], np.arange(step // 2, 24, step)[1:-1], atol=1e-4)
+    middles = np.arange(step // 2, length, step)
+    first, last = middles - aligned.slice_thickness_mm / 3, middles + aligned.slice_thickness_mm / 3
+    there = (first.clip(min=-0.5) + last.clip(max=length - 0.5)) / 2
+    assert np.allclose(stored @ torch.arange(float(length)), there, atol=0.1)
+    assert np.allclose((stored @ torch.arange(float(length)))[1:-1], middles[1:-1], atol=1e-4)
     assert (stored > 1e-6).sum(1).max() <= np.ceil(aligned.slice_thickness_mm / 1.5) + 1
 
 

@@ -92,7 +92,8 @@ def slice_matrices(
     Returns:
         (number of slices, length) averaging voxels into slices, and (length, number of slices) back; rows sum to one.
     """
-    count = max(2, int((length - offset * spacing) / spacing + 0.5))
+    # All slices whose middle lies within the voxels: with fewer, the last one would be repeated beyond its place.
+    count = max(2, int(length / spacing - offset) + 1)
     centers = (torch.arange(count, device=device, dtype=torch.float32) + offset) * spacing
     edges = torch.arange(length, device=device, dtype=torch.float32)
     low = torch.maximum(edges[None, :], centers[:, None] - thickness / 2)
