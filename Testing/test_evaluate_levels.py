@@ -66,14 +66,14 @@ def test_views_of_a_generated_scan():
     # The sample, C5 (a sliver) to sacrum, under the names of several seeds: each draws its own view.
     ct, labels = read_volume(SAMPLE / "phantom_ct.nii.gz")[0], read_labels(SAMPLE / "phantom_labels.nii.gz")
     views = {
-        seed: level_scan(GeneratedScan(seed, "trunk", "up to 2 mm", "1 to 1.5 mm", ("variant",), ct, labels))
+        seed: level_scan(GeneratedScan(seed, "trunk", "up to 2 mm", "1 to 1.5 mm", ("metal",), ct, labels))
         for seed in range(1, 21)
     }
     usual = [view for view in views.values() if view.groups["field of view"] == ["usual"]]
     short = [view for view in views.values() if view.groups["field of view"] == ["short"]]
     assert all(np.array_equal(view.labels.array, labels.array) for view in usual) and len(usual) >= 6
     assert usual[0].groups == {
-        "region": ["trunk"], "slices": ["up to 2 mm"], "blur": ["1 to 1.5 mm"], "finding": ["plain"],
+        "region": ["trunk"], "slices": ["up to 2 mm"], "blur": ["1 to 1.5 mm"], "finding": ["metal"],
         "variant in view": [], "field of view": ["usual"], "anchor": [SEEN],
     }  # fmt: skip
     assert len(short) >= 4 and len({len(view.labels.array) for view in short}) == len(short)

@@ -8,7 +8,7 @@ import numpy as np
 
 from SpineContextSegLib.volume import Volume
 
-from .anatomy.plan import BodyPlan, draw_plan
+from .anatomy.plan import draw_plan
 from .generated_mr import generated_mr
 from .make_phantom import make_phantom
 from .scanner import Recipe, draw_recipe
@@ -16,9 +16,6 @@ from .stored_slices import on_planes, stored_image, stored_labels
 
 # Fine enough that every network here resamples to a coarser or the same grid, and a body takes seconds.
 IN_PLANE_MM = 1.5
-# What counts as seen in a scan: loss of height of a body, and turn between two bodies in the frontal plane.
-_FRACTURE_RATIO = 0.82
-_CURVE_DEG = 20.0
 _LOW_DOSE_HU = 30.0
 # Standard deviations of the point spread. A soft kernel has about 0.8 mm, a scan averaged to voxels of 3 mm 1.2; up to
 # 3.6 is drawn, for training's sake, far more than scanners blur.
@@ -28,7 +25,7 @@ _SHARP_MM, _SOFT_MM = 1.0, 1.5
 @dataclass(frozen=True)
 class GeneratedScan:
     """`image` int16 (HU of a CT, signal of an MR) and `labels` uint8 VerSe, both (k, j, i) on one grid; `slices`,
-    `blur` and `traits` are words to group scans by."""
+    `blur` and `traits` (of the way it was taken, metal and lesions among them) are words to group scans by."""
 
     seed: int
     region: str
@@ -41,17 +38,16 @@ class GeneratedScan:
 
 def generated_scan(seed: int, modality: str = "CT") -> GeneratedScan:
     """The scan of a seed: body, scanned region, contrast, noise, slices and findings are all drawn from it."""
-    plan = draw_plan(seed)
+    region = draw_plan(seed).region
     if modality == "MR":
-        recipe, signal, labels = generated_mr(seed, plan.region, IN_PLANE_MM)
+        recipe, signal, labels = generated_mr(seed, region, IN_PLANE_MM)
         thickness, blur = _thickness(signal.grid.spacing_mm.max()), _blur(recipe.blur_mm)
-        return GeneratedScan(seed, plan.region, thickness, blur, (recipe.signals.sequence,), signal, labels)
+        return GeneratedScan(seed, region, thickness, blur, (recipe.signals.sequence,), signal, labels)
     recipe, step = _recipe(seed)
-    ct, labels = make_phantom(seed, plan.region, IN_PLANE_MM, recipe)
+    ct, labels = make_phantom(seed, region, IN_PLANE_MM, recipe)
     ct, labels = stored_image(ct, 0, step), stored_labels(labels, 0, step)
     slices = _thickness(max(step * IN_PLANE_MM, recipe.slice_thickness_mm))
-    blur, traits = _blur(max(recipe.blur_mm)), _traits(plan, recipe, labels)
-    return GeneratedScan(seed, plan.region, slices, blur, traits, ct, labels)
+    return GeneratedScan(seed, region, slices, _blur(max(recipe.blur_mm)), _traits(recipe), ct, labels)
 
 
 def _recipe(seed: int) -> tuple[Recipe, int]:
@@ -68,21 +64,11 @@ def _blur(spread_mm: float) -> str:
     return "up to 1 mm" if spread_mm <= _SHARP_MM else "1 to 1.5 mm" if spread_mm <= _SOFT_MM else "over 1.5 mm"
 
 
-def _traits(plan: BodyPlan, recipe: Recipe, labels: Volume) -> tuple[str, ...]:
-    seen = set(np.unique(labels.array).tolist())
-    vertebrae = [vertebra for vertebra in plan.vertebrae if vertebra.value in seen]
-    names = {vertebra.name for vertebra in plan.vertebrae}
-    fractured = any(
-        vertebra.height_anterior < _FRACTURE_RATIO * vertebra.height_posterior for vertebra in vertebrae[2:]
-    )
-    sideways = [np.degrees(np.arcsin(vertebra.rotation[0, 2])) for vertebra in vertebrae]
+def _traits(recipe: Recipe) -> tuple[str, ...]:
     present = {
         "metal": recipe.metal != "none",
         "lesions": bool(recipe.lytic_lesions or recipe.sclerotic_lesions),
-        "fracture": fractured,
-        "curve": bool(sideways) and max(sideways) - min(sideways) > _CURVE_DEG,
-        "variant": bool({"T13", "L6"} & names) or "T12" not in names or "L5" not in names,
         "low dose": recipe.noise_hu > _LOW_DOSE_HU or recipe.low_dose_streak_hu > _LOW_DOSE_HU,
         "cropped": recipe.crop != "none",
     }
-    return tuple(name for name, is_present in present.items() if is_present) or ("plain",)
+    return tuple(name for name, is_present in present.items() if is_present)

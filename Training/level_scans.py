@@ -14,6 +14,7 @@ from SpineContextSegLib.volume import Volume, count_labels
 from .anatomy.levels import VERSE_VALUES
 from .anatomy.plan import draw_plan
 from .generated_scans import GeneratedScan
+from .shown_findings import shown_findings
 
 USUAL_COUNTS = 12, 5
 SEEN, NOTHING, MISLEADING = "seen", "none in view", "seen, but misleading"
@@ -54,13 +55,13 @@ def level_scan(scan: GeneratedScan) -> LevelScan | None:
     whole = (values & VERTEBRAE) - cut_vertebrae(labels)
     if not levels_known(whole):
         return None
-    names = [vertebra.name for vertebra in draw_plan(scan.seed).vertebrae]
-    counts = tuple(sum(name.startswith(region) for name in names) for region in "TL")
+    vertebrae = draw_plan(scan.seed).vertebrae
+    counts = tuple(sum(vertebra.name.startswith(region) for vertebra in vertebrae) for region in "TL")
     groups = {
         "region": [scan.region],
         "slices": [scan.slices],
         "blur": [scan.blur],
-        "finding": [trait for trait in scan.traits if trait != "variant"] or ["plain"],
+        "finding": [*scan.traits, *shown_findings(vertebrae, labels)] or ["plain"],
         "variant in view": variants(values),
         "field of view": ["short" if is_short else "usual"],
         "anchor": [anchor(whole, SACRUM in values, counts)],
