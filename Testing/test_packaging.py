@@ -264,6 +264,19 @@ def texts() -> dict[Path, str]:
     return {path: path.read_text(encoding="utf-8", errors="replace") for path in chosen}
 
 
+def test_the_readme_lists_every_file_that_is_to_be_filled_in():
+    """Before publication: the account, and who made it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = readme.partition("**To be filled in before it is published**")[2].partition("\n\n")[0]
+    assert "3d-slicer-extension" in told
+    endings = {".cff", ".json", ".py", ".s4ext", ".toml", ".txt"}
+    files = [path for path in (*ROOT.iterdir(), ROOT / "SpineContextSeg/SpineContextSeg.py") if path.suffix in endings]
+    for placeholder in ("/OWNER/", "SpineContextSeg contributors"):
+        named = told.partition(placeholder.strip("/"))[2].partition(";")[0]
+        found = {path.name for path in files if placeholder in path.read_text(encoding="utf-8")}
+        assert found == set(re.findall(r"`(\w+\.\w+)`", named))
+
+
 def test_the_address_of_the_repository_is_the_same_everywhere(recorded):
     homepage = recorded["EXTENSION_HOMEPAGE"][0]
     owner_and_name = homepage.removeprefix("https://github.com/")
