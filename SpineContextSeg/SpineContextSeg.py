@@ -240,7 +240,7 @@ class SpineContextSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if parameters.inputVolume == belonging.volume_of(end.segmentation_node):
                 parameters.outputSegmentation = end.segmentation_node
             if parameters.show3D:
-                end.segmentation_node.CreateClosedSurfaceRepresentation()
+                sequences.make_surfaces(end.segmentation_node)
         self._update()
         slicer.util.showStatusMessage(f"'{of}': {end.message}" if of else end.message, 5000)
 

@@ -268,6 +268,18 @@ def test_a_sequence_can_be_segmented_whole(user, sample_scan):
     assert masks[0].any() and masks[1].any() and (masks[0] != masks[1]).any()
 
 
+def test_every_frame_is_shown_in_3d(user, sample_scan):
+    volume_node, browser = add_sequence(sample_scan, (0, 4, 8))
+    user.ui.inputVolumeSelector.setCurrentNode(volume_node)
+    user.parameters.allFrames = True
+    user.ui.show3DCheckBox.click()
+    node = user.segment()
+    for number in (1, 2, 0):
+        browser.SetSelectedItemNumber(number)
+        surface = node.GetSegmentation().GetSegment(SEGMENT).GetRepresentation("Closed surface")
+        assert surface.GetNumberOfPolys()
+
+
 def test_what_was_drawn_on_a_frame_stays_with_it(user, sample_scan):
     """Also where another one is looked at while all are segmented."""
     volume_node, browser = add_sequence(sample_scan, (0, 4))

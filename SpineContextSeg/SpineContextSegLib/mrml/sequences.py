@@ -16,7 +16,7 @@ from ..errors import InputRefused
 from ..labels import STRUCTURES
 from ..roi import Box
 from ..volume import Volume
-from .composition import NothingToWrite, compose
+from .composition import CLOSED_SURFACE, NothingToWrite, compose
 from .edits import WRITTEN_ATTRIBUTE, is_edited, remember
 from .labelmaps import BINARY_LABELMAP, REFERENCE_GEOMETRY
 from .ours import our_segments
@@ -158,6 +158,12 @@ def contents_of(segmentation_node) -> list:
     if found is None:
         return [segmentation_node.GetSegmentation()]
     return [found.volume(number).GetSegmentation() for number in range(found.count)]
+
+
+def make_surfaces(segmentation_node) -> None:
+    """Makes the surfaces that a 3D view shows, in every frame: the others' don't come by themselves."""
+    for content in contents_of(segmentation_node):
+        content.CreateRepresentation(CLOSED_SURFACE)
 
 
 def _frames(node) -> Frames | None:
