@@ -215,7 +215,7 @@ def test_an_installation_that_works_ends_what_was_said_of_one_that_failed(user, 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_panel_is_busy_while_pip_runs(user, ct, monkeypatch, fails):
-    """Up to Slicer 5.10 it runs without a window of its own, and events are processed at every line of its."""
+    """It runs without a window of its own, and events are processed at every line of its."""
     buttons = [user.ui.installOpenVINOButton, user.ui.installTorchButton, user.ui.installFromFolderButton]
     runs = []
 

@@ -342,6 +342,22 @@ def test_slicers_own_way_to_pip(python, kit, python_slicer):
     assert "from versions: 0.8.0" in failure.value.log
 
 
+def test_slicers_windows_for_pip_stay_closed(monkeypatch):
+    """Theirs tells a failure, too, and waits for a click before the panel's own sentence can come."""
+    told, asked = [], []
+
+    def pip_install(requirements, *, show_progress=True, **_):
+        asked.append(requirements)
+        if show_progress:
+            told.append("Package installation failed.")
+        raise subprocess.CalledProcessError(1, "pip install")
+
+    monkeypatch.setitem(sys.modules, "slicer.packaging", SimpleNamespace(pip_install=pip_install))
+    with pytest.raises(subprocess.CalledProcessError):
+        pip_runs.slicer_pip(["safetensors>=9"])
+    assert asked == [["safetensors>=9"]] and not told
+
+
 # ---------------------------------------------------------------------------------------------- constraints
 
 

@@ -59,7 +59,8 @@ _SIGNS = (
 
 
 def slicer_pip(arguments: list[str]) -> None:
-    """Runs "pip install" in Slicer's Python, with Slicer's own progress window where it has one (from 5.11 on)."""
+    """Runs "pip install" in Slicer's Python, without the windows that Slicer has for it from 5.12 on: a failure would
+    be told twice, first in pip's words."""
     import slicer
 
     try:
@@ -67,7 +68,7 @@ def slicer_pip(arguments: list[str]) -> None:
     except ImportError:
         slicer.util.pip_install(arguments)
     else:
-        pip_install(arguments, requester="SpineContextSeg")
+        pip_install(arguments, show_progress=False)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class RuntimeRow:
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
-        """Up to Slicer 5.10 nothing else shows that pip runs, and clicks come through meanwhile."""
+        """Nothing else shows that pip runs, and clicks come through meanwhile."""
         buttons = [self._ui.installOpenVINOButton, self._ui.installTorchButton, self._ui.installFromFolderButton]
         for button in buttons:
             button.enabled = False
