@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import slicer
 
 from SpineContextSegLib.mrml.ours import our_values
@@ -162,7 +164,9 @@ class TestClicks:
     def test_points_and_table(self, user, node):
         user.ui.measureButton.click()
         points = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode")
-        assert user.ui.statusLabel.text == "Measured in 'CT': 'CT spine points', 'CT spine table'."
+        told = "Measured in 'CT': 'CT spine points', 'CT spine table'."
+        # There are no views here.
+        assert user.ui.statusLabel.text == f"{told} The eye beside the table's name in the Data module shows it."
         assert "No density was measured" in user.notice()  # the volume is black
         assert [points.GetNthControlPointLabel(n) for n in range(3)] == ["L3 vertebra", "L4 vertebra", "L5 vertebra"]
         # They follow every repair, or they would tell what isn't so any more.
@@ -173,6 +177,25 @@ class TestClicks:
         assert points.GetNthControlPointLabel(2) == "L5 vertebra"
         user.ui.mergeButton.click()
         assert points.GetNumberOfControlPoints() == 2
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("FourUpView", "FourUpTableView"), ("ConventionalView", "FourUpTableView"),
+            ("OneUp3DView", "3DTableView"), ("FourUpPlotTableView", "FourUpPlotTableView"),
+            ("OneUpRedSliceView", "OneUpRedSliceView"), ("CompareView", "CompareView"),
+        ],
+    )  # fmt: skip
+    def test_the_table_is_shown_where_no_view_goes_for_it(self, user, node, monkeypatch, before, after):
+        layouts = {name: getattr(slicer.vtkMRMLLayoutNode, f"SlicerLayout{name}") for name in (before, after)}
+        manager = SimpleNamespace(layout=layouts[before])
+        manager.setLayout = lambda layout: setattr(manager, "layout", layout)
+        monkeypatch.setattr(type(slicer.app), "layoutManager", lambda _: manager)
+        view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableViewNode")
+        user.ui.measureButton.click()
+        assert manager.layout == layouts[after]
+        assert view.GetTableNode().GetName() == "CT spine table"
+        assert ("Data module" in user.ui.statusLabel.text) == ("Table" not in after)
 
     def test_points_and_table_follow_segment_editor_and_the_segments_table(self, user, node, monkeypatch):
         user.ui.editButton.click()

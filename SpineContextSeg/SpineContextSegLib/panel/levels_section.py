@@ -23,6 +23,7 @@ from ..mrml.run_warnings import warnings_of
 from ..repair import counts_of, level_sequence
 from . import editor
 from .notice import Notice
+from .table_view import show_table
 
 DOUBLE_CLICK_SECONDS = 0.4
 # Measuring takes seconds: not between two strokes of a brush, nor two frames of a sequence that plays.
@@ -167,7 +168,10 @@ class LevelsSection:
             self._notice.show(remarks, heading=_("About the measurements"))
             volume_node = volume_of(self._node)
             done = _("Measured in '{volume}'").format(volume=volume_node.GetName()) if volume_node else _("Measured")
-            self._say(f"{done}: '{points.GetName()}', '{table.GetName()}'.")
+            said = f"{done}: '{points.GetName()}', '{table.GetName()}'."
+            if not show_table(table):
+                said += " " + _("The eye beside the table's name in the Data module shows it.")
+            self._say(said)
 
         self._notice.clear()
         self._stop_following()
