@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from trame.widgets import html
@@ -10,19 +11,34 @@ from trame_server import Server
 from trame_slicer.app.logic.slice_view_logic import connect_slice_view_slider_to_state
 from trame_slicer.app.ui.slider import Slider
 from trame_slicer.core import LayoutManager, SlicerApp
-from trame_slicer.rca_view import register_rca_factories
-from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+from trame_slicer.rca_view import RemoteViewFactory
+from trame_slicer.views import (
+    AbstractView,
+    Layout,
+    LayoutDirection,
+    NoScheduleRendering,
+    SliceView,
+    ThreeDView,
+    ViewLayoutDefinition,
+    ViewType,
+)
 
 from .bearings import EDGES, name_of
 from .scene import fit_slice
 from .spoken import named
 
 LAYOUT = "spine"
+# Pictures a second of a view that the pointer isn't over.
+_BLUR_FPS = 10.0
 
 
 def make_layout(server: Server, app: SlicerApp) -> LayoutManager:
     """Sagittal and coronal planes show a column at a glance, so they stand side by side above the axial one."""
-    register_rca_factories(app.view_manager, server, slice_view_ui_f=_slice_frame, three_d_view_ui_f=_surface_frame)
+    kinds = (ViewType.SLICE_VIEW, SliceView, _slice_frame), (ViewType.THREE_D_VIEW, ThreeDView, _surface_frame)
+    for kind, make, frame in kinds:
+        app.view_manager.register_factory(
+            RemoteViewFactory(server, partial(_unseen, make), kind, populate_view_ui_f=frame, blur_fps=_BLUR_FPS)
+        )
     manager = LayoutManager(app.scene, app.view_manager, server)
     upper = Layout(
         LayoutDirection.Horizontal, [ViewLayoutDefinition.sagittal_view(), ViewLayoutDefinition.coronal_view()]
@@ -34,6 +50,11 @@ def make_layout(server: Server, app: SlicerApp) -> LayoutManager:
     manager.register_layout(LAYOUT, Layout(LayoutDirection.Vertical, [upper, lower]))
     manager.set_layout(LAYOUT)
     return manager
+
+
+def _unseen(make: Callable[..., AbstractView], **of_view) -> AbstractView:
+    """A view that doesn't draw itself until it has a place on the page: by then it would have done so 60 times."""
+    return make(scheduled_render_strategy=NoScheduleRendering(), **of_view)
 
 
 def _slice_frame(server: Server, _view_id: str, view) -> None:
