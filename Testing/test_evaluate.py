@@ -214,7 +214,9 @@ def test_folder_in_verse_layout(tmp_path):
     seen = []
     result = evaluate(tmp_path / "out", tmp_path / "set", on_case=lambda *progress: seen.append(progress))
     assert seen == [(1, 2), (2, 2)]
-    assert [case.name for case in result.cases] == [f"sub-verse{n}_dir-ax_seg-vert_msk" for n in ("004", "015")]
+    assert [case.name for case in result.cases] == [
+        f"derivatives/sub-verse{n}/sub-verse{n}_dir-ax_seg-vert_msk" for n in ("004", "015")
+    ]
     assert len(result.notes) == 2
     assert "sub-verse020_dir-ax_seg-vert_msk" in result.notes[0] and "sub-verse099" in result.notes[1]
     dice = result.statistics("L1", "dice")
@@ -314,12 +316,16 @@ def test_csv_and_json(tmp_path):
     assert float(found["mean", "", "T12"]["dice"]) == pytest.approx(5 / 6)
     assert float(found["minimum", "", "T12"]["dice"]) == pytest.approx(2 / 3)
     assert found["dice below 0.8", "", "L1"]["dice"] == "2"
+    files = [str(tmp_path / side / "b.nii.gz") for side in ("mine", "truth")]
+    assert [found["case", "b", "T12"][key] for key in ("scan", "prediction", "reference")] == ["", *files]
+    assert [found["mean", "", "T12"][key] for key in ("scan", "prediction", "reference")] == [""] * 3
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "result.csv", "result.json", "truth"]
     content = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert content["reference_numbering"] == "verse"
     assert [case["name"] for case in content["cases"]] == ["a", "b"]
     assert content["cases"][0]["structures"]["L1"]["hausdorff95_mm"] is None
+    assert [content["cases"][1][key] for key in ("scan", "prediction", "reference")] == [None, *files]
     assert content["summary"]["T12"]["dice"]["mean"] == pytest.approx(5 / 6)
     assert content["summary"]["L1"]["dice_below_0.8"] == 2
     assert content["summary"]["L1"]["hausdorff95_mm"]["mean"] is None

@@ -1,11 +1,9 @@
-"""Which files `evaluate` compares: names, trees, folders within each other, formats of one result."""
+"""Which files `evaluate` compares: names, trees, folders within each other."""
 
 from pathlib import Path
 
 import pytest
 
-from SpineContextSegLib.checksums import file_digest
-from SpineContextSegLib.cohort.records import make_record, write_record
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.pairing import find_pairs
 
@@ -63,7 +61,7 @@ def test_pairs_in_trees_whose_files_bear_the_same_name(tmp_path):
     mine = touch(tmp_path / "mine", *(f"p{n}/ct.seg.nrrd" for n in (1, 2, 4)), "neck.seg.nrrd")
     pairs, notes, _ = find_pairs(mine, truth)
     assert [(pair.name, pair.prediction.relative_to(mine).as_posix()) for pair in pairs] == [
-        ("neck_seg", "neck.seg.nrrd"), ("p1/ct_seg", "p1/ct.seg.nrrd"), ("p2/ct_seg", "p2/ct.seg.nrrd"),
+        ("other/neck_seg", "neck.seg.nrrd"), ("p1/ct_seg", "p1/ct.seg.nrrd"), ("p2/ct_seg", "p2/ct.seg.nrrd"),
     ]  # fmt: skip
     assert [note.split("'")[1] for note in notes] == [str(Path("p3/ct_seg.nii.gz")), str(Path("p4/ct.seg.nrrd"))]
 
@@ -131,30 +129,45 @@ def test_a_file_is_not_compared_with_itself(tmp_path):
         find_pairs(tmp_path / "link", truth)
 
 
-@pytest.fixture
-def results(tmp_path) -> Path:
-    """A scan, and results of it in two formats in the same folder, of which the record knows the newer one."""
-    folder = touch(tmp_path / "data", "case.nii.gz", "case.nrrd", "case.seg.nrrd")
-    for number, path in enumerate(sorted(folder.iterdir())):
-        path.write_bytes(bytes([number]))
-    scan, newer, earlier = (folder / f"case.{ending}" for ending in ("nii.gz", "nrrd", "seg.nrrd"))
-    written = map(file_digest, (newer, earlier))
-    record = make_record(scan.name, "", "done", written=written, source=str(scan), files=[str(newer)])
-    write_record(record, folder / "case.json", folder)
-    return folder
+def test_a_reference_named_as_labels_says_nothing_of_other_cases(tmp_path):
+    truth = touch(tmp_path / "truth", "p1/ct.nii.gz", "p2/ct_seg.nii.gz", "p2/ct.nii.gz", "p3/abdomen.nii.gz")
+    mine = touch(tmp_path / "mine", "p1/ct.seg.nrrd", "p2/ct.seg.nrrd", "p3/abdomen.seg.nrrd")
+    pairs, notes, unclear = find_pairs(mine, truth)
+    assert [pair.reference.relative_to(truth).as_posix() for pair in pairs] == [
+        "p1/ct.nii.gz", "p2/ct_seg.nii.gz", "p3/abdomen.nii.gz"
+    ]  # fmt: skip
+    assert notes == [] and unclear == []
 
 
-def test_of_several_formats_the_record_tells_the_result(results, tmp_path):
-    truth = touch(tmp_path / "truth", "case_labels.mha")
-    pairs, notes, unclear = find_pairs(results, truth)
-    assert named(pairs, tmp_path) == [("data/case.nrrd", "truth/case_labels.mha")] and unclear == []
-    assert notes == [
-        f"Not counted, since by the batch's records it is the scan or an earlier result: '{name}'."
-        for name in ("case.nii.gz", "case.seg.nrrd")
-    ]
+@pytest.mark.parametrize(
+    ("scan", "labels", "prediction"),
+    [
+        ("images/a.nii.gz", "labels/a_seg.nii.gz", "a.nii.gz"),
+        ("rawdata/verse4/verse4_ct.nii.gz", "derivatives/verse4/verse4_seg-vert_msk.nii.gz", "verse4.seg.nrrd"),
+        # In BIDS the name is of one scan, whatever its folder.
+        ("rawdata/sub-1/sub-1_ct.nii", "derivatives/sub-1/sub-1_seg-vert_msk.nii", "rawdata/sub-1/sub-1_ct.nrrd"),
+    ],
+)
+def test_scans_that_lie_apart_from_their_labels_are_no_references(tmp_path, scan, labels, prediction):
+    pairs, notes, unclear = find_pairs(
+        touch(tmp_path / "mine", prediction), touch(tmp_path / "truth", scan, labels)
+    )
+    assert named(pairs, tmp_path) == [(f"mine/{prediction}", f"truth/{labels}")] and notes == unclear == []
 
 
-def test_a_corrected_result_of_an_earlier_run_is_one_of_several(results, tmp_path):
-    (results / "case.seg.nrrd").write_bytes(b"corrected")
-    with pytest.raises(InputRefused, match="'case.nrrd' and 'case.seg.nrrd' all match"):
-        find_pairs(results, touch(tmp_path / "truth", "case_labels.mha"))
+def test_a_scan_in_two_formats_on_both_sides_is_unclear(tmp_path):
+    names = ("p1.seg.nrrd", "p1.nii.gz", "p2.nii.gz")
+    mine, truth = touch(tmp_path / "mine", *names), touch(tmp_path / "truth", *names)
+    pairs, notes, unclear = find_pairs(mine, truth)
+    assert [pair.name for pair in pairs] == ["p2"] and notes == []
+    assert [name for name, _ in unclear] == ["p1", "p1"] and "keep one prediction for each scan" in unclear[0][1]
+    (mine / "p1.nii.gz").unlink()
+    _, _, unclear = find_pairs(mine, truth)
+    assert "matches the references 'p1.nii.gz' and 'p1.seg.nrrd': keep one reference for each scan" in unclear[0][1]
+
+
+def test_the_name_of_a_case_is_no_matter_of_what_else_is_there(tmp_path):
+    truth, mine = touch(tmp_path / "truth", "p3/abdomen.nii.gz"), touch(tmp_path / "mine", "p3/abdomen.seg.nrrd")
+    assert [pair.name for pair in find_pairs(mine, truth)[0]] == ["p3/abdomen"]
+    touch(truth, "p4/abdomen.nii.gz"), touch(mine, "p4/abdomen.seg.nrrd")
+    assert [pair.name for pair in find_pairs(mine, truth)[0]] == ["p3/abdomen", "p4/abdomen"]

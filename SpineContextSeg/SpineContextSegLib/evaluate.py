@@ -84,7 +84,7 @@ def evaluate(
     cases = [
         Case(
             pair.name, pair.prediction, pair.reference, {n: r for n, r in structures.items() if n not in unanswered},
-            identification if levels_asked else None,
+            identification if levels_asked else None, pair.scan,
         )
         for pair, structures, identification in scored
     ]  # fmt: skip

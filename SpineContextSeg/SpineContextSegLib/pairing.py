@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .batch_records import is_earlier, is_of, read_record
+from .batch_records import read_record
 from .errors import InputRefused
 from .folders import folders_below, identity
+from .recorded_results import Choice, is_scan_of, scan_name
 
 # Longest first: the part before the ending is the name of the case.
 LABEL_FILE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd")
 
-# What marks a file of labels beside its scan; where files of a reference folder are marked so, its others are scans.
+# What marks a file of labels beside its scan; where one of a case is marked so, its others are scans.
 # VerSe has `derivatives/sub-verse000/sub-verse000_dir-orient_seg-vert_msk.nii.gz` (osf.io/4skx2) beside
 # `rawdata/sub-verse000/sub-verse000_dir-orient_ct.nii.gz`; its challenge layout has `_seg` (osf.io/b2wxj).
 _VERTEBRA_MASK = "_seg-vert_msk"
 _LABEL_SUFFIXES = ("_labels", "_label", "_segmentation", "_seg", "_mask", "_msk")
 _SCAN_SUFFIXES = ("_ct",)
+_SUBJECT = re.compile(r"sub-[^_]+")
+_OTHER_MASK = re.compile(r"_seg-[^_]+$")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """name: of the reference without its ending, with its folder where another one has that name."""
+    """name: of the reference without its ending, with its folder. scan: as the tables of a batch name it, "" where no
+    record tells."""
 
     name: str
     prediction: Path
     reference: Path
+    scan: str = ""
 
 
 def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str], list[tuple[str, str]]]:
@@ -36,10 +42,11 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
     partner is unclear, each with the sentence that says why.
 
     Two files are one pair. Two folders are searched with their subfolders; files belong together when they have the
-    same name, else the same name but for the ending and words like `_ct`, `_labels`, `_seg-vert_msk`, else (as in
-    BIDS) when every part of the prediction's name stands in the reference's, `sub-...` included. What lies in the same
-    folder of both trees comes first, and only what has nothing there is looked for in the whole tree. One of the
-    folders may lie in the other: its files are its own.
+    same name but for the ending, else but for words like `_ct`, `_labels`, `_seg-vert_msk`, else (as in BIDS) when
+    every part of the prediction's name stands in the reference's, `sub-...` included. A result of a batch goes by the
+    name of the scan in its record, and only the last one of the very scan that lies beside the reference counts. What
+    lies in the same folder of both trees comes first, and only what has nothing there is looked for in the whole tree.
+    One of the folders may lie in the other: its files are its own.
 
     Raises:
         InputRefused: a path is missing, one is a file and the other a folder, both are one file or hold the same ones,
@@ -52,47 +59,58 @@ def find_pairs(prediction: Path, reference: Path) -> tuple[list[Pair], list[str]
     if prediction.is_file() and reference.is_file():
         if prediction.samefile(reference):
             raise InputRefused(f"'{prediction}' and '{reference}' are one file: give two.")
-        return [Pair(stem(prediction), prediction, reference)], [], []
+        return [Pair(stem(prediction), prediction, reference, _scan_in_tables(record_beside(prediction)))], [], []
     if prediction.is_file() or reference.is_file():
         raise InputRefused(f"'{prediction}' and '{reference}' are a file and a folder: give two files or two folders.")
     theirs = label_files(reference)
     predictions, references = _apart(label_files(prediction), theirs)
     if theirs and not references:
         raise InputRefused(f"'{prediction}' and '{reference}' hold the same files: give others.")
-    matching = _matching(prediction, predictions, reference, labels_among(references))
-    chosen = {target: _results_among(found) for target, found in matching.items()}
-    rivals: dict[Path, list[Path]] = defaultdict(list)
-    for target, found in chosen.items():
-        for path in found:
-            rivals[path].append(target)
-    count = Counter(stem(target) for target, found in chosen.items() if found)
+    records = {path: record_beside(path) for path in predictions}
+    references, scans = _scans_apart(references, records)
+    choice = Choice(records)
+    chosen = {
+        target: choice.among(found, scans.get(_case(target), ()))
+        for target, found in _matching(prediction, records, reference, references).items()
+    }
+    rivals = _rivals(chosen)
     pairs, notes, unclear = [], [], []
     for target, found in chosen.items():
-        name = _name(target, target.parent if count[stem(target)] == 1 else reference)
+        name = target.relative_to(reference).with_name(stem(target)).as_posix()
         if not found:
             notes.append(f"Not counted, since it has no prediction: '{target.relative_to(reference)}'.")
+        elif not any(target in rivals[path] for path in found):
+            continue  # a scan, whose labels lie in another folder
         elif len(found) > 1:
             target = target.relative_to(reference)
             why = f"{_quoted(found, prediction)} all match the reference '{target}': keep one prediction for each scan."
             unclear.append((name, why))
         elif len(rivals[found[0]]) > 1:
             both = _quoted(rivals[found[0]], reference)
-            why = f"{_quoted(found, prediction)} matches the references {both}: give it the name of its scan."
-            unclear.append((name, why))
+            one_case = len({_case(rival) for rival in rivals[found[0]]}) == 1
+            what = "keep one reference for each scan" if one_case else "give it the name of its scan"
+            unclear.append((name, f"{_quoted(found, prediction)} matches the references {both}: {what}."))
         else:
-            pairs.append(Pair(name, found[0], target))
+            pairs.append(Pair(name, found[0], target, _scan_in_tables(records[found[0]])))
+    left_out = [
+        f"Not counted, since {choice.left_out.get(path, 'it has no reference')}: '{path.relative_to(prediction)}'."
+        for path in predictions
+        if path not in rivals
+    ]
     if not pairs:
-        raise InputRefused(
-            unclear[0][1]
-            if unclear
-            else f"No file in '{prediction}' matches a reference in '{reference}': name predictions like their "
-            "references or like the scans they were made from."
-        )
-    others = {path for found in matching.values() for path in found}
-    for path in (path for path in predictions if path not in rivals):
-        why = "by the batch's records it is the scan or an earlier result" if path in others else "it has no reference"
-        notes.append(f"Not counted, since {why}: '{path.relative_to(prediction)}'.")
-    return pairs, notes, unclear
+        raise InputRefused(_why_none(prediction, reference, unclear, left_out if choice.left_out else []))
+    return pairs, notes + left_out, unclear
+
+
+def _why_none(prediction: Path, reference: Path, unclear: list[tuple[str, str]], left_out: list[str]) -> str:
+    if unclear:
+        return unclear[0][1]
+    if left_out:
+        return f"Nothing in '{prediction}' is a result for a reference in '{reference}'. {left_out[0]}"
+    return (
+        f"No file in '{prediction}' matches a reference in '{reference}': name predictions like their references or "
+        "like the scans they were made from."
+    )
 
 
 def _apart(predictions: list[Path], references: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -103,33 +121,64 @@ def _apart(predictions: list[Path], references: list[Path]) -> tuple[list[Path],
     return [path for path in predictions if identity(path) not in theirs], references
 
 
+def _scans_apart(
+    references: list[Path], records: Mapping[Path, Mapping | None]
+) -> tuple[list[Path], dict[tuple, list[Path]]]:
+    """The references, and by their case the scans that lie beside them."""
+    known = [record for record in records.values() if record]
+    marked = set(labels_among(references))
+    targets = {path for path in marked if not is_scan_of(path, known)}
+    scans: dict[tuple, list[Path]] = defaultdict(list)
+    for path in references:
+        if path not in targets and not is_named_as_labels(path):
+            scans[_case(path)].append(path)
+    return [path for path in references if path in targets], scans
+
+
 def _matching(
-    prediction: Path, predictions: list[Path], reference: Path, references: list[Path]
+    prediction: Path, records: Mapping[Path, Mapping | None], reference: Path, references: list[Path]
 ) -> dict[Path, list[Path]]:
     """For each reference the predictions that belong to it, by names and folders."""
+    names = {path: _scan_file(path, record) for path, record in records.items()}
     in_folder: dict[Path, list[Path]] = defaultdict(list)
-    for path in predictions:
+    for path in records:
         in_folder[path.parent.relative_to(prediction)].append(path)
-    beside = {target: candidates(target, in_folder[target.parent.relative_to(reference)]) for target in references}
+    beside = {
+        target: _named_alike(target, in_folder[target.parent.relative_to(reference)], names) for target in references
+    }
     taken = {path for found in beside.values() for path in found}
     matching = {}
     for target in references:
-        found = beside[target] or candidates(target, predictions)
+        found = beside[target] or _named_alike(target, records, names)
         # Where patients' files bear the same name, it says nothing of another folder.
         matching[target] = found if beside[target] or taken.isdisjoint(found) else []
     return matching
 
 
-def _results_among(found: list[Path]) -> list[Path]:
-    """Of several that belong to one reference those that count: without the scan, and without what an earlier run of
-    the batch wrote in another format, where its records tell."""
-    records = {path: record_beside(path) for path in found} if len(found) > 1 else {}
-    known = [record for record in records.values() if record]
-    scans_or_earlier = {
-        path for path in records
-        if is_earlier(path, records[path]) or any(is_of(record, path, [path]) for record in known)
-    }  # fmt: skip
-    return [path for path in found if path not in scans_or_earlier] or found
+def _named_alike(target: Path, predictions: Collection[Path], names: Mapping[Path, Path]) -> list[Path]:
+    """Those that belong to a reference by the names of their scans, else (as where somebody renamed results and
+    records) by their own."""
+    named: dict[Path, list[Path]] = defaultdict(list)
+    for path in predictions:
+        named[names[path]].append(path)
+    found = [path for name in candidates(target, list(named)) for path in named[name]]
+    return found or candidates(target, list(predictions))
+
+
+def _scan_file(path: Path, record: Mapping | None) -> Path:
+    """A prediction under the name of its scan, where a record tells that: results may have had to get another one."""
+    name = scan_name(record) if record else ""
+    # That of a series ends with its UID.
+    return path.with_name(name) if name.lower().endswith(LABEL_FILE_ENDINGS) else path
+
+
+def _rivals(chosen: Mapping[Path, list[Path]]) -> dict[Path, list[Path]]:
+    """For each prediction its references: of several those named as labels, as others are scans."""
+    rivals: dict[Path, list[Path]] = defaultdict(list)
+    for target, found in chosen.items():
+        for path in found:
+            rivals[path].append(target)
+    return {path: _best_marked(targets) for path, targets in rivals.items()}
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -144,7 +193,22 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def labels_among(files: list[Path]) -> list[Path]:
-    """Those named as labels; all where none is."""
+    """Of each case those named as labels; all where none is."""
+    cases: dict[tuple, list[Path]] = defaultdict(list)
+    for path in files:
+        cases[_case(path)].append(path)
+    labels = {path for case in cases.values() for path in _best_marked(case)}
+    return [path for path in files if path in labels]
+
+
+def _case(path: Path) -> tuple[Path | None, str]:
+    """The same for a scan and its labels: folder and name, or in BIDS the name alone, which is of one scan there, and
+    whose labels lie in another folder."""
+    name = _OTHER_MASK.sub("", _scan_name(path))
+    return (None if _SUBJECT.search(name) else path.parent), name
+
+
+def _best_marked(files: list[Path]) -> list[Path]:
     for suffixes in ((_VERTEBRA_MASK,), _LABEL_SUFFIXES):
         marked = [path for path in files if stem(path).lower().endswith(suffixes)]
         if marked:
@@ -154,14 +218,15 @@ def labels_among(files: list[Path]) -> list[Path]:
 
 def candidates(target: Path, predictions: list[Path]) -> list[Path]:
     """Those that belong to a reference by their names, see `find_pairs`."""
-    same_name = [path for path in predictions if path.name == target.name]
+    name, scan = stem(target), _scan_name(target)
+    same_name = [path for path in predictions if stem(path) == name]
     if same_name:
         return same_name
-    same_scan = [path for path in predictions if _scan_name(path) == _scan_name(target)]
+    same_scan = [path for path in predictions if _scan_name(path) == scan]
     if same_scan:
         return same_scan
-    parts = set(_scan_name(target).split("_"))
-    subject = {part for part in parts if re.fullmatch(r"sub-[^_]+", part)}
+    parts = set(scan.split("_"))
+    subject = {part for part in parts if _SUBJECT.fullmatch(part)}
     return [path for path in predictions if subject and subject <= set(_scan_name(path).split("_")) <= parts]
 
 
@@ -184,9 +249,9 @@ def stem(path: Path) -> str:
     return path.stem
 
 
-def _name(path: Path, root: Path) -> str:
-    """Of a case, by the folder below `root` and the name of a file without its ending."""
-    return path.relative_to(root).with_name(stem(path)).as_posix()
+def _scan_in_tables(record: Mapping | None) -> str:
+    # Earlier versions told the key only, which of a series is another one.
+    return record.get("name", record["scan"]) if record else ""
 
 
 def _quoted(paths: list[Path], root: Path) -> str:

@@ -42,13 +42,17 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: figures by structure, top rows first; levels: None where either side doesn't tell vertebrae apart."""
+    """One scan: figures by structure, top rows first; levels: None where either side doesn't tell vertebrae apart.
+
+    scan: its name in the tables of a batch, "" where that isn't known.
+    """
 
     name: str
     prediction: Path
     reference: Path
     structures: dict[str, Agreement]
     levels: Identification | None = None
+    scan: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,18 +140,23 @@ class Evaluation:
         """One row for each structure of each case (`statistic` = case), then rows of statistics without a case."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow(("statistic", "case", "structure", *METRICS, "identified", "found_as"))
+        about = ("case", "scan", "prediction", "reference")
+        writer.writerow(("statistic", *about, "structure", *METRICS, "identified", "found_as"))
+        none = [""] * len(about)
         for case in self.cases:
+            files = case.name, case.scan, case.prediction, case.reference
             vertebrae = _by_name(case.levels)
             for name, result in case.structures.items():
                 level = _level_cells(vertebrae[name]) if name in vertebrae else ("", "")
-                writer.writerow(("case", case.name, name, *(_blank_nan(getattr(result, m)) for m in METRICS), *level))
+                figures = (_blank_nan(getattr(result, metric)) for metric in METRICS)
+                writer.writerow(("case", *files, name, *figures, *level))
         for name in self.structures():
             columns = [asdict(self.statistics(name, metric)) for metric in METRICS]
             columns.append(asdict(Statistics.of(self.identified(name))))
             for statistic in columns[0]:
-                writer.writerow((statistic, "", name, *(_blank_nan(column[statistic]) for column in columns), ""))
-            writer.writerow((f"dice below {LOW_DICE}", "", name, self.count_low(name), *[""] * (len(METRICS) + 1)))
+                writer.writerow((statistic, *none, name, *(_blank_nan(column[statistic]) for column in columns), ""))
+            low = f"dice below {LOW_DICE}"
+            writer.writerow((low, *none, name, self.count_low(name), *[""] * (len(METRICS) + 1)))
         write_whole(Path(path), text.getvalue())
 
     def write_json(self, path: Path) -> None:
@@ -163,6 +172,7 @@ class Evaluation:
         cases = [
             {
                 "name": case.name,
+                "scan": case.scan or None,
                 "prediction": str(case.prediction),
                 "reference": str(case.reference),
                 "structures": {name: asdict(result) for name, result in case.structures.items()},

@@ -19,12 +19,13 @@ vertebrae apart, also how many of them have the right level (identification rate
 
 EPILOG = """\
 PREDICTION and REFERENCE are two files on the same grid, or two folders whose files are paired by their names (VerSe's
-derivatives included); one folder may lie in the other. Of several results of a scan, the one that the batch's record
-(.json) beside them tells of counts. For folders, mean, SD, median, minimum and the number of scans with a Dice below
-0.8 are shown, and pairs that are unclear or can't be compared are told (exit code 1). The binary spine is every
-vertebra and the sacrum. A value of 255 in a reference is not scored, nor are segments of your own (300 and up); where a
-reference has no sacrum, a predicted one is not scored. Where a reference then holds nothing and nothing was found,
-there is no Dice, and the means leave that scan out.
+derivatives included); one folder may lie in the other. A reference bears the name of its scan, with _labels, _seg or
+_mask added where the scan itself lies there, too. What a batch wrote goes by its record (.json): only the last result
+counts, and none of another scan than the one beside the reference. For folders, mean, SD, median, minimum and the
+number of scans with a Dice below 0.8 are shown, and pairs that are unclear or can't be compared are told (exit code 1).
+The binary spine is every vertebra and the sacrum. A value of 255 in a reference is not scored, nor are segments of your
+own (300 and up); where a reference has no sacrum, a predicted one is not scored. Where a reference then holds nothing
+and nothing was found, there is no Dice, and the means leave that scan out.
 
 A vertebra of the reference is identified when, of all predicted centers, the one closest to its own bears its level and
 lies within 20 mm. "Whole only" leaves out vertebrae in which the scan ends, as VerSe's references do. A prediction that
