@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import one_hot
 
@@ -19,6 +20,7 @@ from Training.classes import BACKGROUND, BODY, CLASSES, DISC, POSTERIOR, RIB
 from Training.classes import SACRUM as SACRUM_CLASS
 from Training.compare_architectures import PATCH, compare, table
 from Training.generated_patches import store
+from Training.loop import LOG_FILE, WEIGHTS_FILE
 
 
 @pytest.mark.parametrize(
@@ -88,3 +90,38 @@ def test_one_step_and_its_table(tmp_path, monkeypatch):
     assert len(lines) == 4 and lines[2].startswith("| ResUNet without context | 1.4 M |")
     # Trained to the end, it isn't trained again; judging gives the same.
     assert compare(arguments)["UNETR"]["dice"] == results["UNETR"]["dice"]
+
+
+class OnAnotherDevice(nn.Conv3d):
+    """Where training leaves a network on a GPU: it takes nothing from the CPU until it is brought back."""
+
+    is_away = False
+
+    def cpu(self):
+        self.is_away = False
+        return super().cpu()
+
+    def forward(self, image):
+        assert not self.is_away
+        return super().forward(image)
+
+
+def test_what_was_trained_on_a_gpu_is_judged_beside_the_scans(tmp_path, monkeypatch):
+    def trained(arguments, network):
+        network.is_away = True
+        arguments.output.mkdir(parents=True)
+        save_file(network.state_dict(), arguments.output / WEIGHTS_FILE)
+        (arguments.output / LOG_FILE).touch()
+
+    monkeypatch.setattr(compare_architectures, "train", trained)
+    monkeypatch.setattr(compare_architectures, "PATCH", (16, 16, 16))
+    monkeypatch.setitem(ARCHITECTURES, "away", lambda outputs, patch: OnAnotherDevice(1, outputs, 1))
+    labels = np.zeros((24, 24, 24), np.uint8)
+    labels[4:12, 8:16, 8:16] = 20
+    for values, ending in ((labels * 20, ""), (labels, "_labels")):
+        write_volume(Volume(values, np.diag([4.0, 4, 4, 1])), tmp_path / f"real{ending}.nii.gz")
+    arguments = argparse.Namespace(
+        output=tmp_path / "run", anatomies=tmp_path, test=[tmp_path / "real.nii.gz"], totalsegmentator=[],
+        only=["away"], steps=1, bodies=0, learning_rate=1e-3, seed=0, bfloat16=False,
+    )  # fmt: skip
+    assert BINARY in compare(arguments)["away"]["dice"]["real"]

@@ -101,7 +101,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, dict]:
         ]), network)  # fmt: skip
         print(f"{name}: trained, {time.monotonic() - started:.0f} s this time", flush=True)
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        network.eval()
+        network.cpu().eval()  # the training may have left it on a GPU, where the scans to judge by aren't
         results[name] = {
             "parameters": parameters(network),
             "training_s": _seconds_of(folder / LOG_FILE),
