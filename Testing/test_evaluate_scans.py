@@ -1,6 +1,7 @@
 """Scoring scans one after the other: labels are checked first, and what is scored is kept when a later scan fails."""
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,18 @@ def test_each_scan_is_scored_in_its_own_numbering(tmp_path):
     assert [case.levels and case.levels.rate for case in found.cases] == [1.0, 1.0, None]
     reports = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert list(reports) == ["verse", "ts", "parts"] and reports["ts"]["scores"][BINARY]["dice"] == 1.0
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_figures_come_in_the_precision_that_is_asked_for(tmp_path, monkeypatch, precision):
+    seen = []
+    for choose in ("choose_runtime", "choose_helpers"):
+        monkeypatch.setattr(evaluation, choose, lambda *_, precision, **__: seen.append(precision) or {})
+    asked = ["--precision", precision] if precision != "auto" else []
+    command = [scan(tmp_path, "first", labels(20, 21)), "--model", "any", "--output", tmp_path / "out", *asked]
+    monkeypatch.setattr(sys, "argv", ["evaluate_scans", *map(str, command)])
+    evaluation.main()
+    assert seen == [precision] * 2
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.preview import write_preview
 from SpineContextSegLib.reading import read_volume
-from SpineContextSegLib.runtime import choose_helpers, choose_runtime
+from SpineContextSegLib.runtime import PRECISIONS, choose_helpers, choose_runtime
 from SpineContextSegLib.scores import Case, Evaluation, write_whole
 from SpineContextSegLib.writing import write_segmentation
 
@@ -32,12 +32,14 @@ from .labelled_scans import Numbering, labels_of, read_labelled, read_reference
 def evaluate_scans(
     model_name: str, scans: list[Path], output: Path, totalsegmentator: frozenset[str] = frozenset(),
     threads: int | None = None, everywhere: bool = False, subregions: frozenset[str] = frozenset(),
+    precision: str = "auto",
 ) -> Evaluation:  # fmt: skip
     """Segment `scans`, write labels, pictures and scores.json, each scan's report, to `output`.
 
     totalsegmentator: names of the scans whose labels have that numbering instead of VerSe's.
     everywhere: look closely at the whole body and not only where the spine was located.
     subregions: names of the scans whose labels are parts of vertebrae without levels.
+    precision: see `choose_runtime`.
 
     Raises:
         InputRefused: labels can't be read, hold values that their numbering doesn't have or lie on another grid than
@@ -48,8 +50,8 @@ def evaluate_scans(
         read_labelled(image, file, numbering)
     output.mkdir(parents=True, exist_ok=True)
     model = load_model(model_name)
-    runtime = choose_runtime(model, threads=threads)
-    helpers = choose_helpers(model, threads=threads)
+    runtime = choose_runtime(model, threads=threads, precision=precision)
+    helpers = choose_helpers(model, threads=threads, precision=precision)
     cases, notes, reports = [], [], {}
     for image, (file, numbering) in zip(tqdm(scans, unit="scan", disable=None), references):
         name = stem(image)
@@ -84,11 +86,13 @@ def main() -> None:
     parser.add_argument("--totalsegmentator", nargs="*", default=[], help="names of scans with that numbering")
     parser.add_argument("--subregions", nargs="*", default=[], help="names of scans labelled by parts of vertebrae")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto",
+                        help="auto (default) takes 8 bits where model and processor have them")  # fmt: skip
     parser.add_argument("--everywhere", action="store_true", help="don't locate the spine first")
     arguments = parser.parse_args()
     evaluation = evaluate_scans(
         arguments.model, arguments.scans, arguments.output, frozenset(arguments.totalsegmentator), arguments.threads,
-        arguments.everywhere, frozenset(arguments.subregions),
+        arguments.everywhere, frozenset(arguments.subregions), arguments.precision,
     )
     print(evaluation.table())
 
