@@ -20,7 +20,7 @@ VERTEBRA = (BODY, POSTERIOR)
 # Row: source; column: class; value: the class of the source's targets that stands for it.
 SOURCES = {
     "generated": tuple(range(len(CLASSES))),
-    # Bodies and arches are one vertebra; ribs, skull and pelvis are background.
+    # Bodies and arches are one vertebra; ribs, skull, pelvis and coccyx are background.
     "vertebrae": (BACKGROUND, BODY, BODY, SACRUM, DISC, CANAL, BACKGROUND, BACKGROUND),
 }
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from SpineContextSegLib.labels import BINARY_SPINE, CANAL, DISCS, IGNORED, VERTEBRAE, levels_known
+from SpineContextSegLib.labels import CANAL, DISCS, IGNORED, VERTEBRAE, levels_known
 from SpineContextSegLib.labels import SACRUM as SACRUM_VALUE
 from SpineContextSegLib.mr import in_units_of
 from SpineContextSegLib.pairing import stem
@@ -49,7 +49,7 @@ class RealScan:
 def target_classes(labels: np.ndarray) -> np.ndarray:
     """VerSe values -> classes of the source "vertebrae" (see `classes.py`); 255 stays 255."""
     target = np.full(labels.shape, BACKGROUND, np.uint8)
-    target[np.isin(labels, list(BINARY_SPINE - {SACRUM_VALUE}))] = BODY
+    target[np.isin(labels, list(VERTEBRAE))] = BODY
     target[labels == SACRUM_VALUE] = SACRUM
     target[np.isin(labels, list(DISCS))] = DISC
     target[labels == CANAL] = CANAL_CLASS
