@@ -12,6 +12,7 @@ from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.evaluate import evaluate
 from SpineContextSegLib.labels import CANAL, SACRUM
+from SpineContextSegLib.numbering import CONVERT
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume, to_sitk
 from SpineContextSegLib.writing import write_segmentation, write_volume
@@ -104,8 +105,7 @@ def test_a_pelvis_in_totalsegmentators_numbering_has_no_t13(values, below, tmp_p
     write_volume(stack(*values), path)
     write_volume(Volume(np.zeros(GRID.shape, np.int16), GRID.affine), scan)
     sentence = (
-        f"'total.nii.gz' holds 27 above {below}, as TotalSegmentator's L5 would be, but not VerSe's coccyx: give spine "
-        "labels in VerSe's numbering."
+        f"'total.nii.gz' holds 27 above {below}, as TotalSegmentator's L5 would be, but not VerSe's coccyx: {CONVERT}"
     )
     assert refused(capsys, path) == sentence
     assert main(["measure", str(scan), str(path)]) == 2

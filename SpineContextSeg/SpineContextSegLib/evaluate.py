@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from .errors import InputRefused
 from .identification import Identification, identify
 from .label_boxes import bounding_box
 from .metrics import Agreement, agreement, binary_spine, drop_unscored
+from .numbering import Numbering, check_in_verse, in_verse, listed, values_of
 from .on_grid import labels_on_grid_of
 from .pairing import Pair, find_pairs
 from .reading import read_labels_with_notes, read_segments
@@ -23,10 +23,7 @@ from .scores import BINARY, CANAL, DISCS, LEVEL_ROWS, SACRUM, VERTEBRAE, Case, E
 from .segment_list import remarks_on_segments
 from .volume import Grid, Volume
 
-Numbering = Literal["verse", "totalsegmentator"]
-
 _THE_TWO = "the prediction", "the reference"
-_VERSE_VALUES = frozenset(labels.STRUCTURES) | labels.BINARY_SPINE
 
 
 def evaluate(
@@ -178,8 +175,8 @@ def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, nam
     predicted, own_notes = _without_own(labels_on_grid_of(prediction, reference.grid, names), names[0])
     if prediction.array.size < reference.array.size:
         own_notes = [*own_notes, f"{names[0]} covers a part of the grid of {names[1]}; beyond, it counts as empty."]
-    values = _values(predicted)
-    _refuse(values - _VERSE_VALUES, names[0], "VerSe's numbering")
+    values = values_of(predicted)
+    check_in_verse(values, names[0])
     referenced, more_notes = _without_own(reference.array, names[1])
     referenced, notes = in_verse(referenced, numbering, names[1])
     predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
@@ -188,16 +185,16 @@ def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, nam
 
 def _without_own(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     """Labels without the segments of a person that the module exports beside its own, and a note on these."""
-    own = {value for value in _values(array) if value >= labels.FIRST_OWN_VALUE}
+    own = {value for value in values_of(array) if value >= labels.FIRST_OWN_VALUE}
     if not own:
         return array, []
     left = np.where(array < labels.FIRST_OWN_VALUE, array, 0)
-    return left, [f"{name} holds segments of somebody's own ({_listed(own)}), which are not compared."]
+    return left, [f"{name} holds segments of somebody's own ({listed(own)}), which are not compared."]
 
 
 def _identification(both: _Comparable) -> Identification | None:
     """None where the reference doesn't tell vertebrae apart."""
-    if not labels.levels_known(_values(both.referenced) & labels.VERTEBRAE):
+    if not labels.levels_known(values_of(both.referenced) & labels.VERTEBRAE):
         return None
     affine = both.grid.affine
     return identify(Volume(both.named, affine), Volume(both.referenced, affine))
@@ -209,7 +206,7 @@ def _agreements(both: _Comparable) -> tuple[dict[str, Agreement], list[str]]:
     box = bounding_box((predicted != 0) | (referenced != 0))
     if box:
         predicted, named, referenced, grid = predicted[box], named[box], referenced[box], grid.crop(box)
-    reference_values = _values(referenced)
+    reference_values = values_of(referenced)
     extra = (values & labels.VERTEBRAE) - reference_values
     if extra and labels.levels_known(values) and labels.levels_known(reference_values):
         levels = [labels.structure(value).abbreviation for value in labels.LEVEL_ORDER if value in extra]
@@ -217,7 +214,7 @@ def _agreements(both: _Comparable) -> tuple[dict[str, Agreement], list[str]]:
     if grid.is_sheared:
         notes.append("no surface distances, since the grid has oblique axes (tilted gantry).")
     structures: dict[str, Agreement] = {}
-    only_vertebrae = not (reference_values | _values(predicted)) & (labels.BINARY_SPINE - labels.VERTEBRAE)
+    only_vertebrae = not (reference_values | values_of(predicted)) & (labels.BINARY_SPINE - labels.VERTEBRAE)
     for name, mask in _masks(reference_values).items():
         if name == VERTEBRAE and only_vertebrae:
             structures[name] = structures[BINARY]
@@ -255,45 +252,3 @@ def _unanswered(predicted: set[int]) -> set[str]:
     if labels.CANAL not in predicted:
         rows.add(CANAL)
     return rows
-
-
-def in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.ndarray, list[str]]:
-    """A reference as uint8 VerSe values (255 = not scored), and notes."""
-    values = _values(array)
-    if numbering == "verse":
-        _refuse(values - _VERSE_VALUES - {labels.IGNORED}, name, "VerSe's numbering")
-        return array.astype(np.uint8), []
-    _refuse(values - labels.TOTALSEGMENTATOR_VALUES - {labels.IGNORED}, name, "TotalSegmentator's numbering")
-    if values and not values & set(labels.TOTALSEGMENTATOR_TO_VERSE):
-        raise InputRefused(
-            f"{name} holds no vertebra in TotalSegmentator's numbering (25 to 50), only {_listed(values)}: "
-            "choose the numbering it was made with."
-        )
-    table = np.zeros(256, dtype=np.uint8)
-    table[list(labels.TOTALSEGMENTATOR_TO_VERSE)] = list(labels.TOTALSEGMENTATOR_TO_VERSE.values())
-    table[labels.IGNORED] = labels.IGNORED
-    notes = []
-    if labels.TOTALSEGMENTATOR_S1 in values and labels.TOTALSEGMENTATOR_SACRUM not in values:
-        # Scoring a whole predicted sacrum against S1 alone would punish the right answer.
-        table[labels.TOTALSEGMENTATOR_S1] = labels.IGNORED
-        notes.append("the sacrum is not scored, since the reference holds S1 but not the rest of the sacrum.")
-    return table[array.astype(np.uint8)], notes
-
-
-def _values(array: np.ndarray) -> set[int]:
-    """Distinct values other than 0."""
-    return set().union(*(np.unique(part[part != 0]).tolist() for part in array))
-
-
-def _refuse(impossible: set[int], name: str, numbering: str) -> None:
-    if impossible:
-        raise InputRefused(
-            f"{name} holds {_listed(impossible)}, which {numbering} does not have: "
-            "check that it is a file of spine labels and which numbering it was made with."
-        )
-
-
-def _listed(values: set[int]) -> str:
-    ordered = sorted(values)
-    more = f" and {len(ordered) - 8} more values" if len(ordered) > 8 else ""
-    return ", ".join(map(str, ordered[:8])) + more

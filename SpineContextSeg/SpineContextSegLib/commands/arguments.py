@@ -8,6 +8,12 @@ import os
 from pathlib import Path
 
 
+def add_numbering(parser: argparse.ArgumentParser, option: str = "--numbering", whose: str = "LABELS") -> None:
+    """How a file numbers vertebrae, see `numbering.Numbering`."""
+    parser.add_argument(option, choices=("verse", "totalsegmentator"), default="verse",
+                        help=f"how {whose} numbers vertebrae (default verse)")  # fmt: skip
+
+
 def named_path(text: str) -> Path:
     """A path on the command line."""
     # An empty name, as of a variable that isn't set, would mean the current folder.

@@ -9,7 +9,7 @@ from ..batch_records import check_no_record
 from ..errors import Incomplete
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
-from .arguments import named_path
+from .arguments import add_numbering, named_path
 from .progress import Bar
 
 DESCRIPTION = """\
@@ -44,8 +44,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     )  # fmt: skip
     parser.add_argument("prediction", metavar="PREDICTION", type=named_path, help="a segmentation, or a folder of them")
     parser.add_argument("reference", metavar="REFERENCE", type=named_path, help="the truth, or a folder of it")
-    parser.add_argument("--reference-numbering", choices=("verse", "totalsegmentator"), default="verse",
-                        help="how the reference numbers vertebrae (default verse)")  # fmt: skip
+    add_numbering(parser, "--reference-numbering", "the reference")
     parser.add_argument("--csv", metavar="F.csv", type=named_path, help="also write all figures as a table")
     parser.add_argument("--json", metavar="F.json", type=named_path, help="also write all figures as JSON")
     parser.set_defaults(run=run)

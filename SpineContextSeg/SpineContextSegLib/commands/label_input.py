@@ -10,58 +10,63 @@ import numpy as np
 from ..errors import InputRefused
 from ..label_boxes import label_boxes
 from ..labels import (
-    BINARY_SPINE,
     COCCYX,
     FIRST_OWN_VALUE,
     IGNORED,
     SACRUM,
-    STRUCTURES,
     VERTEBRA_LEVEL_UNKNOWN,
     VERTEBRAE,
+    Segment,
     levels_known,
 )
-from ..reading import read_labels_with_notes
+from ..numbering import CONVERT, Numbering, check_in_verse, in_verse
+from ..reading import read_labels_with_notes, read_segments
 from ..volume import Volume, count_labels
 
 _MOST = np.iinfo(np.uint16).max
 
 
-def read_vertebrae(path: Path) -> tuple[Volume, dict[int, int], list[str]]:
-    """Reads a label map in VerSe values, a `.seg.nrrd` with one layer included.
+def read_vertebrae(path: Path, numbering: Numbering) -> tuple[Volume, dict[int, int], list[Segment], list[str]]:
+    """Reads a label map, a `.seg.nrrd` with one layer included, in VerSe values.
+
+    Args:
+        numbering: that of the file.
 
     Returns:
-        uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; value -> number of voxels, without 0; and a sentence
-        each on what is odd about their place.
+        uint8 or uint16 (k, j, i) with its affine IJK -> RAS in mm; value -> number of voxels, without 0; what the file
+        says of its segments, see `read_segments`, nothing in another numbering; and a sentence each on what is odd
+        about their place, or had to be left out.
 
     Raises:
-        InputRefused: as `read_labels`; values that don't belong to VerSe's numbering, or a coccyx above others; no
+        InputRefused: as `read_labels`; values that don't belong to the numbering, or a coccyx above others; no
             vertebra; or vertebrae that aren't told apart.
     """
+    verse = numbering == "verse"
     try:
         if not path.exists():
             raise InputRefused(f"'{path}' does not exist: check the path.")
         if not path.is_file():
             raise InputRefused(f"'{path}' is no file: give a file of spine labels.")
-        labels, notes = read_labels_with_notes(path)
+        labels, notes = read_labels_with_notes(path, verse=verse)
+        segments = read_segments(path) if verse else []
     except OSError as error:
         raise InputRefused(f"'{path}' can't be read ({error.strerror or error}): check the file.") from error
     least, most = (int(extreme) for extreme in (labels.array.min(), labels.array.max()))
     if least < 0 or most > _MOST:
         raise InputRefused(f"'{path.name}' holds {least if least < 0 else most}: give spine labels, not a scan.")
-    labels = Volume(labels.array.astype(np.min_scalar_type(most), copy=False), labels.affine)
+    array = labels.array.astype(np.min_scalar_type(most), copy=False)
+    if not verse:
+        array, left_out = in_verse(array, numbering, f"'{path.name}'")
+        notes = [*notes, *left_out]
+    labels = Volume(array, labels.affine)
     counts = {value: count for value, count in count_labels(labels.array).items() if value}
     _check_values(path, set(counts))
     _check_coccyx(path, labels, set(counts))
-    return labels, counts, [f"'{path.name}': {note}" for note in notes]
+    return labels, counts, segments, [f"'{path.name}': {note}" for note in notes]
 
 
 def _check_values(path: Path, values: set[int]) -> None:
-    foreign = sorted(v for v in values - set(STRUCTURES) - BINARY_SPINE - {IGNORED} if v < FIRST_OWN_VALUE)
-    if foreign:
-        listed = ", ".join(map(str, foreign[:8])) + (", ..." if len(foreign) > 8 else "")
-        raise InputRefused(
-            f"'{path.name}' holds {listed}, which VerSe's numbering does not have: give spine labels in that numbering."
-        )
+    check_in_verse({value for value in values - {IGNORED} if value < FIRST_OWN_VALUE}, f"'{path.name}'")
     if not values & VERTEBRAE:
         raise InputRefused(f"'{path.name}' holds no vertebra: give a file of spine labels.")
     if not levels_known(values):
@@ -81,7 +86,7 @@ def _check_coccyx(path: Path, labels: Volume, values: set[int]) -> None:
     if lowest != COCCYX:
         raise InputRefused(
             f"'{path.name}' holds {COCCYX} above {lowest}, as TotalSegmentator's L5 would be, but not VerSe's coccyx: "
-            "give spine labels in VerSe's numbering."
+            f"{CONVERT}"
         )
 
 

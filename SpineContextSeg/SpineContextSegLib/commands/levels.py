@@ -26,7 +26,7 @@ from ..labels import (
     value_called,
 )
 from ..outputs import Outputs, check_replaceable, check_target, print_if_possible
-from .arguments import named_path
+from .arguments import add_numbering, named_path
 
 if TYPE_CHECKING:
     from ..volume import Volume
@@ -38,10 +38,11 @@ List the levels of a label file from top to bottom, or put them right. Names, co
 names, colors and codes that a person gave a segment; sacrum and spinal canal stay as they are."""
 
 EPILOG = """\
-LABELS is a label map in VerSe's numbering: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG. Vertebrae are given by
-their name (C7, T13, L5, "L5 vertebra") or number (7, 28, 24). Without --output nothing is written, only shown. The
-output may be the input file itself, but for a DICOM SEG. Without --thoracic and --lumbar a column has 12 thoracic
-vertebrae (13 where there is a T13) and 5 lumbar ones (6 where there is an L6).
+LABELS is a label map in VerSe's numbering: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG. One in
+TotalSegmentator's becomes VerSe's with --numbering, and its other organs are left out. Vertebrae are given by their
+name (C7, T13, L5, "L5 vertebra") or number (7, 28, 24). Without --output nothing is written, only shown. The output may
+be the input file itself, but for a DICOM SEG. Without --thoracic and --lumbar a column has 12 thoracic vertebrae (13
+where there is a T13) and 5 lumbar ones (6 where there is an L6).
 
 examples:
   spinecontextseg levels spine.nii.gz
@@ -50,7 +51,8 @@ examples:
   spinecontextseg levels spine.nii.gz --this L1=T13 --output corrected.nii.gz        (a 13th thoracic vertebra)
   spinecontextseg levels spine.nii.gz --this L1=L1 --thoracic 11 -o corrected.nii.gz (no T12; right from L1 down)
   spinecontextseg levels spine.nii.gz --this T12=L1 --thoracic 11 -o corrected.nii.gz (no T12; right down to T11)
-  spinecontextseg levels spine.seg.nrrd --split L2 12.5 -30 141 -o spine.seg.nrrd"""
+  spinecontextseg levels spine.seg.nrrd --split L2 12.5 -30 141 -o spine.seg.nrrd
+  spinecontextseg levels total.nii.gz --numbering totalsegmentator -o spine.nii.gz"""
 
 
 def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.HelpFormatter]) -> None:
@@ -70,6 +72,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
                             help="cut V across the column at a point (RAS, mm)")  # fmt: skip
     parser.add_argument("--thoracic", metavar="N", type=int, help="number of thoracic vertebrae: 11, 12 or 13")
     parser.add_argument("--lumbar", metavar="N", type=int, help="number of lumbar vertebrae: 4, 5 or 6")
+    add_numbering(parser)
     parser.add_argument("-o", "--output", metavar="OUTPUT", type=named_path, help="the label file to write")
     parser.set_defaults(run=run)
 
@@ -77,7 +80,6 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before anything is written."""
     from ..level_remarks import remarks_on_levels, remarks_on_renaming, runs_upward
-    from ..reading import read_segments
     from ..repair import order_of
     from ..segment_list import remarks_on_doubt, remarks_on_segments
     from ..stated_geometry import UNSTATED_ORIENTATION
@@ -86,14 +88,13 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from .label_input import read_vertebrae
 
     _check_options(arguments)
-    labels, counts, remarks = read_vertebrae(arguments.labels)
+    labels, counts, segments, remarks = read_vertebrae(arguments.labels, arguments.numbering)
     order_before = order_of(labels) if arguments.this else []
     if runs_upward(order_before) and any(UNSTATED_ORIENTATION in remark for remark in remarks):
         raise InputRefused(
             f"'{arguments.labels.name}' does not state how the patient lies in it, and its levels run from the feet to "
             "the head: give labels that state it, such as .seg.nrrd."
         )
-    segments = read_segments(arguments.labels)
     before = _described(segments, counts)
     if arguments.output:
         check_output(arguments.output, labels.grid)
@@ -173,7 +174,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
     operation = _operation(arguments)
     if arguments.output:
-        if not operation:
+        if not operation and arguments.numbering == "verse":
             raise InputRefused("Nothing to write: say what to put right, see 'spinecontextseg levels --help'.")
         check_target(arguments.output, WRITABLE_ENDINGS)
         check_replaceable(arguments.output)

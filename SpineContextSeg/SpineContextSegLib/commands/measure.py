@@ -19,12 +19,13 @@ from ..faults import describe
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from ..pairing import record_beside
-from .arguments import named_path
+from .arguments import add_numbering, named_path
 from .progress import Bar
 
 if TYPE_CHECKING:
     from ..cohort.segmented import Found, Segmented
     from ..measure import VertebraRow
+    from ..numbering import Numbering
     from ..volume import Grid, Volume
 
 NO_VERTEBRA = "The batch found no vertebra in it, so that nothing is measured: look at its picture."
@@ -37,7 +38,8 @@ Research use only: not for diagnosis or treatment."""
 
 EPILOG = """\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
-LABELS is a label map in VerSe's numbering on the grid of the CT: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd or a DICOM SEG.
+LABELS is a label map in VerSe's numbering (or --numbering) on the grid of the CT: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd
+or a DICOM SEG.
 The spinal canal (61) helps where it is labeled. Heights and HU of C1, C2 and of a body that the border of the scan, of
 LABELS or of the region that a run was limited to cuts are left empty, and so is the HU of a body with metal in it. The
 remark says where levels aren't certain, as a .seg.nrrd tells until they are put right, or the record of a batch until
@@ -65,6 +67,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
     parser.add_argument("labels", metavar="LABELS", type=named_path,
                         help="its segmentation; or a folder of them, as `batch` wrote it")  # fmt: skip
     add_outputs(parser)
+    add_numbering(parser)
     parser.set_defaults(run=run)
 
 
@@ -111,8 +114,9 @@ def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
     measured = _measured(
-        arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct), _doubt_beside(arguments.labels)
-    )
+        arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct), arguments.numbering,
+        _doubt_beside(arguments.labels),
+    )  # fmt: skip
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(measured.rows, measured.grid, arguments, outputs)
@@ -144,7 +148,7 @@ def _run_cohort(arguments: argparse.Namespace, interruption: Interruption) -> No
         for number, segmented in enumerate(found.segmented, 1):
             name = segmented.name
             try:
-                rows[name], remarks = _measured_with_doubt(segmented)
+                rows[name], remarks = _measured_with_doubt(segmented, arguments.numbering)
                 warnings += [f"{name}: {sentence}" for sentence in remarks]
             except InputRefused as refusal:
                 problems.append(f"{name}: {refusal}")
@@ -187,7 +191,7 @@ def _find(arguments: argparse.Namespace) -> Found:
     return found
 
 
-def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[str]]:
+def _measured_with_doubt(segmented: Segmented, numbering: Numbering) -> tuple[list[VertebraRow], list[str]]:
     """As `_measured`, with a remark in each row where levels aren't certain."""
     from ..cohort.segmented import read_scan, segmentation_of
     from ..labels import VERTEBRAE
@@ -197,7 +201,7 @@ def _measured_with_doubt(segmented: Segmented) -> tuple[list[VertebraRow], list[
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
         return [], [NO_VERTEBRA]
     doubt = doubt_of(record) if record else ""
-    measured = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), doubt)
+    measured = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), numbering, doubt)
     return measured.rows, measured.remarks
 
 
@@ -217,7 +221,7 @@ class _Measured:
 
 
 def _measured(
-    labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]], doubt: str = ""
+    labels_path: Path, ct_path: Path, read: Callable[[Grid], tuple[Volume, list[str]]], numbering: Numbering, doubt: str
 ) -> _Measured:
     """Measures one scan, which `read` returns for the grid of its labels. Whether a level is certain is told by the
     file of labels, else by `doubt`.
@@ -231,15 +235,13 @@ def _measured(
     from ..measure import NO_HOUNSFIELD_UNITS, vertebra_rows
     from ..mr import has_hounsfield_units
     from ..on_grid import labels_on_grid_of, on_grid_of
-    from ..reading import read_segments
     from ..repair import sequence_of
     from ..roi import boxes_of
     from ..segment_list import doubts, remarks_on_doubt, remarks_on_segments
     from ..volume import Volume
     from .label_input import read_vertebrae
 
-    labels, counts, remarks = read_vertebrae(labels_path)
-    segments = read_segments(labels_path)
+    labels, counts, segments, remarks = read_vertebrae(labels_path, numbering)
     remarks += remarks_on_segments(labels_path.name, segments)
     try:
         ct, notes = read(labels.grid)
