@@ -149,6 +149,13 @@ def test_labels_in_another_numbering_are_refused_before_any_work(model, sample_s
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_is_there_is_refused_before_any_work(model, tmp_path, monkeypatch):
+    """As that of a run that was stopped while it compared."""
+    monkeypatch.setattr(quantization, "quantize", lambda *_: pytest.fail("work has begun"))
+    with pytest.raises(InputRefused, match="is there already"):
+        main(["--model", str(model.folder), "--output", str(tmp_path)])
+
+
 def test_windows_lie_on_the_spine_in_either_numbering(sample_scan, tmp_path):
     """32 is T12 in TotalSegmentator's."""
     names = {}

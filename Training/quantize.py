@@ -5,7 +5,8 @@
 The ranges of the activations are measured on generated scans and on --real, scans that the network was trained on; both
 precisions are then compared on --real and on --test. The table ends up in the card. The same scans give the same
 weights. A model's helpers are models of their own: quantize them first (a namer segments nothing on its own, so it is
-compared as part of its model, by `evaluate_levels`). All labels are checked before any work.
+compared as part of its model, by `evaluate_levels`). All labels are checked before any work, and whether the output
+folder is new.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from SpineContextSegLib.card import SEGMENTING, ModelCard
 from SpineContextSegLib.evaluate import compare
 from SpineContextSegLib.metrics import agreement, binary_spine
-from SpineContextSegLib.model import CARD_FILE, Model, load_model, write_model
+from SpineContextSegLib.model import CARD_FILE, Model, check_is_new, load_model, write_model
 from SpineContextSegLib.pairing import stem
 from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.runtime import Runtime, choose_helpers, choose_runtime
@@ -202,6 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--generated", type=int, default=8, help="number of generated scans: calibration")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args(arguments)
+    check_is_new(options.output)
     model = load_model(options.model)
     for image in (*options.real, *options.test):
         read_labelled(image, labels_of(image), _numbering(image, options.totalsegmentator))

@@ -149,14 +149,19 @@ def read_card(path: Path | Traversable) -> ModelCard:
     return ModelCard.from_dict(content)
 
 
+def check_is_new(destination: Path) -> None:
+    """Raises InputRefused where a model's folder, or anything else, is there already."""
+    if destination.exists():
+        raise InputRefused(f"{destination} is there already; remove it or choose another folder for the model.")
+
+
 def write_model(card: dict, weights: dict[str, tuple[str, bytes]], destination: Path) -> Model:
     """Write a model's folder: `card` with the SHA-256 of `weights` (kind -> file name and content), and the files.
 
     The folder appears at once and complete. Raises InputRefused when it is there already or the card can't be used.
     """
     destination = Path(destination)
-    if destination.exists():
-        raise InputRefused(f"{destination} is there already; remove it or choose another folder for the model.")
+    check_is_new(destination)
     content = {key: value for key, value in card.items() if key != "weights"}
     unweighted = ModelCard.from_dict(content)
     files = {kind: WeightFile(name, hashlib.sha256(data).hexdigest()) for kind, (name, data) in weights.items()}
