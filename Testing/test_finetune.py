@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +68,13 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(finetune, "_BODIES", 1)
     monkeypatch.setattr(finetune, "_PATCH", 32)
     monkeypatch.setattr(finetune, "_LEARNING_RATE", 3e-3)
+    monkeypatch.setattr(finetune, "generated_scan", sample)
+
+
+def sample(*_) -> SimpleNamespace:
+    """Quicker than a scan that is generated twice in each run."""
+    ct, labels = read_volume(SAMPLE / "phantom_ct.nii.gz")[0], read_labels(SAMPLE / "phantom_labels.nii.gz")
+    return SimpleNamespace(image=ct, labels=labels)
 
 
 def each_its_own(scans) -> dict[Path, str]:
@@ -81,6 +89,7 @@ def run(dataset, base, *more) -> int:
 def test_a_network_that_learns_is_added_with_what_it_did_on_scans_it_never_saw(dataset, base, tmp_path, capfd):
     assert run(dataset, base, "--steps", "12") == 0
     printed = capfd.readouterr().out
+    assert "under two names one may be learnt from" in printed
     model = load_model("ours")
     assert model.folder == tmp_path / "users models" / "ours" and str(model.folder) in printed
     results = model.card.results["held_out"]
@@ -270,6 +279,12 @@ def test_only_the_better_one_is_called_better(after, guard, better, reason):
     verdict = judge(before, {n: Judged(dice, 12, 12) for n, dice in zip("ab", after)}, Judged(0.93, 0, 0),
                     Judged(guard, 0, 0))  # fmt: skip
     assert verdict.better is better and reason in verdict.reason
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_the_scan_of_another_kind_is_one_that_no_shipped_model_learnt_from(monkeypatch, modality):
+    monkeypatch.setattr(finetune, "generated_scan", lambda *asked: SimpleNamespace(image=asked, labels="exact"))
+    assert finetune._guard_scan(modality) == ((8_900_001, modality), "exact")
 
 
 def test_a_lost_level_is_not_better():

@@ -31,7 +31,6 @@ from SpineContextSegLib.pipeline import segment
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.runtime import choose_helpers, choose_runtime
 from SpineContextSegLib.scores import BINARY
-from SpineContextSegLib.shipped import SAMPLE_CT, SAMPLE_FOLDER
 from SpineContextSegLib.text_header import data_files, names_data_elsewhere
 from SpineContextSegLib.volume import Volume
 
@@ -80,6 +79,11 @@ def finetune(
     _remember(work, model, held_out, taught, steps)
     # Where bars aren't shown, as in a log file, this is all there is to see for hours.
     print(f"Learns from {len(taught)} scans, holds out {len(held_out)}; log: {work / LOG_FILE}", flush=True)
+    print(
+        "Scans of one patient are on one side where their names begin with the same sub-...; under two names one may "
+        "be learnt from and the other judged on.",
+        flush=True,
+    )
     weights = _trained(model, taught, work, steps)
     new = _packed(model, name, _halfway(model, weights), taught, held_out, work, steps)
     before, guard_before = _judged("before", model, held_out, threads)
@@ -298,12 +302,9 @@ def _judged(side: str, model: Model, scans: list[Path], threads: int | None) -> 
 
 
 def _guard_scan(modality: str) -> tuple[Volume, Volume]:
-    """A scan and its labels that the data set has nothing to do with: the sample, or a generated MR."""
-    if modality != "CT":
-        scan = generated_scan(_GUARD_SEED, modality)
-        return scan.image, scan.labels
-    sample = Path(str(SAMPLE_FOLDER / SAMPLE_CT))
-    return read_volume(sample)[0], read_labels(labels_of(sample))
+    """A scan and its labels that the data set has nothing to do with, and that no shipped model has learnt from."""
+    scan = generated_scan(_GUARD_SEED, modality)
+    return scan.image, scan.labels
 
 
 def _report(before: dict[str, Judged], after: dict[str, Judged], verdict: Verdict) -> str:

@@ -18,7 +18,9 @@ Train a model on, on scans whose segmentation was corrected, and keep it where i
 folder that the workbench exported, one in VerSe's layout, or scans (name.nii.gz) with name_labels.nii.gz beside them.
 
 Some of the scans are held out: nothing is learnt from them, both models are judged on them, and a model that isn't
-better is not kept. Takes a night on an ordinary PC; run the same command again to go on after an interruption."""
+better is not kept. Scans of one patient are held out together where their names begin with the same sub-..., as in
+BIDS; under two names one may be learnt from and the other judged on. Takes a night on an ordinary PC; run the same
+command again to go on after an interruption."""
 
 EPILOG = """\
 Needs the source of the project (a checkout) with its training part: make setup.
