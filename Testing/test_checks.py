@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from SpineContextSegLib.checks import check_geometry, check_input, check_result, clipped_warnings, is_coarse
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.even_sample import SAMPLE_VOXELS, even_sample
+from SpineContextSegLib.hounsfield import CLIPPED
 from SpineContextSegLib.mr import has_hounsfield_units
 from SpineContextSegLib.reading import read_volume
 from SpineContextSegLib.volume import Grid, Volume
@@ -180,8 +181,14 @@ def test_force_passes_nothing_else():
 
 
 @pytest.mark.parametrize("low, high", [(-200, 300), (-160, 240), (-1024, 3071), (-2048, 3071)])
-def test_clipped_hu_pass(low, high):
-    assert check_input(ct_volume(np.clip(phantom(), low, high))) is not None
+def test_clipped_hu_pass_without_a_word_on_the_field_of_view(low, high):
+    told = check_input(ct_volume(np.clip(phantom(), low, high)))
+    assert told == ([CLIPPED.format(value=high)] if high < 1000 else [])
+
+
+def test_a_crop_of_clipped_hu_is_told_as_one():
+    clipped, cropped = check_input(ct_volume(np.clip(phantom()[:, 10:50, 30:60], -160, 240)))
+    assert "left, right, back and front" in cropped and clipped == CLIPPED.format(value=240)
 
 
 def test_a_crop_without_air_or_skin_passes_with_a_note():

@@ -108,6 +108,7 @@ def test_scan_whose_head_and_feet_are_exchanged_is_not_named_for_certain(segment
     upside_down = segmented(Volume(np.ascontiguousarray(ct.array[::-1][part]), ct.affine))
     assert "head and feet" in " ".join(upside_down.warnings)
     assert upside_down.labels.array.any()
+    assert upside_down.column is None or not upside_down.column.levels.certain
 
 
 def test_a_sacrum_alone_is_no_named_column_and_that_is_said(segmented, sample, monkeypatch):

@@ -37,7 +37,7 @@ def test_labels_stages_and_progress_arrive(tiny_model, sample_scan):
     assert stages == ["read", "load model", "segment"]
     assert progress and progress[-1][0] == progress[-1][1] and sorted(progress) == progress
     assert result.labels.grid.same_as(sample_scan.volume.grid)
-    assert (result.labels.array[sample_scan.bone] == 1).mean() > 0.8
+    np.testing.assert_array_equal(result.labels.array, sample_scan.bone)
     assert "warnings" in result.report
 
 

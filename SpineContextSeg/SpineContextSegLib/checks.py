@@ -237,11 +237,10 @@ def _faces(grid: Grid, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
 
 def _cut_warnings(volume: Volume) -> list[str]:
     """Where the body reaches the edge of the image; both ends are left out, as every scan is cut there."""
-    cut = [
-        side
-        for side, face in _faces(volume.grid, volume.array)
-        if not side.endswith("end") and share_within(face.ravel(), BODY_ABOVE) > 0.05
-    ]
+    faces = [(side, face) for side, face in _faces(volume.grid, volume.array) if not side.endswith("end")]
+    # Where a CT was saved as a soft-tissue window, its lowest value is that of air.
+    air = max(BODY_ABOVE, min(face.min() for _, face in faces))
+    cut = [side for side, face in faces if np.mean(face > air) > 0.05]
     return [f"The field of view cuts the body at its {_listed(cut)}; normal for a cropped scan."] if cut else []
 
 
