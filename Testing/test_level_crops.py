@@ -161,6 +161,22 @@ def test_what_lies_beyond_a_tilted_scan_is_no_spine(tmp_path):
     assert len(places) >= 8 and all(scan.hu[tuple(place.astype(int))] > 250 for place in places)
 
 
+@pytest.mark.parametrize(("top", "bottom"), [(22, 23), (1, 23), (22, 26), (1, 26)])
+def test_bone_where_the_column_goes_on_unlabelled_is_not_called_none(top, bottom):
+    """Bone in line with the column, above and below what is labelled of it from `top` to `bottom`, and a hip."""
+    level, hu = torch.zeros(100, 50, 70, dtype=torch.uint8), torch.zeros(100, 50, 70, dtype=torch.int16)
+    for start, value in ((32, bottom), (41, 22), (50, top)):
+        level[start : start + 8, 20:28, 20:28] = value
+    hu[70:95, 16:32, 16:32] = hu[2:24, 16:32, 16:32] = hu[2:24, 16:32, 60:66] = 400
+    centers = torch.full((256, 3), float("nan"))
+    scan = RealScan("x", hu, level.clamp(max=1), level, centers, np.argwhere(level.numpy()))
+    crops = LevelCrops(RealPatches([scan], SPACING_MM, SIZE))
+    found = {(bool(k > 60), bool(i > 50)) for k, _, i in (place.center for place in crops._places[CLASSES.index(NONE)])}
+    # C1 and the sacrum are its ends: what lies beyond is skull or coccyx.
+    assert ((True, False) in found) is (top == 1) and ((False, False) in found) is (bottom == 26)
+    assert (False, True) in found
+
+
 def test_sacrum_has_its_upper_two_segments(anatomy):
     centers = sacral_centers(anatomy.label == SACRUM_CLASS, SPACING_MM)
     assert len(centers) == 2 and centers[0][0] > centers[1][0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from SpineContextSegLib.card import ModelCard
-from SpineContextSegLib.labels import LEVEL_ORDER, SACRUM, structure
+from SpineContextSegLib.labels import C1, LEVEL_ORDER, SACRUM, VERTEBRAE, levels_known, structure
 from SpineContextSegLib.levels import LOOKS_LIKE
 
 from .centers import sacral_centers
@@ -45,6 +45,8 @@ _NONE_PER_BODY = 8
 _UPSIDE_DOWN_SHARE = 0.06
 _NONE_FROM_SPINE_MM = 20.0
 _BONE_HU = 250
+# So far beside the column, bone above or below what is labelled may be vertebrae or sacrum that nobody labelled.
+_BESIDE_COLUMN_MM = 60.0
 # Scans end anywhere, most often across the column.
 _CUT_SHARE, _BOX_SHARE = 0.35, 0.2
 _CUT_AT_MM = 8.0, 90.0
@@ -92,17 +94,28 @@ class LevelCrops:
         for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
             yield LEVELS.index(SACRUM), _Place(body, center.cpu().numpy())
         others = (label == BACKGROUND) & (body.hu > _BONE_HU) if is_real else (label == RIB) | (label == OTHER_BONE)
-        for center in self._far_from_spine(others, level > 0):
+        for center in self._far_from_spine(others, level, is_real):
             yield CLASSES.index(NONE), _Place(body, center)
 
-    def _far_from_spine(self, mask: Tensor, spine: Tensor) -> np.ndarray:
+    def _far_from_spine(self, mask: Tensor, level: Tensor, is_real: bool) -> np.ndarray:
         """(n, 3) a few voxel indices of the mask."""
-        points, column = (torch.nonzero(array).float() for array in (mask, spine))
+        points, column = (torch.nonzero(array).float() for array in (mask, level))
         points, column = points[:: max(1, len(points) // 100)], column[:: max(1, len(column) // 2000)]
         if not len(points) or not len(column):
             return np.zeros((0, 3))
         far = torch.cdist(points, column).amin(1) * self.source.spacing_mm > _NONE_FROM_SPINE_MM
+        if is_real:
+            far &= ~self._may_be_column(points, column, set(level.unique().tolist()))
         return points[far].cpu().numpy()[:: max(1, int(far.sum()) // _NONE_PER_BODY)]
+
+    def _may_be_column(self, points: Tensor, column: Tensor, levels: set[int]) -> Tensor:
+        """(n,) which points lie where the column goes on above or below what a reader labelled of it: many label no
+        sacrum, and no vertebra that the border of the scan cuts."""
+        beside = torch.cdist(points[:, 1:], column[:, 1:]).amin(1) * self.source.spacing_mm < _BESIDE_COLUMN_MM
+        reach = _NONE_FROM_SPINE_MM / self.source.spacing_mm
+        above, below = points[:, 0] > column[:, 0].max() - reach, points[:, 0] < column[:, 0].min() + reach
+        has_top, has_bottom = C1 in levels and levels_known(levels & VERTEBRAE), SACRUM in levels
+        return beside & ((above & (not has_top)) | (below & (not has_bottom)))
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, int]:
         """HU (k, j, i) and the number of the class."""
