@@ -238,8 +238,8 @@ def _faces(grid: Grid, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
 def _cut_warnings(volume: Volume) -> list[str]:
     """Where the body reaches the edge of the image; both ends are left out, as every scan is cut there."""
     faces = [(side, face) for side, face in _faces(volume.grid, volume.array) if not side.endswith("end")]
-    # Where a CT was saved as a soft-tissue window, its lowest value is that of air.
-    air = max(BODY_ABOVE, min(face.min() for _, face in faces))
+    # Where a CT was saved as a soft-tissue window, its lowest value is that of air; filling is 0.
+    air = max(BODY_ABOVE, min(0.0, *(face.min() for _, face in faces)))
     cut = [side for side, face in faces if np.mean(face > air) > 0.05]
     return [f"The field of view cuts the body at its {_listed(cut)}; normal for a cropped scan."] if cut else []
 
