@@ -87,7 +87,7 @@ def test_a_second_run_does_nothing(results, cohort, tiny_model, capsys):
     assert batch(cohort, results, tiny_model) == 1
     shown = capsys.readouterr()
     assert stamps(results) == before
-    assert "4 scans, of which 4 need no work" in shown.out and "1 refused" in shown.err
+    assert "4 scans: 3 done before, 1 refused (mr.nrrd)." in shown.out and "1 refused" in shown.err
     assert list(states(results).values()) == ["done", "refused", "done", "done"]
     assert "in an earlier run" in (results / "report.html").read_text(encoding="utf-8") != page
 
@@ -109,7 +109,7 @@ def test_only_what_is_missing_or_changed_is_done_again(small):
     source, output, model = small
     before = stamps(output)
     change(source / "b.nii.gz")
-    fill(source, source / "a.nii.gz", "c.nii.gz")
+    fill(source, source / "b.nii.gz", "c.nii.gz")
     assert batch(source, output, model) == 0
     after = stamps(output)
     assert changed(before, after) == sorted(f"{stem}{e}" for stem in "bc" for e in (".json", ".png", ".seg.nrrd"))
@@ -160,7 +160,7 @@ def test_a_copied_folder_and_touched_scans_hold_the_same_scans(small, capsys):
         assert table(output)["a.nii.gz"]["message"] == CORRECTED
     capsys.readouterr()
     assert batch(copied, output, model) == 0 and record(output / "a.json")["source"] == str(copied / "a.nii.gz")
-    assert "2 scans, of which 2 need no work" in capsys.readouterr().out
+    assert "2 scans: 2 done before." in capsys.readouterr().out
 
 
 def test_results_of_another_cohort_are_left_alone_where_an_earlier_version_wrote_them(small):

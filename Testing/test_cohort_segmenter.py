@@ -158,8 +158,8 @@ def test_a_refusal_says_what_force_is_for(tmp_path, sample_scan):
 
 def test_a_result_that_cant_be_read_stops_no_other_scan(cohort, monkeypatch):
     cohort.result()
-    fill(cohort.source, cohort.source / "a.nii.gz", "b.nii.gz")
     change(cohort.source / "a.nii.gz")
+    fill(cohort.source, cohort.source / "a.nii.gz", "b.nii.gz")
 
     def closed(path):
         raise PermissionError(13, "Permission denied", str(path))

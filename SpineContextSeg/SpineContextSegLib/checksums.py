@@ -38,29 +38,47 @@ def fingerprint(files: Iterable[Path], options: Mapping[str, object]) -> str:
     return hashlib.sha256(content.encode("ascii")).hexdigest()
 
 
-def has_checksum(files: Sequence[Path], told: object) -> bool:
-    """Whether all files are there, and what they hold has this `checksum`, whatever their dates."""
+def has_checksum(files: Sequence[Path], told: object, called: str = "") -> bool:
+    """Whether all files are there, and what they hold has this `checksum`, whatever their names and dates.
+
+    Args:
+        files: of a scan.
+        told: by a record. Those of earlier versions change with the names of the files, too.
+        called: the name of a single file when that was told.
+    """
     try:
         # Most others are told by their size, without reading them.
-        return isinstance(told, dict) and told.get("bytes") == _bytes(files) and told == checksum(files)
+        if not isinstance(told, dict) or told.get("bytes") != bytes_of(files):
+            return False
+        digests = _digests(files)
     except OSError:
         return False
+    names = [[path.name for path in files], *([[called]] if len(files) == 1 else [])]
+    forms = [sorted(digests), *(sorted(zip(some, digests, strict=True)) for some in names)]
+    return told.get("sha256") in map(_sha256, forms)
 
 
 def checksum(files: Sequence[Path]) -> dict[str, object]:
-    """Of what a scan's files hold, and of their names; a copy has the same.
+    """Of what a scan's files hold; a copy has the same, whatever it is called.
 
     Raises:
         OSError: a file has gone, or can't be read.
     """
-    stated = ((path, path.stat()) for path in files)
-    digests = [(path.name, _digest_at(path, facts.st_size, facts.st_mtime_ns)) for path, facts in stated]
-    content = json.dumps(sorted(digests))
-    return {"bytes": _bytes(files), "sha256": hashlib.sha256(content.encode("ascii")).hexdigest()}
+    return {"bytes": bytes_of(files), "sha256": _sha256(sorted(_digests(files)))}
 
 
-def _bytes(files: Iterable[Path]) -> int:
+def bytes_of(files: Iterable[Path]) -> int:
+    """What all files hold together. Raises OSError."""
     return sum(path.stat().st_size for path in files)
+
+
+def _digests(files: Iterable[Path]) -> list[str]:
+    stated = ((path, path.stat()) for path in files)
+    return [_digest_at(path, facts.st_size, facts.st_mtime_ns) for path, facts in stated]
+
+
+def _sha256(content: list) -> str:
+    return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()
 
 
 @cache

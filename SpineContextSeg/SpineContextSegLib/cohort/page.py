@@ -14,12 +14,16 @@ from urllib.parse import quote
 from PIL import Image
 
 from ..account import RESEARCH_ONLY
+from .records import KEPT
 from .rows import Row
 
 # Pictures are shown half as wide; 30 to 60 KB each.
 _PICTURE_WIDTH, _PICTURE_QUALITY = 900, 72
 _CUT = " (* cut by the border of the scan)"
-_STATES = {"done": "segmented", "refused": "refused", "failed": "failed", "open": "not yet begun"}
+_STATES = {
+    "done": "segmented", KEPT: "corrected, made with other options", "refused": "refused", "failed": "failed",
+    "open": "not yet begun",
+}  # fmt: skip
 
 TITLE = "Spine segmentation of "
 
@@ -69,7 +73,7 @@ def write_page(rows: Sequence[Row], facts: Mapping[str, str], notes: Sequence[st
         folder: where it will lie; links start there.
     """
     count = f"{len(rows)} scan{'s' * (len(rows) != 1)}"
-    done, others = ([row for row in rows if (row.state == "done") is wanted] for wanted in (True, False))
+    done, others = ([row for row in rows if row.is_done is wanted] for wanted in (True, False))
     parts = [
         "<!DOCTYPE html>", '<html lang="en">', '<head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -93,7 +97,7 @@ def write_page(rows: Sequence[Row], facts: Mapping[str, str], notes: Sequence[st
 
 def _tiles(rows: Sequence[Row]) -> str:
     states = Counter(row.state for row in rows)
-    kinds = {"done": "good", "refused": "bad", "failed": "bad", "open": "warn"}
+    kinds = {"done": "good", KEPT: "warn", "refused": "bad", "failed": "bad", "open": "warn"}
     tiles = [(kinds[s], states[s], words) for s, words in _STATES.items() if states[s] or s == "done"]
     with_warnings = sum(bool(row.warnings) for row in rows)
     uncertain = sum(row.certain is False for row in rows)
@@ -105,7 +109,7 @@ def _tiles(rows: Sequence[Row]) -> str:
 
 def _card(row: Row, folder: Path) -> str:
     parts = [f"<article><h3>{_text(row.name)}</h3>"]
-    files = {"segmentation": row.place.segmentation, "details": row.place.record}
+    files = {"segmentation": row.segmentation, "details": row.place.record}
     if row.place.preview.is_file():
         files = {"picture": row.place.preview} | files
         source = _picture(row.place.preview)

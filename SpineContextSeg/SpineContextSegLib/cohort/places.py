@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..batch_records import is_of, read_record
-from .scans import Scan
+from .owners import owners, records_below
+from .scans import Scan, listed
 
 _RECORD, _PREVIEW = ".json", ".png"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Names of the files of one scan, in one folder; they differ from those of another place by `stem`."""
+    """Names of the files of one scan, in one folder; they differ from those of another place by `stem`.
+
+    others: records of further results of this very scan, in other places.
+    """
 
     folder: Path
     stem: str
     ending: str
+    others: tuple[Path, ...] = ()
 
     @property
     def segmentation(self) -> Path:
@@ -40,36 +46,92 @@ class Place:
 def place_scans(scans: Sequence[Scan], output: Path, ending: str) -> list[Place]:
     """A place for every scan, in their order.
 
-    A scan keeps the place that its record holds, whatever was added beside it since. Others, also one of the same name
-    from another folder, get a name that neither another scan nor any file has: that of the scan, with its ending, or
-    with a number.
+    A scan keeps the place of the record that tells of what it holds, also when either was renamed or moved since; and
+    where it was replaced, that of the one before it. Others, also one of the same name from another folder, get a name
+    that neither another scan nor any file has: that of the scan, with its ending, or with a number.
 
     Args:
         scans: each with another key.
         output: the folder for results.
         ending: of segmentations.
     """
-    taken: set[tuple[Path, str]] = set()
-    found: dict[str, Place] = {}
+    found = _kept(scans, output, ending)
+    taken = {_mark(place) for place in found.values()}
     for owned in (True, False):
         for scan in scans:
             if scan.key in found:
                 continue
             for name in _names(scan):
                 place = Place(output / scan.folder, name, ending)
-                # Some disks take A and a for the same.
-                mark = place.folder, name.casefold()
                 if _is_part_of(place.segmentation, scan):
                     continue
                 record = read_record(place.record)
                 free = record is None and not _has_files(place)
                 if free and owned:
                     break
-                if mark not in taken and (free or (record is not None and _tells_of(record, scan))):
-                    taken.add(mark)
+                if _mark(place) not in taken and (free or (record is not None and _tells_of(record, scan))):
+                    taken.add(_mark(place))
                     found[scan.key] = place
                     break
     return [found[scan.key] for scan in scans]
+
+
+def notes_on(scans: Sequence[Scan], places: Sequence[Place], output: Path) -> list[str]:
+    """One sentence each on results that a person may look for elsewhere; both in the same order."""
+    pairs = list(zip(scans, places, strict=True))
+    renamed = [
+        f"'{scan.name}' as '{_told(place.segmentation, output)}'"
+        for scan, place in pairs
+        if not _is_called(place, scan, output)
+    ]
+    several = [
+        " and ".join(f"'{_told(path, output)}'" for path in (place.record, *place.others))
+        for _, place in pairs
+        if place.others
+    ]
+    sentences = {
+        "Found by what the scan holds, results stay under its earlier name": renamed,
+        "Several results are of the same scan, keep one of each": several,
+    }
+    return [f"{sentence}: {len(names)} ({listed(names)})." for sentence, names in sentences.items() if names]
+
+
+def _kept(scans: Sequence[Scan], output: Path, ending: str) -> dict[str, Place]:
+    """By key, the places of scans that records tell of by what they hold."""
+    records = records_below(output)
+    told: dict[str, list[Path]] = defaultdict(list)
+    for path, scan in owners(scans, records).items():
+        told[scan.key].append(path)
+    found: dict[str, Place] = {}
+    for scan in scans:
+        paths = sorted(told[scan.key], key=lambda path: _is_further(path, records[path], scan, output))  # noqa: B023
+        places = [Place(path.parent, path.stem, ending) for path in paths]
+        place = next((place for place in places if not _is_part_of(place.segmentation, scan)), None)
+        if place:
+            others = [path for path in paths if path != place.record and records[path]["state"] == "done"]
+            found[scan.key] = replace(place, others=tuple(others))
+    return found
+
+
+def _is_further(path: Path, record: Mapping, scan: Scan, output: Path) -> tuple[bool, bool]:
+    """Sorts records of one scan: last what lies under another name than a batch would give it, as a copy does."""
+    return record["scan"] != scan.key, path.parent != output / scan.folder
+
+
+def _mark(place: Place) -> tuple[Path, str]:
+    # Some disks take A and a for the same.
+    return place.folder, place.stem.casefold()
+
+
+def _is_called(place: Place, scan: Scan, output: Path) -> bool:
+    """Whether a place bears the name of its scan, with its ending or a number where that was taken."""
+    rest = place.stem.removeprefix(scan.stem)
+    named = place.stem.startswith(scan.stem) and (not rest or rest.startswith("_"))
+    return named and place.folder == output / scan.folder
+
+
+def _told(path: Path, output: Path) -> str:
+    return path.relative_to(output).as_posix()
 
 
 def _names(scan: Scan) -> Iterator[str]:

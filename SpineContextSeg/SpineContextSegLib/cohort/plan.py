@@ -5,24 +5,36 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..batch_records import is_ours, read_record
-from ..checksums import fingerprint, has_checksum
+from ..batch_records import is_of_content, is_ours, read_record
+from ..checksums import fingerprint
 from ..errors import InputRefused
 from ..integrity import check_complete
 from ..itk_warnings import quiet_itk
 from ..nifti import read_nifti_header
 from ..reading import image_reader
+from . import FORMATS
 from .job import Job
 from .places import Place
-from .records import as_it_is, make_record, meant, write_record
+from .records import CORRECTED, as_kept, make_record, meant, write_record
 from .scans import Scan
+
+UNREADABLE = (
+    "'{name}' was changed since it was written, and can't be read: look at it, and remove it to segment the scan again."
+)
+SCAN_CHANGED = (
+    "'{name}' was changed by hand, and its scan isn't the same any more: move it away to segment the scan again."
+)
+NOT_FINISHED = (
+    "'{name}' was changed by hand, and no run has come to an end with its scan since: move it away to segment the scan "
+    "again."
+)
 
 
 @dataclass(frozen=True)
@@ -61,20 +73,17 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
             plan.settled[scan.key] = make_record(scan.key, "", "refused", message)
             continue
         record = read_record(place.record)
-        unchanged = record is not None and _is_unchanged(record, mark, asked, scan)
-        if unchanged:
-            record = _brought_up_to_date(record, scan, mark, content, place, staging)
         written = tuple(record["written"]) if record else ()
+        options_then = None if record is None else _options_then(record, mark, asked, scan)
+        if options_then is not None:
+            record = _brought_up_to_date(record, options_then, scan, content, place, staging)
         try:
-            work, reason = _work(place, record if unchanged else None, written, options.preview)
-            if work is None and not reason:
-                done = record["state"] == "done"
-                plan.settled[scan.key] = as_it_is(record, place.segmentation) if done else record
-                continue
-        except OSError as error:
-            work, reason = None, _why_unreadable(error, place)
-        if reason:
-            plan.settled[scan.key] = make_record(scan.key, mark, "refused", reason, written=written)
+            work = _work(place, record, options_then, asked, options.preview)
+        except (InputRefused, OSError) as error:
+            message = str(error) if isinstance(error, InputRefused) else _why_unreadable(error, place)
+            work = make_record(scan.key, mark, "refused", message, written=written)
+        if isinstance(work, dict):
+            plan.settled[scan.key] = work
         else:
             plan.jobs.append(Job(
                 batch=staging.name, key=scan.key, fingerprint=mark, content=content, written=written,
@@ -88,17 +97,26 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
     return plan
 
 
-def _is_unchanged(record: Mapping, mark: str, asked: Mapping[str, object], scan: Scan) -> bool:
-    """Whether a record is of the same scan and of what is asked for; a copy has other dates."""
+def _options_then(record: Mapping, mark: str, asked: Mapping[str, object], scan: Scan) -> Mapping[str, object] | None:
+    """What was asked for when a record was written, nothing where an earlier version doesn't tell; None where the scan
+    is another one by now."""
     if record["fingerprint"] == mark:
-        return True
-    return record.get("options") == asked and has_checksum(scan.files, record.get("checksum"))
+        return asked
+    return record.get("options", {}) if is_of_content(record, scan.files) else None
 
 
-def _brought_up_to_date(record: dict, scan: Scan, mark: str, content: str, place: Place, staging: Path) -> dict:
-    """The record of an unchanged scan; rewritten where the scan was moved or copied, else a later change there would
-    make it another scan, and a copy would be read each time to tell that it is one."""
-    now = record | {"source": str(scan.source), "fingerprint": mark, "content": content}
+def _brought_up_to_date(
+    record: dict, options: Mapping[str, object], scan: Scan, content: str, place: Place, staging: Path
+) -> dict:
+    """The record of a scan that holds the same; rewritten where scan or results were moved, copied or renamed, else a
+    later change there would make it another scan, and a copy would be read each time to tell that it is one."""
+    now = record | {
+        "scan": scan.key, "name": scan.name, "source": str(scan.source),
+        "fingerprint": fingerprint(scan.files, options), "content": content,
+    }  # fmt: skip
+    result = replace(place, ending=options.get("ending", place.ending))
+    if "files" in record and Path(record["files"][0]).name != result.segmentation.name:
+        now["files"] = [str(result.segmentation), str(result.preview)][: len(record["files"])]
     if now != record:
         with suppress(OSError):  # the next run tries again
             write_record(now, place.record, staging)
@@ -115,34 +133,49 @@ def _why_unreadable(error: OSError, place: Place) -> str:
 
 
 def _work(
-    place: Place, record: dict | None, written: Sequence[str], preview: bool
-) -> tuple[Literal["segment", "preview"] | None, str]:
-    """What is left to do, if anything, and a sentence where it can't be done.
+    place: Place, record: dict | None, options_then: Mapping | None, asked: Mapping, preview: bool
+) -> dict | Literal["segment", "preview"]:
+    """What is left to do; the record to report where that is nothing.
 
     Args:
-        record: of the same scan and the same options, if there is one.
-        written: checksums of segmentations that may be replaced.
+        record: at this place, if there is one.
+        options_then: see `_options_then`.
 
     Raises:
+        InputRefused: nothing can be done, as somebody's work lies there.
         OSError: what lies there can't be read.
     """
+    same = options_then is not None and options_then == asked
     state = record["state"] if record else None
-    if state == "refused":
-        return None, ""
+    if same and state == "refused":
+        return record
+    written = record["written"] if record else ()
+    corrected = next((path for path in _results(place, record) if not is_ours(path, written)), None)
+    if corrected:
+        if options_then is None:
+            raise InputRefused(SCAN_CHANGED.format(name=corrected.name))
+        if state != "done":
+            raise InputRefused(NOT_FINISHED.format(name=corrected.name))
+        if not _is_whole(corrected):
+            raise InputRefused(UNREADABLE.format(name=corrected.name))
+        if not same or corrected != place.segmentation:
+            return as_kept(record, corrected)
+    # An empty file is none.
     there = place.segmentation.is_file() and place.segmentation.stat().st_size > 0
-    if state == "done" and there:
-        if place.segmentation.stat().st_size != record.get("bytes") and not _is_whole(place.segmentation):
-            return None, (
-                f"'{place.segmentation.name}' was changed since it was written, and can't be read: look at it, and "
-                "remove it to segment the scan again."
-            )
-        return ("preview" if preview and not place.preview.is_file() else None), ""
-    if not is_ours(place.segmentation, written):
-        return None, (
-            f"'{place.segmentation.name}' was changed by hand, and the scan, its date or the options have changed, "
-            "too: move it away to segment the scan again."
-        )
-    return "segment", ""
+    if same and state == "done" and there:
+        if preview and not place.preview.is_file():
+            return "preview"
+        return record | {"message": CORRECTED} if corrected else record
+    return "segment"
+
+
+def _results(place: Place, record: Mapping | None) -> list[Path]:
+    """Where a segmentation may lie that must not be lost sight of: the one that is asked for, that of the record, and
+    one in Slicer's format. With another ending it may be the scan itself, or another one."""
+    endings = [place.ending]
+    if record is not None:
+        endings += [record.get("options", {}).get("ending", place.ending), f".{FORMATS[0]}"]
+    return [replace(place, ending=ending).segmentation for ending in dict.fromkeys(endings)]
 
 
 def _is_whole(segmentation: Path) -> bool:

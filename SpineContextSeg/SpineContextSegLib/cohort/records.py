@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import __version__
-from ..batch_records import is_ours, read_record
-from ..checksums import has_checksum, is_unchanged
+from ..batch_records import is_of_content, is_ours, read_record
 from ..model import Model
 from ..outputs import share_alike
 
@@ -25,6 +24,9 @@ State = Literal["done", "refused", "failed", "open"]
 # A record in this state says which files are just being put in place, in case that this is interrupted.
 PLACING = "placing"
 CORRECTED = "The segmentation was changed by hand since: levels and volumes given here are still those of the model."
+# What the reports say instead of "done" where the corrected segmentation is not the one that was asked for.
+KEPT = "done, corrected (other options)"
+KEPT_WHY = "It was made with other options and stays: move '{name}' away to segment the scan with those of this run."
 
 
 def make_record(
@@ -78,8 +80,7 @@ def earlier_result(job: Job) -> dict | None:
     if record is None or record["state"] != "done":
         return None
     there = Path(job.record).with_name(Path(record["files"][0]).name).is_file()
-    same = is_unchanged(files, record.get("content")) or has_checksum(files, record.get("checksum"))
-    return record if there and same else None
+    return record if there and is_of_content(record, files) else None
 
 
 def as_it_is(record: dict, segmentation: Path) -> dict:
@@ -91,10 +92,16 @@ def as_it_is(record: dict, segmentation: Path) -> dict:
     return record if is_ours(segmentation, record["written"]) else record | {"message": CORRECTED}
 
 
+def as_kept(record: dict, segmentation: Path) -> dict:
+    """The record of a scan that has a corrected segmentation, where another one is asked for."""
+    message = f"{CORRECTED} {KEPT_WHY.format(name=segmentation.name)}"
+    return record | {"state": KEPT, "message": message, "files": [str(segmentation)]}
+
+
 def facts_of(job: Job) -> dict:
     """What was asked for, and of which scan, as a record keeps it."""
     options = meant(job.digest, job.structures, job.force, job.ending)
-    return {"options": options, "source": job.source, "content": job.content}
+    return {"name": job.name, "options": options, "source": job.source, "content": job.content}
 
 
 def meant(digest: str, structures: str, force: bool, ending: str) -> dict[str, object]:

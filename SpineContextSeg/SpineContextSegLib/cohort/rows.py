@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..labels import BINARY_SPINE, structure
 from .places import Place
+from .records import KEPT
 
 COLUMNS = (
     "scan", "state", "message", "warnings", "model", "seconds", "levels", "confidence", "certain", "spine_ml",
@@ -37,6 +38,15 @@ class Row:
         return self.record["state"]
 
     @property
+    def is_done(self) -> bool:
+        return self.state in ("done", KEPT)
+
+    @property
+    def segmentation(self) -> Path:
+        """Of a scan that is done."""
+        return self.place.folder / Path(self.record["files"][0]).name
+
+    @property
     def message(self) -> str:
         return self.record["message"]
 
@@ -54,7 +64,7 @@ class Row:
             return " ".join(
                 structure(item["value"]).abbreviation + ("*" if item["partial"] else "") for item in column["vertebrae"]
             )
-        if self.state != "done":
+        if not self.is_done:
             return ""
         return NOT_TOLD_APART if self.record["structures"] else NONE_FOUND
 
@@ -70,7 +80,7 @@ class Row:
     @property
     def spine_ml(self) -> float | None:
         """Vertebrae and sacrum."""
-        if self.state != "done":
+        if not self.is_done:
             return None
         return round(sum(i["volume_ml"] for i in self.record["structures"] if i["value"] in BINARY_SPINE), 1)
 
@@ -91,11 +101,10 @@ def write_table(rows: Sequence[Row], output: Path, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:
-            done = row.state == "done"
             certain = {True: "yes", False: "no", None: ""}[row.certain]
             writer.writerow([
                 row.name, row.state, row.message, " | ".join(row.warnings), row.record.get("model", ""),
                 row.record.get("seconds_total", ""), row.levels, "" if row.confidence is None else row.confidence,
                 certain, "" if row.spine_ml is None else row.spine_ml, "; ".join(row.volumes),
-                row.place.segmentation.relative_to(output).as_posix() if done else "",
+                row.segmentation.relative_to(output).as_posix() if row.is_done else "",
             ])  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,9 @@ from . import PAGE, TABLE
 from .page import TITLE, write_page
 from .places import Place
 from .plan import Plan
-from .records import make_record
+from .records import KEPT, make_record
 from .rows import COLUMNS, Row, write_table
-from .scans import Cohort
+from .scans import Cohort, listed
 
 _BEGINNING_BYTES = 1000
 
@@ -78,6 +78,21 @@ class Summary:
             earlier = self._plan.settled.get(scan.key) is record
             rows.append(Row(scan.name, record, self._places[scan.key], earlier))
         return rows
+
+    def known_before(self) -> str:
+        """What was known of scans before this run, such as "4 done before, 1 refused ('b.nii.gz')"; "" where nothing
+        was."""
+        names: dict[str, list[str]] = defaultdict(list)
+        for row in self.rows():
+            if row.earlier or row.place is None:
+                names[row.state].append(row.name)
+        words = {"done": "done before", KEPT: "corrected, made with other options", "refused": "refused"}
+        told = [
+            f"{len(names[state])} {word}" + f" ({listed(names[state])})" * (state != "done")
+            for state, word in words.items()
+            if names[state]
+        ]
+        return ", ".join(told)
 
     def not_done(self) -> str:
         """Which scans have no segmentation, such as "1 refused, 2 failed"; "" where all have one."""

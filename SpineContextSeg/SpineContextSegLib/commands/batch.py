@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..cohort import PAGE, TABLE
+from ..cohort import FORMATS, PAGE, TABLE
 from ..errors import Cancelled, Incomplete, InputRefused
 from ..interruption import Interruption
 from ..outputs import check_target, make_folder, print_if_possible
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..cohort.job import Job
-
-FORMATS = ("seg.nrrd", "nii.gz", "nrrd", "mha")
 
 DESCRIPTION = f"""\
 Segment all scans of a folder, a BIDS dataset or a tree of DICOM series (one scan for each series in each folder):
@@ -81,7 +79,7 @@ def add_parser(commands: argparse._SubParsersAction, formatter: type[argparse.He
 def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, Incomplete when some scans weren't segmented, Cancelled when interrupted."""
     from ..account import RESEARCH_ONLY
-    from ..cohort.places import place_scans
+    from ..cohort.places import notes_on, place_scans
     from ..cohort.plan import Options, make_plan
     from ..cohort.records import model_digest
     from ..cohort.results_folder import check_folders, only_batch
@@ -112,13 +110,14 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
             "Structures": arguments.structures, "Program": f"SpineContextSeg {__version__}",
         })  # fmt: skip
         count = len(summary.rows())
+        cohort.notes += notes_on(cohort.scans, places, output)
         for note in cohort.notes:
             print_if_possible(note)
         interrupted = False
         try:
             with Bar("scans") as bar, closing(_results(plan.jobs, client, arguments, bar.say)) as results:
                 if len(plan.jobs) < count:
-                    bar.say(f"{_scans(count)}, of which {count - len(plan.jobs)} need no work.")
+                    bar.say(f"{_scans(count)}: {summary.known_before()}.")
                 for number, (job, record) in enumerate(results, 1):
                     summary.add(job.key, record)
                     bar.say(f"{number}/{len(plan.jobs)} {_line(job, record)}")

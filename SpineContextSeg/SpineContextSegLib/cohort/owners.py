@@ -1,0 +1,96 @@
+"""Which scan each record of a batch tells of: the one that holds what was segmented, wherever either lies by now."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ..batch_records import has_gone, has_told_checksum, is_of_content, read_record, told_source
+from ..checksums import bytes_of
+from ..folders import folders_below
+from .scans import Scan
+
+
+def records_below(results: Path) -> dict[Path, dict]:
+    """All records in a folder of results, if it is there; without those in hidden folders."""
+    found = {}
+    for folder, folders, names in folders_below(results):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [folder / name for name in names if name.endswith(".json") and not name.startswith(".")]
+        found |= {path: record for path in paths if (record := read_record(path)) is not None}
+    return dict(sorted(found.items()))
+
+
+class ByPlace:
+    """Finds scans where records tell that they lie."""
+
+    def __init__(self, scans: Sequence[Scan]) -> None:
+        self._by_key = {scan.key: scan for scan in scans}
+        self._by_source: dict[str, list[Scan]] = defaultdict(list)
+        for scan in scans:
+            self._by_source[str(scan.source)].append(scan)
+
+    def in_tree(self, record: Mapping) -> Scan | None:
+        """The scan at the same place below the folder of the scans, wherever that lies."""
+        return self._by_key.get(record["scan"])
+
+    def on_disk(self, record: Mapping) -> Scan | None:
+        """The scan in the same file or folder, also where the batch saw more of the tree, or less."""
+        there = self._by_source.get(told_source(record), ())
+        return next((s for s in there if not s.is_series or _series(s.key) == _series(record["scan"])), None)
+
+    def lies_elsewhere(self, record: Mapping) -> bool:
+        """Whether what lies where the scan of a record did is none of these: it may still be that scan."""
+        return told_source(record) not in self._by_source and not has_gone(record)
+
+
+def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping]) -> dict[Path, Scan]:
+    """The scan of each record, as far as one of these holds what was segmented.
+
+    Of copies each has the record of its own place. A record whose scan lies elsewhere, as one of a batch of another
+    folder, is only for a scan that has none.
+
+    Args:
+        records: by their paths, of whatever scans.
+    """
+    places, found = ByPlace(scans), {}
+    held: dict[str, list[Mapping]] = defaultdict(list)
+    for path, record in records.items():
+        at = filter(None, (places.in_tree(record), places.on_disk(record)))
+        scan = next((scan for scan in at if is_of_content(record, scan.files)), None)
+        if scan:
+            found[path] = scan
+            held[scan.key].append(record)
+    alone = [path for path, record in records.items() if path not in found and isinstance(record.get("checksum"), dict)]
+    by_bytes = _by_bytes(scans) if alone else {}
+    for path in alone:
+        record = records[path]
+        same = [s for s in by_bytes.get(record["checksum"].get("bytes"), ()) if _holds(s, held[s.key], record)]
+        scan = next((scan for scan in same if not held[scan.key]), None)
+        if scan is None and same and not places.lies_elsewhere(record):
+            scan = same[0]
+        if scan:
+            found[path] = scan
+            held[scan.key].append(record)
+    return found
+
+
+def _by_bytes(scans: Sequence[Scan]) -> dict[int, list[Scan]]:
+    found: dict[int, list[Scan]] = defaultdict(list)
+    for scan in scans:
+        with suppress(OSError):  # who reads it tells that it has gone
+            found[bytes_of(scan.files)].append(scan)
+    return found
+
+
+def _holds(scan: Scan, held: Sequence[Mapping], record: Mapping) -> bool:
+    # What a scan with a record holds is known from there, without reading it.
+    if held:
+        return any(one.get("checksum") == record["checksum"] for one in held)
+    return has_told_checksum(record, scan.files)
+
+
+def _series(key: str) -> str:
+    return key.rpartition("#")[2]
