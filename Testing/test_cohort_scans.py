@@ -178,6 +178,16 @@ def test_every_ct_series_is_a_scan(tree, ct):
     assert stems == ["Thorax_1_0_B70f", "Thorax_1_0_B70f_2", "series"]
 
 
+def test_series_of_one_description_have_names_of_their_own_for_every_model(tree, ct):
+    SeriesWriter(tree / "flat", description="Abd").write(ct)
+    SeriesWriter(tree / "flat", description="Abd", instance=100, modality="MR").write(ct)
+    SeriesWriter(tree / "flat", description="Thorax", instance=200).write(ct)
+    names = {scan.key: scan.name for scan in find_scans(tree, modalities=("CT", "MR")).scans}
+    assert len(set(names.values())) == 3 and "flat (Thorax)" in names.values()
+    assert all(name in (f"flat (Abd, {key.rpartition('#')[2]})", "flat (Thorax)") for key, name in names.items())
+    assert [scan.name for scan in find_scans(tree).scans] == [names[scan.key] for scan in find_scans(tree).scans]
+
+
 def test_localizers_that_do_not_say_so_are_no_scans(tree, ct):
     SeriesWriter(tree / "t2", modality="MR", description="T2").write(ct)
     for slices in (1, 3, 7):

@@ -158,14 +158,15 @@ def test_records_tell_which_scan_was_segmented(spine, folders, tmp_path, capsys)
     assert "other folders: 1 (a.seg.nrrd)" in capsys.readouterr().err
     found = rows(tmp_path / "t.csv")
     assert {name: lines[0]["level"] for name, lines in found.items()} == {
-        "a.nii.gz": "L1", first.key: "L1", second.key: "T12",
+        "a.nii.gz": "L1", first.name: "L1", second.name: "T12",
     }  # fmt: skip
+    assert {line["segmentation"] for line in found[first.name]} == {"d/Thorax_2.seg.nrrd"}
     assert not any(DOUBT in line["remark"] for line in found["a.nii.gz"])
-    assert all(line["remark"].startswith(DOUBT) for line in found[first.key])
+    assert all(line["remark"].startswith(DOUBT) for line in found[first.name])
     # A part of the tree is no other tree.
     assert measure(scans / "d", results, "--table", tmp_path / "t.csv") == 0
     part = {name: lines[0]["level"] for name, lines in rows(tmp_path / "t.csv").items()}
-    assert part == {f".{first.key[1:]}": "L1", f".{second.key[1:]}": "T12"}
+    assert part == {f".{first.name[1:]}": "L1", f".{second.name[1:]}": "T12"}
 
 
 def test_levels_that_were_corrected_are_not_called_uncertain(spine, folders, tmp_path):

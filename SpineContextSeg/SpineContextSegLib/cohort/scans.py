@@ -40,7 +40,7 @@ class Scan:
 
     Attributes:
         key: the same in every run: the path from the input, with "/"; for a series its folder, "#" and its UID.
-        name: the same for people.
+        name: the same for people, by which tables tell scans apart: no other one has it.
         folder: from the input, where results belong in the output.
         stem: what results would best be called.
         files: absolute; the file to read, then others that belong to it, or all of a series.
@@ -179,15 +179,19 @@ def _add(
     # Of which series they were, nothing says.
     lost = set(rest) - {item.path for slices in series.values() for item in slices}
     notes = tuple(left_out(lost))
+    # Of all series, so that a scan has the same name for every model.
+    called = {uid: safe_name(slices[0].description) or "series" for uid, slices in series.items()}
+    count = Counter(called.values())
     for uid, slices in sorted(series.items()):
         reason = _why_left_out(slices, modalities)
         if reason:
             others[reason] += 1
             continue
-        name = safe_name(slices[0].description) or "series"
+        name = called[uid]
+        told = name if count[name] == 1 else f"{name}, {uid}"
         paths = tuple(dict.fromkeys(item.path for item in slices))
         where = folder.as_posix()
-        cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({name})", folder, name, paths, True, notes))
+        cohort.scans.append(Scan(f"{where}#{uid}", f"{where} ({told})", folder, name, paths, True, notes))
         lost = set()
     others["lost"] += len(lost)
 

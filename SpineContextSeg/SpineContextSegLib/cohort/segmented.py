@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..batch_records import has_gone, is_earlier, is_of, is_ours
+from ..batch_records import has_gone, is_earlier, is_of_content, is_ours
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
 from ..folders import identity
 from ..itk_warnings import quiet_itk
-from ..pairing import candidates, label_files, labels_among, record_beside
+from ..pairing import candidates, label_files, labels_among, record_beside, stem
 from ..reading import read_volume
 from ..volume import Volume
+from .owners import ByPlace, owners
 from .scans import Scan, find_scans, listed
 
-_MODALITIES = ("CT", "MR")
+MODALITIES = ("CT", "MR")
 
 
 @dataclass(frozen=True)
 class Segmented:
     """A scan and the files that hold a segmentation of it, mostly one.
 
-    Attributes:
-        name: of the scan, as in the report of a batch; no other one has it.
-        scan: itself.
-        segmentations: each with the record beside it, if there is one.
+    `segmentations`: each with the record beside it, if there is one.
     """
 
-    name: str
     scan: Scan
     segmentations: Mapping[Path, Mapping | None]
 
@@ -59,9 +57,9 @@ class Found:
 def find_segmented(source: Path, results: Path) -> Found:
     """Scans below a folder with their segmentations below another one, or the same.
 
-    What a batch wrote belongs to the scan that its record tells of, wherever both folders lie by now. A segmentation
-    without a record belongs to the scan of its name (see `pairing.find_pairs`) in the same folder of the tree, else to
-    the only one of its name.
+    What a batch wrote belongs to the scan that holds what its record tells of, wherever both lie by now, else to the
+    one in its place. A segmentation without a record belongs to the scan of its name (see `pairing.find_pairs`) in the
+    same folder of the tree, else to the only one of its name.
 
     Args:
         source, results: absolute.
@@ -70,26 +68,26 @@ def find_segmented(source: Path, results: Path) -> Found:
         InputRefused: there is no scan, no segmentation, or none that belongs to a scan.
     """
     within = source.resolve().is_relative_to(results.resolve())
-    cohort = find_scans(source, None if within else results, _MODALITIES)
+    cohort = find_scans(source, None if within else results, MODALITIES)
     records = _segmentations(results, cohort.scans)
     if not records:
         raise InputRefused(f"'{results}' holds no segmentation: give the folder that `spinecontextseg batch` wrote.")
-    finder = _Finder(cohort.scans, results)
-    owners = _owners(finder, records)
-    if not owners:
+    finder = _Finder(cohort.scans, results, records)
+    scan_of = _scans_of(finder, records)
+    if not scan_of:
         raise InputRefused(
             f"No segmentation in '{results}' belongs to a scan in '{source}': give the folder of the scans that they "
             "were made from."
         )
-    segmented = _segmented(cohort.scans, owners, records)
-    alone = {path: record for path, record in records.items() if path not in owners}
+    segmented = _segmented(cohort.scans, scan_of, records)
+    alone = {path: record for path, record in records.items() if path not in scan_of}
     elsewhere = [path for path, record in alone.items() if record and _lies_elsewhere(record, source)]
     have = {one.scan.key for one in segmented}
     notes = {
         "Not measured, as they have no segmentation": [scan.name for scan in cohort.scans if scan.key not in have],
         "Left out, as their scans lie in other folders": [_name(path, results) for path in elsewhere],
         "Taken by their names, as they aren't where the batch found them": [
-            scan.name for path, scan in owners.items() if finder.moved(path, records[path])
+            scan.name for path, scan in scan_of.items() if finder.is_moved(path, records[path])
         ],
     }
     return Found(
@@ -110,9 +108,10 @@ def segmentation_of(segmented: Segmented) -> tuple[Path, Mapping | None]:
     paths = list(segmented.segmentations)
     if len(paths) > 1:
         paths = [path for path, record in segmented.segmentations.items() if not is_earlier(path, record)]
+    if len(paths) > 1:
+        paths = [path for path in paths if not _is_of_a_copy(path, segmented)] or paths
     if len(paths) != 1:
-        names = " and ".join(f"'{path.name}'" for path in segmented.segmentations)
-        raise InputRefused(f"{names} belong to the same scan: keep one.")
+        raise InputRefused(_why_unclear(segmented.segmentations))
     [path] = paths
     record = segmented.segmentations[path]
     if record is None or not is_ours(path, record["written"]):
@@ -122,6 +121,27 @@ def segmentation_of(segmented: Segmented) -> tuple[Path, Mapping | None]:
             f"'{path.name}' is of an earlier run, and the last one did not finish this scan: see the batch's report."
         )
     return path, record
+
+
+def _is_of_a_copy(path: Path, segmented: Segmented) -> bool:
+    """Whether the batch made it, and nobody changed it, of another file that held the same as the scan."""
+    record = segmented.segmentations[path]
+    return record is not None and record["scan"] != segmented.scan.key and is_ours(path, record["written"])
+
+
+def _why_unclear(segmentations: Mapping[Path, Mapping | None]) -> str:
+    common = os.path.commonpath([path.parent for path in segmentations])
+    names = {path: f"'{path.relative_to(common).as_posix()}'" for path in segmentations}
+    corrected = [
+        names[path] for path, record in segmentations.items() if record and not is_ours(path, record["written"])
+    ]
+    changed = f" ({' and '.join(corrected)} changed by hand)" * bool(corrected)
+    return f"{' and '.join(names.values())} belong to the same scan{changed}: keep one."
+
+
+def is_of_another_content(scan: Scan, record: Mapping | None) -> bool:
+    """Whether a scan doesn't hold any more what was segmented, as far as the record of its segmentation tells that."""
+    return record is not None and "checksum" in record and not is_of_content(record, scan.files)
 
 
 def read_scan(scan: Scan) -> tuple[Volume, list[str]]:
@@ -148,35 +168,33 @@ def _segmentations(results: Path, scans: Sequence[Scan]) -> dict[Path, dict | No
 class _Finder:
     """Ways to tell the scan of a segmentation, given its path and the record beside it; None where there is none."""
 
-    def __init__(self, scans: Sequence[Scan], results: Path) -> None:
+    def __init__(self, scans: Sequence[Scan], results: Path, records: Mapping[Path, Mapping | None]) -> None:
         self._results = results
-        self._by_key = {scan.key: scan for scan in scans}
-        self._by_source: dict[str, list[Scan]] = defaultdict(list)
+        self._places = ByPlace(scans)
+        # Of several formats, one record tells.
+        self._owners = owners(scans, {_beside(path): record for path, record in records.items() if record is not None})
         self._by_name: dict[Path, list[Scan]] = defaultdict(list)
         self._names_in: dict[Path, list[Path]] = defaultdict(list)
         for scan in scans:
             # A series is called as its result would best be.
             name = scan.source / f"{scan.stem}.nrrd" if scan.is_series else scan.source
-            self._by_source[str(scan.source)].append(scan)
             self._by_name[name].append(scan)
             self._names_in[scan.folder].append(name)
 
-    def told(self, _: Path, record: Mapping | None) -> Scan | None:
-        """The scan of the record, also where the batch saw more of the tree, or less."""
+    def told(self, path: Path, _: Mapping | None) -> Scan | None:
+        """The scan that holds what the record tells of."""
+        return self._owners.get(_beside(path))
+
+    def in_place(self, _: Path, record: Mapping | None) -> Scan | None:
+        """The scan that lies where the one of the record did; where that has gone, as on another computer, the one at
+        the same place in the tree."""
         if record is None:
             return None
-        scan = self._by_key.get(record["scan"])
-        if scan and is_of(record, scan.source, scan.files):
-            return scan
-        there = self._by_source.get(record.get("source", ""), ())
-        return next((s for s in there if not s.is_series or _series(s.key) == _series(record["scan"])), None)
+        return self._places.on_disk(record) or (self._places.in_tree(record) if has_gone(record) else None)
 
-    def moved(self, path: Path, record: Mapping | None) -> Scan | None:
-        """The scan at the same place in the tree, where the one of the record has gone from where it was, as on another
-        computer."""
-        if record is None or self.told(path, record) or not has_gone(record):
-            return None
-        return self._by_key.get(record["scan"])
+    def is_moved(self, path: Path, record: Mapping | None) -> bool:
+        """Whether only the place in the tree tells the scan."""
+        return record is not None and self.told(path, record) is None and self._places.on_disk(record) is None
 
     def named_alike(self, path: Path, record: Mapping | None) -> Scan | None:
         """The scan of the same name in the same folder of the tree."""
@@ -193,34 +211,28 @@ class _Finder:
         return found[0] if len(found) == 1 else None
 
 
-def _series(key: str) -> str:
-    return key.rpartition("#")[2]
+def _beside(labels: Path) -> Path:
+    return labels.with_name(f"{stem(labels)}.json")
 
 
-def _owners(finder: _Finder, records: Mapping[Path, Mapping | None]) -> dict[Path, Scan]:
+def _scans_of(finder: _Finder, records: Mapping[Path, Mapping | None]) -> dict[Path, Scan]:
     """The scan of each segmentation that has one."""
-    owners: dict[Path, Scan] = {}
+    found: dict[Path, Scan] = {}
     # What is sure comes first, and a scan that has what it needs gets nothing that is less so.
-    for find in (finder.told, finder.moved, finder.named_alike, finder.named):
-        taken = {scan.key for scan in owners.values()}
-        told = {path: find(path, record) for path, record in records.items() if path not in owners}
-        owners |= {path: scan for path, scan in told.items() if scan and scan.key not in taken}
-    return owners
+    for find in (finder.told, finder.in_place, finder.named_alike, finder.named):
+        taken = {scan.key for scan in found.values()}
+        told = {path: find(path, record) for path, record in records.items() if path not in found}
+        found |= {path: scan for path, scan in told.items() if scan and scan.key not in taken}
+    return found
 
 
 def _segmented(
-    scans: Sequence[Scan], owners: Mapping[Path, Scan], records: Mapping[Path, dict | None]
+    scans: Sequence[Scan], scan_of: Mapping[Path, Scan], records: Mapping[Path, dict | None]
 ) -> list[Segmented]:
     files: dict[str, dict[Path, dict | None]] = defaultdict(dict)
-    for path, scan in owners.items():
+    for path, scan in scan_of.items():
         files[scan.key][path] = records[path]
-    # Two series of a folder may bear the same description.
-    count = Counter(scan.name for scan in scans)
-    return [
-        Segmented(scan.name if count[scan.name] == 1 else scan.key, scan, files[scan.key])
-        for scan in scans
-        if scan.key in files
-    ]
+    return [Segmented(scan, files[scan.key]) for scan in scans if scan.key in files]
 
 
 def _lies_elsewhere(record: Mapping, source: Path) -> bool:

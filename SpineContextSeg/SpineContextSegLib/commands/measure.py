@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ..numbering import Numbering
     from ..volume import Grid, Volume
 
+ANOTHER_SCAN = "{name} isn't the scan any more that was segmented: run `batch` again, or give the right scan."
+REMARK_ANOTHER_SCAN = "another scan than was segmented"
 NO_VERTEBRA = "The batch found no vertebra in it, so that nothing is measured: look at its picture."
 
 DESCRIPTION = """\
@@ -36,7 +38,7 @@ the body, and the heights of the body at the front, in the middle and at the bac
 segmentations, all vertebrae go into one table.
 Research use only: not for diagnosis or treatment."""
 
-EPILOG = """\
+EPILOG = f"""\
 CT is NIfTI, NRRD, MetaImage or a folder of DICOM files; of several series in it the one is taken that LABELS lies on.
 LABELS is a label map in VerSe's numbering (or --numbering) on the grid of the CT: .nii.gz, .nii, .nrrd, .mha, .seg.nrrd
 or a DICOM SEG.
@@ -46,9 +48,10 @@ remark says where levels aren't certain, as a .seg.nrrd tells until they are put
 the file is changed. Centroids are voxel indices of LABELS, as in VerSe's files; where LABELS are cropped, of the CT.
 
 Where CT and LABELS are two folders, such as IN and OUT of `batch`, each segmentation is measured with its scan: the one
-that the record (.json) beside it tells of, else the one of its name in the same tree (VerSe's layout included). The
-first column of the table is the name of the scan. Of an MR there is no HU. What can't be measured stops no other: a
-line says why, and the exit code is 1.
+that the record (.json) beside it tells of, by what it holds, else the one of its name in the same tree (VerSe's layout
+included). The first column of the table is the name of the scan, as in {TABLE}, the last one the file of the
+segmentation. Where a scan isn't any more what the batch segmented, a warning and the remark say so. Of an MR there is
+no HU. What can't be measured stops no other: a line says why, and the exit code is 1.
 
 examples:
   spinecontextseg measure chest.nii.gz spine.seg.nrrd --table spine.csv --centroids spine.json
@@ -117,6 +120,8 @@ def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None
         arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct), arguments.numbering,
         _doubt_beside(arguments.labels),
     )  # fmt: skip
+    if _is_of_another_scan(arguments.labels, arguments.ct):
+        measured = _of_another_scan(measured, arguments.ct.name)
     interruption.check()
     with Outputs(interruption) as outputs:
         write_measurements(measured.rows, measured.grid, arguments, outputs)
@@ -138,17 +143,40 @@ def _doubt_beside(labels: Path) -> str:
     return doubt_of(record) if told else ""
 
 
+def _is_of_another_scan(labels: Path, ct: Path) -> bool:
+    """Whether the record beside labels tells that the batch made them, or what they were corrected from, of none of the
+    scans that are given."""
+    from ..cohort.scans import find_scans
+    from ..cohort.segmented import MODALITIES, is_of_another_content
+
+    record = record_beside(labels)
+    if record is None:
+        return False
+    try:
+        scans = find_scans(Path(os.path.abspath(ct)), modalities=MODALITIES).scans
+    except InputRefused:  # no scan for a batch, such as a single slice
+        return False
+    return bool(scans) and all(is_of_another_content(scan, record) for scan in scans)
+
+
+def _of_another_scan(measured: _Measured, name: str) -> _Measured:
+    """With a warning, and a remark in each row, that what was measured isn't what was segmented."""
+    rows = [row.with_remark(REMARK_ANOTHER_SCAN) for row in measured.rows]
+    return replace(measured, rows=rows, remarks=[ANOTHER_SCAN.format(name=f"'{name}'"), *measured.remarks])
+
+
 def _run_cohort(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..account import RESEARCH_ONLY
 
     found = _find(arguments)
-    rows: dict[str, list[VertebraRow]] = {}
+    rows: dict[tuple[str, str], list[VertebraRow]] = {}
     problems, warnings, count = list(found.problems), list(found.notes), len(found.segmented)
     with Bar("scans") as bar:
         for number, segmented in enumerate(found.segmented, 1):
-            name = segmented.name
+            name = segmented.scan.name
             try:
-                rows[name], remarks = _measured_with_doubt(segmented, arguments.numbering)
+                labels, measured, remarks = _measured_with_doubt(segmented, arguments.numbering)
+                rows[name, os.path.relpath(labels, arguments.labels)] = measured
                 warnings += [f"{name}: {sentence}" for sentence in remarks]
             except InputRefused as refusal:
                 problems.append(f"{name}: {refusal}")
@@ -191,18 +219,22 @@ def _find(arguments: argparse.Namespace) -> Found:
     return found
 
 
-def _measured_with_doubt(segmented: Segmented, numbering: Numbering) -> tuple[list[VertebraRow], list[str]]:
-    """As `_measured`, with a remark in each row where levels aren't certain."""
-    from ..cohort.segmented import read_scan, segmentation_of
+def _measured_with_doubt(segmented: Segmented, numbering: Numbering) -> tuple[Path, list[VertebraRow], list[str]]:
+    """The file of labels, and rows and remarks as in `_Measured`; a row says where its level isn't certain, and where
+    the scan is another one."""
+    from ..cohort.segmented import is_of_another_content, read_scan, segmentation_of
     from ..labels import VERTEBRAE
     from ..levels import doubt_of
 
     labels, record = segmentation_of(segmented)
     if record and VERTEBRAE.isdisjoint(item["value"] for item in record["structures"]):
-        return [], [NO_VERTEBRA]
+        return labels, [], [NO_VERTEBRA]
     doubt = doubt_of(record) if record else ""
     measured = _measured(labels, segmented.scan.source, lambda _: read_scan(segmented.scan), numbering, doubt)
-    return measured.rows, measured.remarks
+    # Also of one that was corrected since.
+    if is_of_another_content(segmented.scan, segmented.segmentations[labels]):
+        measured = _of_another_scan(measured, segmented.scan.source.name)
+    return labels, measured.rows, measured.remarks
 
 
 @dataclass(frozen=True)
@@ -268,15 +300,15 @@ def _measured(
     return _Measured(rows, labels.grid, remarks, remarks_on_doubt(segments), on_centroids)
 
 
-def _write_cohort(rows: Mapping[str, list[VertebraRow]], path: Path) -> None:
-    """The table of one scan with a column for its name, in the encoding of the batch's report."""
+def _write_cohort(rows: Mapping[tuple[str, str], list[VertebraRow]], path: Path) -> None:
+    """The table of one scan with its name and the file of its segmentation, in the encoding of the batch's report."""
     from ..measure import TABLE_TITLES, table_cells
 
     with open(path, "w", encoding="utf-8-sig", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("scan", *TABLE_TITLES))
-        for name, of_scan in rows.items():
-            writer.writerows((name, *table_cells(row)) for row in of_scan)
+        writer.writerow(("scan", *TABLE_TITLES, "segmentation"))
+        for (name, labels), of_scan in rows.items():
+            writer.writerows((name, *table_cells(row), Path(labels).as_posix()) for row in of_scan)
 
 
 def _say(sentences: list[str]) -> None:
