@@ -125,7 +125,7 @@ def test_a_correction_is_found_again_after_a_renaming(study, where, version):
     assert study.notes() == (
         []
         if alike
-        else [f"Found by what the scan holds, results stay under its earlier name: 1 ('{name}' as '{file}')."]
+        else [f"Found by what the scan holds, results stay under its earlier name: 1 ('{name}' as '{file[:-9]}')."]
     )
 
 

@@ -80,7 +80,7 @@ def notes_on(scans: Sequence[Scan], places: Sequence[Place], output: Path) -> li
     """One sentence each on results that a person may look for elsewhere; both in the same order."""
     pairs = list(zip(scans, places, strict=True))
     renamed = [
-        f"'{scan.name}' as '{_told(place.segmentation, output)}'"
+        f"'{scan.name}' as '{_told(place.folder / place.stem, output)}'"
         for scan, place in pairs
         if not _is_called(place, scan, output)
     ]
