@@ -130,6 +130,7 @@ def test_who_interrupts_is_told_that_it_goes_on(dataset, base, capfd, monkeypatc
     assert run(dataset, base, "--steps", "1") == 130
     said = capfd.readouterr()
     assert "goes on from what 'ours.finetune' holds" in said.err and "log.jsonl" in said.out
+    assert "generated bodies first" in said.out
 
 
 def test_a_run_goes_on_only_with_the_scans_it_began_with(dataset, base, tmp_path):

@@ -49,6 +49,7 @@ _HELD_OUT_SHARE = 0.2
 # Patches of generated bodies keep alive what the data set doesn't show: other regions, scanners, ages. With 6 bodies
 # and 60 % of the patches from the data set, 200 steps cost the sample 0.011 of Dice.
 _BODIES, _FIRST_BODY = 14, 90_000
+_BODIES_FOLDER = "bodies"
 _REAL_SHARE = 0.4
 _LEARNING_RATE = 5e-4
 _PATCH = 64
@@ -78,7 +79,11 @@ def finetune(
     held_out, taught = _checked(model, name, find_labelled(dataset), hold_out, steps, threads)
     _remember(work, model, held_out, taught, steps)
     # Where bars aren't shown, as in a log file, this is all there is to see for hours.
-    print(f"Learns from {len(taught)} scans, holds out {len(held_out)}; log: {work / LOG_FILE}", flush=True)
+    print(
+        f"Learns from {len(taught)} scans, holds out {len(held_out)}. Makes {_BODIES} generated bodies first, which "
+        f"takes minutes ({work / _BODIES_FOLDER}); log of the training: {work / LOG_FILE}",
+        flush=True,
+    )
     print(
         "Scans of one patient are on one side where their names begin with the same sub-...; under two names one may "
         "be learnt from and the other judged on.",
@@ -239,7 +244,7 @@ def _told_apart(scan: Path) -> dict[str, object]:
 
 
 def _trained(model: Model, taught: list[Path], work: Path, steps: int) -> Path:
-    bodies = work / "bodies"
+    bodies = work / _BODIES_FOLDER
     bodies.mkdir(exist_ok=True)
     for seed in tqdm(range(_FIRST_BODY, _FIRST_BODY + _BODIES), desc="generated bodies", unit="body", disable=None):
         if not anatomy_file(bodies, seed).exists():
