@@ -124,6 +124,16 @@ def test_scans_are_measured_with_the_segmentations_of_their_names(spine, folders
     assert contents(tmp_path) == sorted(["Kohorte 1", "Ergebnisse", "Wirbel.csv"])
 
 
+def test_a_copy_of_an_unlabelled_scan_is_no_segmentation(spine, folders, tmp_path, capsys):
+    scans, results = folders
+    put(spine, results / "a_seg.nii.gz")
+    for name in ("a.nii.gz", "b/b.nii.gz"):
+        shutil.copy(scans / name, results / name)
+    assert measure(scans, results, "--table", tmp_path / "t.csv") == 0
+    assert "no segmentation: 1 (b/b.nii.gz)" in capsys.readouterr().err
+    assert list(rows(tmp_path / "t.csv")) == ["a.nii.gz"]
+
+
 def test_segmentations_in_verses_layout(spine, tmp_path, capsys):
     for subject in ("sub-1", "sub-2"):
         name = f"{subject}/{subject}_dir-ax"

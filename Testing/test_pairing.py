@@ -171,3 +171,12 @@ def test_the_name_of_a_case_is_no_matter_of_what_else_is_there(tmp_path):
     assert [pair.name for pair in find_pairs(mine, truth)[0]] == ["p3/abdomen"]
     touch(truth, "p4/abdomen.nii.gz"), touch(mine, "p4/abdomen.seg.nrrd")
     assert [pair.name for pair in find_pairs(mine, truth)[0]] == ["p3/abdomen", "p4/abdomen"]
+
+
+def test_scans_that_nobody_labelled_are_no_references(tmp_path):
+    """Where one has its labels beside it, all do that have any; a `.seg.nrrd` is one itself."""
+    truth = touch(tmp_path / "truth", *(f"{name}.nii.gz" for name in ("p1", "p1_seg", "p2")), "p3.seg.nrrd")
+    mine = touch(tmp_path / "mine", "p1.nii.gz", "p2.nii.gz", "p3.nii.gz")
+    pairs, notes, unclear = find_pairs(mine, truth)
+    assert [pair.reference.name for pair in pairs] == ["p1_seg.nii.gz", "p3.seg.nrrd"] and unclear == []
+    assert notes == ["Not counted, since it has no reference: 'p2.nii.gz'."]

@@ -16,7 +16,8 @@ from .recorded_results import Choice, is_scan_of, scan_name
 # Longest first: the part before the ending is the name of the case.
 LABEL_FILE_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".mha", ".mhd")
 
-# What marks a file of labels beside its scan; where one of a case is marked so, its others are scans.
+# What marks a file of labels beside its scan; where one of a case is marked so, its others are scans, and so is all in
+# their folder that isn't marked.
 # VerSe has `derivatives/sub-verse000/sub-verse000_dir-orient_seg-vert_msk.nii.gz` (osf.io/4skx2) beside
 # `rawdata/sub-verse000/sub-verse000_dir-orient_ct.nii.gz`; its challenge layout has `_seg` (osf.io/b2wxj).
 _VERTEBRA_MASK = "_seg-vert_msk"
@@ -126,8 +127,7 @@ def _scans_apart(
 ) -> tuple[list[Path], dict[tuple, list[Path]]]:
     """The references, and by their case the scans that lie beside them."""
     known = [record for record in records.values() if record]
-    marked = set(labels_among(references))
-    targets = {path for path in marked if not is_scan_of(path, known)}
+    targets = {path for path in _labels_among(references) if not is_scan_of(path, known)}
     scans: dict[tuple, list[Path]] = defaultdict(list)
     for path in references:
         if path not in targets and not is_named_as_labels(path):
@@ -178,7 +178,7 @@ def _rivals(chosen: Mapping[Path, list[Path]]) -> dict[Path, list[Path]]:
     for target, found in chosen.items():
         for path in found:
             rivals[path].append(target)
-    return {path: _best_marked(targets) for path, targets in rivals.items()}
+    return {path: best_marked(targets) for path, targets in rivals.items()}
 
 
 def label_files(folder: Path) -> list[Path]:
@@ -192,13 +192,15 @@ def label_files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def labels_among(files: list[Path]) -> list[Path]:
-    """Of each case those named as labels; all where none is."""
+def _labels_among(files: list[Path]) -> set[Path]:
+    """Of each case those named as labels; all where none is, but for folders that hold labels beside their scans: a
+    lone file there is a scan that nobody labelled."""
     cases: dict[tuple, list[Path]] = defaultdict(list)
     for path in files:
         cases[_case(path)].append(path)
-    labels = {path for case in cases.values() for path in _best_marked(case)}
-    return [path for path in files if path in labels]
+    labels = {path for case in cases.values() for path in best_marked(case)}
+    of_scans = {path.parent for path in files if path not in labels and not is_named_as_labels(path)}
+    return {path for path in labels if path.parent not in of_scans or is_named_as_labels(path)}
 
 
 def _case(path: Path) -> tuple[Path | None, str]:
@@ -208,7 +210,8 @@ def _case(path: Path) -> tuple[Path | None, str]:
     return (None if _SUBJECT.search(name) else path.parent), name
 
 
-def _best_marked(files: list[Path]) -> list[Path]:
+def best_marked(files: list[Path]) -> list[Path]:
+    """Those named as labels; all where none is."""
     for suffixes in ((_VERTEBRA_MASK,), _LABEL_SUFFIXES):
         marked = [path for path in files if stem(path).lower().endswith(suffixes)]
         if marked:

@@ -13,7 +13,7 @@ from ..dicom import read_dicom_files
 from ..errors import InputRefused
 from ..folders import identity
 from ..itk_warnings import quiet_itk
-from ..pairing import candidates, label_files, labels_among, record_beside, stem
+from ..pairing import best_marked, candidates, label_files, record_beside, stem
 from ..reading import read_volume
 from ..volume import Volume
 from .owners import ByPlace, owners
@@ -161,7 +161,7 @@ def _segmentations(results: Path, scans: Sequence[Scan]) -> dict[Path, dict | No
     records = {path: record_beside(path) for path in files}
     # What is neither recorded nor called a segmentation may be a copy of a scan.
     unsure = [p for p, record in records.items() if record is None and not p.name.lower().endswith(".seg.nrrd")]
-    left_out = set(unsure) - set(labels_among(unsure))
+    left_out = set(unsure) - set(best_marked(unsure))
     return {path: record for path, record in records.items() if path not in left_out}
 
 
