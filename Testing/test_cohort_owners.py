@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from SpineContextSegLib import checksums
 from SpineContextSegLib.checksums import checksum, file_digest, fingerprint
 from SpineContextSegLib.cohort.owners import owners, records_below
 from SpineContextSegLib.cohort.places import notes_on, place_scans
-from SpineContextSegLib.cohort.plan import NOT_FINISHED, SCAN_CHANGED, Options, Plan, make_plan
+from SpineContextSegLib.cohort.plan import NOT_FINISHED, SCAN_CHANGED, Options, Plan, make_plan, result_stays
 from SpineContextSegLib.cohort.records import CORRECTED, KEPT, KEPT_WHY, make_record, meant, write_record
 from SpineContextSegLib.cohort.scans import Cohort, Scan, find_scans
 from SpineContextSegLib.cohort.summary import Summary
@@ -40,9 +41,9 @@ class Study:
     def found(self) -> list[Scan]:
         return find_scans(self.scans).scans
 
-    def segment(self, ending: str = ".seg.nrrd", **facts: object) -> None:
+    def segment(self, ending: str = ".seg.nrrd", model: str = DIGEST, **facts: object) -> None:
         """As a batch does it with all that is left to do."""
-        for job in self.plan(ending).jobs:
+        for job in self.plan(ending, model).jobs:
             path = Path(job.segmentation)
             path.parent.mkdir(parents=True, exist_ok=True)
             paint(path, 20)
@@ -57,10 +58,10 @@ class Study:
             made = make_record(job.key, job.fingerprint, "done", written=written, **(told | facts))
             write_record(made, Path(job.record), self.staging)
 
-    def plan(self, ending: str = ".seg.nrrd") -> Plan:
-        scans = self.found()
-        self.places = place_scans(scans, self.results, ending)
-        return make_plan(scans, self.places, Options("m", DIGEST, "spine", False, False), self.staging)
+    def plan(self, ending: str = ".seg.nrrd", model: str = DIGEST) -> Plan:
+        scans, options = self.found(), Options("m", model, "spine", False, False)
+        self.places = place_scans(scans, self.results, ending, partial(result_stays, options=options))
+        return make_plan(scans, self.places, options, self.staging)
 
     def report(self, ending: str = ".seg.nrrd") -> tuple[dict[str, dict[str, str]], Summary]:
         """The rows of the table where nothing is segmented, and the summary."""
@@ -177,6 +178,62 @@ def test_results_of_scans_that_have_gone_have_no_others_read(study, monkeypatch)
 
     monkeypatch.setattr(checksums, "_digest_at", lambda path, *_: read(path))
     assert len(study.plan().settled) == 2
+
+
+@pytest.mark.parametrize("how", ["renamed scan", "backup", "backup with its report", "of another batch"])
+def test_what_lies_under_another_name_is_never_replaced(study, how):
+    scan = study.add("p1.nii.gz", b"a scan")
+    study.segment()
+    moved, name = study.results / "old", "p1"
+    if how == "renamed scan":
+        scan.rename(scan.with_name("P001.nii.gz"))
+        moved, name = study.results, "P001"
+    elif how == "of another batch":
+        study.results.rename(study.staging / "old")
+        study.results.mkdir()
+        shutil.move(study.staging / "old", study.results)
+        (moved / ".running").mkdir()
+    else:
+        moved.mkdir()
+        for path in list(study.results.glob("p1*")):
+            path.rename(moved / path.name)
+        if how == "backup with its report":
+            (moved / "report.csv").write_bytes(b"")
+    before = {path.name: path.read_bytes() for path in moved.iterdir() if path.is_file()}
+    study.segment(model="another")
+    assert record(study.results / f"{name}.json")["options"]["model"] == "another"
+    assert {name: (moved / name).read_bytes() for name in before} == before
+    assert study.plan(model="another").jobs == []
+
+
+def test_a_scan_of_an_old_name_does_not_replace_what_is_of_the_renamed_one(study):
+    scan = study.add("p1.nii.gz", b"a scan")
+    study.segment()
+    scan.rename(scan.with_name("P001.nii.gz"))
+    study.add("p1.nii.gz", b"another")
+    before = (study.results / "p1.json").read_bytes()
+    study.segment(model="another")
+    assert (study.results / "p1.json").read_bytes() == before
+    assert {path.stem for path in study.results.glob("*.json")} == {"p1", "p1_nii_gz", "P001"}
+
+
+@pytest.mark.parametrize("model", [DIGEST, "another"])
+def test_what_is_of_a_scan_elsewhere_is_left_alone(study, model):
+    """As of a batch of another folder into the same results, of which this one has a copy."""
+    first = study.add("p1.nii.gz", b"a scan")
+    study.segment()
+    before = {path.name: path.read_bytes() for path in study.results.glob("p1.*")}
+    study.scans = study.scans.with_name("second")
+    study.add("zz.nii.gz", first.read_bytes())
+    study.segment(model=model)
+    assert {name: (study.results / name).read_bytes() for name in before} == before
+    assert study.plan(model=model).jobs == [] and study.notes() == []
+    # What is this one's own is found by its content, whatever the other one's is called.
+    paint(study.results / "zz.seg.nrrd", 21)
+    (study.scans / "zz.nii.gz").rename(study.scans / "P001.nii.gz")
+    rows, _ = study.report()
+    assert rows["P001.nii.gz"]["segmentation"] == "zz.seg.nrrd"
+    assert {name: (study.results / name).read_bytes() for name in before} == before
 
 
 def test_a_correction_outlives_a_run_with_other_options(study):

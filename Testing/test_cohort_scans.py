@@ -174,7 +174,7 @@ def test_every_ct_series_is_a_scan(tree, ct):
         "Left out, DICOM series of other modalities: 1 MR.",
         "Left out, DICOM series of fewer than 3 slices or of localizers: 2.",
     ]
-    stems = [place.stem for place in place_scans(cohort.scans, tree / "out", ".seg.nrrd")]
+    stems = [place.stem for place in place_scans(cohort.scans, tree / "out", ".seg.nrrd", never)]
     assert stems == ["Thorax_1_0_B70f", "Thorax_1_0_B70f_2", "series"]
 
 
@@ -245,9 +245,14 @@ def test_descriptions_become_names(text, name):
 # ------------------------------------------------------------------------------------------------ places
 
 
+def never(scan, place):
+    """No result stays under another name than that of its scan."""
+    return False
+
+
 def places(tree, output):
     scans = find_scans(tree).scans
-    return {scan.key: place.stem for scan, place in zip(scans, place_scans(scans, output, ".seg.nrrd"))}
+    return {scan.key: place.stem for scan, place in zip(scans, place_scans(scans, output, ".seg.nrrd", never))}
 
 
 def remember(output, stem, key):

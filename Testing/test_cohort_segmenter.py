@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 
 import pytest
 import SimpleITK as sitk
@@ -12,7 +13,7 @@ from SpineContextSegLib import batch_records
 from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.cohort import segmenter
 from SpineContextSegLib.cohort.places import place_scans
-from SpineContextSegLib.cohort.plan import Options, make_plan
+from SpineContextSegLib.cohort.plan import Options, make_plan, result_stays
 from SpineContextSegLib.cohort.records import PLACING, make_record, model_digest, write_record
 from SpineContextSegLib.cohort.scans import find_scans
 from SpineContextSegLib.cohort.segmenter import NOT_AS_PLANNED, Segmenter
@@ -34,7 +35,8 @@ class Cohort:
         model = load_model(str(self.model))
         scans = find_scans(self.source, modalities=model.card.modality).scans
         options = Options(str(self.model), model_digest(model), "spine", False, preview)
-        return make_plan(scans, place_scans(scans, self.output, ".seg.nrrd"), options, self.staging)
+        places = place_scans(scans, self.output, ".seg.nrrd", partial(result_stays, options=options))
+        return make_plan(scans, places, options, self.staging)
 
     def job(self, preview=False):
         (job,) = self.plan(preview).jobs

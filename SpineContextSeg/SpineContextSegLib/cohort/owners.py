@@ -10,13 +10,19 @@ from pathlib import Path
 from ..batch_records import has_gone, has_told_checksum, is_of_content, read_record, told_source
 from ..checksums import bytes_of
 from ..folders import folders_below
+from . import TABLE
+from .results_folder import RUNNING
 from .scans import Scan
 
 
 def records_below(results: Path) -> dict[Path, dict]:
-    """All records in a folder of results, if it is there; without those in hidden folders."""
+    """All records in a folder of results, if it is there; without those in hidden folders, and in the results of
+    another batch, which has its own report or is running."""
     found = {}
     for folder, folders, names in folders_below(results):
+        if folder != results and (TABLE in names or RUNNING in folders):
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = [folder / name for name in names if name.endswith(".json") and not name.startswith(".")]
         found |= {path: record for path in paths if (record := read_record(path)) is not None}
@@ -46,7 +52,7 @@ class ByPlace:
         return told_source(record) not in self._by_source and not has_gone(record)
 
 
-def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping]) -> dict[Path, Scan]:
+def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping], *, with_elsewhere: bool = True) -> dict[Path, Scan]:
     """The scan of each record, as far as one of these holds what was segmented.
 
     Of copies each has the record of its own place. A record whose scan lies elsewhere, as one of a batch of another
@@ -54,6 +60,7 @@ def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping]) -> dict[Path,
 
     Args:
         records: by their paths, of whatever scans.
+        with_elsewhere: as who only reads them may use these, too.
     """
     places, found = ByPlace(scans), {}
     held: dict[str, list[Mapping]] = defaultdict(list)
@@ -64,12 +71,14 @@ def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping]) -> dict[Path,
             found[path] = scan
             held[scan.key].append(record)
     alone = [path for path, record in records.items() if path not in found and isinstance(record.get("checksum"), dict)]
+    elsewhere = {path for path in alone if places.lies_elsewhere(records[path])}
+    alone = sorted((path for path in alone if with_elsewhere or path not in elsewhere), key=elsewhere.__contains__)
     by_bytes = _by_bytes(scans) if alone else {}
     for path in alone:
         record = records[path]
         same = [s for s in by_bytes.get(record["checksum"].get("bytes"), ()) if _holds(s, held[s.key], record)]
         scan = next((scan for scan in same if not held[scan.key]), None)
-        if scan is None and same and not places.lies_elsewhere(record):
+        if scan is None and same and path not in elsewhere:
             scan = same[0]
         if scan:
             found[path] = scan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,20 +43,30 @@ class Place:
         return self.segmentation, self.preview, self.record
 
 
-def place_scans(scans: Sequence[Scan], output: Path, ending: str) -> list[Place]:
+def place_scans(scans: Sequence[Scan], output: Path, ending: str, stays: Callable[[Scan, Place], bool]) -> list[Place]:
     """A place for every scan, in their order.
 
-    A scan keeps the place of the record that tells of what it holds, also when either was renamed or moved since; and
-    where it was replaced, that of the one before it. Others, also one of the same name from another folder, get a name
-    that neither another scan nor any file has: that of the scan, with its ending, or with a number.
+    A scan keeps the place of the record that tells of what it holds: one under another name, as when either was renamed
+    or moved since, only where its result stays, as it may be a backup. Where a scan was replaced, it has the place of
+    the one before it. Others, also one of the same name from another folder, get a name that neither another scan nor
+    any file has: that of the scan, with its ending, or with a number.
 
     Args:
         scans: each with another key.
         output: the folder for results.
         ending: of segmentations.
+        stays: whether the run segments nothing anew at a place of a scan.
     """
-    found = _kept(scans, output, ending)
-    taken = {_mark(place) for place in found.values()}
+    records = records_below(output)
+    scan_of = owners(scans, records, with_elsewhere=False)
+    told: dict[str, dict[Path, Mapping]] = defaultdict(dict)
+    for path, scan in scan_of.items():
+        told[scan.key][path] = records[path]
+    found: dict[str, Place] = {}
+    for scan in scans:
+        if place := _kept(scan, told[scan.key], output, ending, stays):
+            found[scan.key] = place
+    taken = {_mark(Place(path.parent, path.stem, ending)) for path in scan_of}
     for owned in (True, False):
         for scan in scans:
             if scan.key in found:
@@ -96,26 +106,24 @@ def notes_on(scans: Sequence[Scan], places: Sequence[Place], output: Path) -> li
     return [f"{sentence}: {len(names)} ({listed(names)})." for sentence, names in sentences.items() if names]
 
 
-def _kept(scans: Sequence[Scan], output: Path, ending: str) -> dict[str, Place]:
-    """By key, the places of scans that records tell of by what they hold."""
-    records = records_below(output)
-    told: dict[str, list[Path]] = defaultdict(list)
-    for path, scan in owners(scans, records).items():
-        told[scan.key].append(path)
-    found: dict[str, Place] = {}
-    for scan in scans:
-        paths = sorted(told[scan.key], key=lambda path: _is_further(path, records[path], scan, output))  # noqa: B023
-        places = [Place(path.parent, path.stem, ending) for path in paths]
-        place = next((place for place in places if not _is_part_of(place.segmentation, scan)), None)
-        if place:
-            others = [path for path in paths if path != place.record and records[path]["state"] == "done"]
-            found[scan.key] = replace(place, others=tuple(others))
-    return found
+def _kept(
+    scan: Scan, records: Mapping[Path, Mapping], output: Path, ending: str, stays: Callable[[Scan, Place], bool]
+) -> Place | None:
+    """The place of a scan by the records that tell of what it holds."""
+    for path in sorted(records, key=lambda path: _is_further(path, records[path], scan, output)):
+        place = Place(path.parent, path.stem, ending)
+        if _is_part_of(place.segmentation, scan):
+            continue
+        own = records[path]["scan"] == scan.key and _is_called(place, scan, output)
+        if own or stays(scan, place):
+            others = [other for other in records if other != path and records[other]["state"] == "done"]
+            return replace(place, others=tuple(others))
+    return None
 
 
-def _is_further(path: Path, record: Mapping, scan: Scan, output: Path) -> tuple[bool, bool]:
-    """Sorts records of one scan: last what lies under another name than a batch would give it, as a copy does."""
-    return record["scan"] != scan.key, path.parent != output / scan.folder
+def _is_further(path: Path, record: Mapping, scan: Scan, output: Path) -> tuple[bool, bool, bool]:
+    """Sorts records of one scan: last what has no result, or lies under another name than a batch would give it."""
+    return record["state"] != "done", record["scan"] != scan.key, path.parent != output / scan.folder
 
 
 def _mark(place: Place) -> tuple[Path, str]:

@@ -47,6 +47,10 @@ class Options:
     force: bool
     preview: bool
 
+    def meant(self, ending: str) -> dict[str, object]:
+        """See `records.meant`."""
+        return meant(self.digest, self.structures, self.force, ending)
+
 
 @dataclass
 class Plan:
@@ -54,6 +58,19 @@ class Plan:
 
     jobs: list[Job] = field(default_factory=list)
     settled: dict[str, dict] = field(default_factory=dict)
+
+
+def result_stays(scan: Scan, place: Place, options: Options) -> bool:
+    """Whether a run segments nothing anew at the place of a scan: what lies there is what it asks for, or somebody's
+    work."""
+    asked, record = options.meant(place.ending), read_record(place.record)
+    if record is None:
+        return False
+    try:
+        options_then = _options_then(record, fingerprint(scan.files, asked), asked, scan)
+        return _work(place, record, options_then, asked, preview=False) != "segment"
+    except (InputRefused, OSError):
+        return True
 
 
 def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, staging: Path) -> Plan:
@@ -65,7 +82,7 @@ def make_plan(scans: Sequence[Scan], places: Sequence[Place], options: Options, 
     """
     plan = Plan()
     for scan, place in zip(scans, places, strict=True):
-        asked = meant(options.digest, options.structures, options.force, place.ending)
+        asked = options.meant(place.ending)
         try:
             mark, content = fingerprint(scan.files, asked), fingerprint(scan.files, {})
         except OSError as error:

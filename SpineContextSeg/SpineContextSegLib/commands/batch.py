@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
     """Raises InputRefused before any work, Incomplete when some scans weren't segmented, Cancelled when interrupted."""
     from ..account import RESEARCH_ONLY
     from ..cohort.places import notes_on, place_scans
-    from ..cohort.plan import Options, make_plan
+    from ..cohort.plan import Options, make_plan, result_stays
     from ..cohort.records import model_digest
     from ..cohort.results_folder import check_folders, only_batch
     from ..cohort.scans import find_scans
@@ -103,7 +104,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
         staging = stack.enter_context(only_batch(output))
         make_folder(report)
         check_target(report / PAGE)
-        places = place_scans(cohort.scans, output, f".{arguments.format}")
+        places = place_scans(cohort.scans, output, f".{arguments.format}", partial(result_stays, options=options))
         plan = make_plan(cohort.scans, places, options, staging)
         summary = Summary(cohort, places, plan, {
             "Scans": str(source), "Results": str(output), "Model": f"{model.card.name} {model.card.version}",
