@@ -66,7 +66,9 @@ def place_scans(scans: Sequence[Scan], output: Path, ending: str, stays: Callabl
     for scan in scans:
         if place := _kept(scan, told[scan.key], output, ending, stays):
             found[scan.key] = place
-    taken = {_mark(Place(path.parent, path.stem, ending)) for path in scan_of}
+    # A result that is left behind is the only one of its scan so far: not to be replaced by that of another.
+    left = [Place(path.parent, path.stem, ending) for path, scan in scan_of.items() if scan.key not in found]
+    taken = {_mark(place) for place in [*found.values(), *left]}
     for owned in (True, False):
         for scan in scans:
             if scan.key in found:
