@@ -1,10 +1,12 @@
 """What `spinecontextseg batch` has segmented goes on in the workbench."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.label_boxes import bounding_box
@@ -12,6 +14,7 @@ from SpineContextSegLib.labels import Segment, structure
 from SpineContextSegLib.reading import read_labels, read_volume
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation, write_volume
+from Testing.cohorts import record
 from Testing.dicom_series import SeriesWriter
 from Testing.workbench_use import play
 from Workbench.store.batch_results import take_over
@@ -69,6 +72,10 @@ def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, t
     main(["batch", str(tmp_path / "scans"), str(results), *newer])
     older = read_labels(results / "a.seg.nrrd")
     write_volume(Volume(older.array * 0, older.affine), results / "a.seg.nrrd")
+    # As the earlier run's model made it.
+    told = record(results / "a.json")
+    told["written"].append(file_digest(results / "a.seg.nrrd"))
+    (results / "a.json").write_text(json.dumps(told))
     moved = results.rename(tmp_path / "moved")
     (tmp_path / "data").mkdir()
     worklist = Worklist.open(tmp_path / "data", "tester")
@@ -78,6 +85,46 @@ def test_after_a_change_of_format_the_newer_result_is_taken(results, tmp_path, t
         assert (version.kind, entry.state) == ("model", State.SEGMENTED)
         labels = worklist.versions(entry.number).load(version)
         np.testing.assert_array_equal(labels.array, read_labels(moved / entry.name).array)
+
+
+@pytest.mark.parametrize("kept", ["both", "correction"])
+def test_of_a_result_and_a_correction_in_another_format_one_is_to_be_kept(results, tmp_path, kept):
+    """As `measure` and `evaluate` have it."""
+    labels = read_labels(results / "a.seg.nrrd")
+    labels.array[0, 0, 0] = 1
+    write_volume(labels, results / "a.nii.gz")
+    if kept == "correction":
+        (results / "a.seg.nrrd").unlink()
+    (tmp_path / "data").mkdir()
+    worklist, said = Worklist.open(tmp_path / "data", "tester"), []
+    assert take_over(worklist, results, said.append) == (1 if kept == "both" else 2)
+    if kept == "both":
+        assert said == [
+            "'a.json' was not taken over: 'a.seg.nrrd' and 'a.nii.gz' belong to the same scan ('a.nii.gz' changed by "
+            "hand): keep one."
+        ]
+    else:
+        [version] = worklist.versions(1).list()
+        assert said == [] and version.kind == "correction"
+        np.testing.assert_array_equal(worklist.versions(1).load(version).array, labels.array)
+
+
+def test_results_may_lie_beside_their_scans(results, tmp_path):
+    for path in results.glob("?.*"):
+        path.rename(tmp_path / "scans" / path.name)
+    (tmp_path / "data").mkdir()
+    assert take_over(Worklist.open(tmp_path / "data", "tester"), tmp_path / "scans", pytest.fail) == 2
+
+
+def test_a_scan_that_was_put_in_the_place_of_another_does_not_get_its_result(results, tmp_path, sample_scan):
+    write_volume(Volume(sample_scan.volume.array[:60] + 1, sample_scan.volume.affine), tmp_path / "scans" / "a.nii.gz")
+    (tmp_path / "data").mkdir()
+    worklist, said = Worklist.open(tmp_path / "data", "tester"), []
+    assert take_over(worklist, results, said.append) == 1
+    assert said == [
+        "'a.json' was not taken over: 'a.nii.gz' isn't the scan any more that was segmented: run the batch again."
+    ]
+    assert [entry.state for entry in worklist.entries()] == [State.NEW, State.SEGMENTED]
 
 
 def test_the_scans_may_have_moved_between_two_runs(results, tmp_path, tiny_model):

@@ -55,6 +55,21 @@ def scan_name(record: Mapping) -> str:
     return record["scan"].rpartition("/")[2]
 
 
+def why_unclear(segmentations: Mapping[Path, Mapping | None]) -> str:
+    """Why none of several segmentations of a scan, given with their records, is the one to go by.
+
+    Raises:
+        OSError: a file can't be read.
+    """
+    common = os.path.commonpath([path.parent for path in segmentations])
+    names = {path: f"'{path.relative_to(common).as_posix()}'" for path in segmentations}
+    corrected = [
+        names[path] for path, record in segmentations.items() if record and not is_ours(path, record["written"])
+    ]
+    changed = f" ({' and '.join(corrected)} changed by hand)" * bool(corrected)
+    return f"{' and '.join(names.values())} belong to the same scan{changed}: keep one."
+
+
 def _is_outdated(path: Path, record: Mapping) -> bool:
     """Whether an earlier run wrote it, and a later one has put another one beside it or came to no end."""
     if record["state"] != "done":

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from SpineContextSegLib.batch_records import read_record, told_source
+from SpineContextSegLib.batch_records import is_earlier, told_source
 from SpineContextSegLib.checksums import file_digest
+from SpineContextSegLib.cohort.owners import records_below
+from SpineContextSegLib.cohort.scans import find_scans
+from SpineContextSegLib.cohort.segmented import MODALITIES, is_of_another_content
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
 from SpineContextSegLib.itk_warnings import quiet_itk
 from SpineContextSegLib.labels import STRUCTURES, Segment
 from SpineContextSegLib.on_grid import labels_on_grid_of
+from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS
 from SpineContextSegLib.reading import read_labels, read_segments, read_volume
+from SpineContextSegLib.recorded_results import is_scan_of, why_unclear
+from SpineContextSegLib.text_header import names_data_elsewhere
 from SpineContextSegLib.volume import Volume, count_labels
 
 from .entries import State
@@ -35,24 +41,21 @@ def take_over(worklist: Worklist, folder: Path, on_problem: Callable[[str], None
     Raises:
         InputRefused: there are no results in the folder.
     """
-    records = {path: record for path in sorted(folder.rglob("*.json")) if (record := read_record(path)) is not None}
+    records = records_below(folder)
     if not records:
         raise InputRefused(f"'{folder}' holds no results of `spinecontextseg batch`: give its output folder.")
     taken = 0
     for path, record in records.items():
         if record["state"] == "done":
             try:
-                taken += _take(worklist, path, record)
+                taken += _take(worklist, path, record, records.values())
             except (ValueError, OSError) as error:  # also of a person's own values that can't be saved
                 on_problem(f"'{path.name}' was not taken over: {error}")
     return taken
 
 
-def _take(worklist: Worklist, path: Path, record: dict) -> bool:
-    # Beside the record, wherever both are now; what else has its name is of an earlier run, in another format.
-    segmentation = path.with_name(Path(record["files"][0]).name)
-    if not segmentation.is_file():
-        raise InputRefused(f"its segmentation '{segmentation.name}' is gone.")
+def _take(worklist: Worklist, path: Path, record: dict, records: Collection[Mapping]) -> bool:
+    segmentation = _segmentation(path, record, records)
     scan = told_source(record)
     entries = worklist.add([scan])
     if len(entries) != 1:
@@ -61,6 +64,7 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     versions = worklist.versions(entries[0].number)
     if versions.list():
         return False
+    _check_content(entries[0].scan, record)
     labels = read_labels(segmentation)
     kind = "model" if file_digest(segmentation) in record["written"] else "correction"
     if kind == "correction":
@@ -75,6 +79,18 @@ def _take(worklist: Worklist, path: Path, record: dict) -> bool:
     if entries[0].state is State.NEW:
         worklist.set_state(entries[0].number, State.SEGMENTED if kind == "model" else State.IN_CORRECTION)
     return True
+
+
+def _segmentation(path: Path, record: Mapping, records: Collection[Mapping]) -> Path:
+    """The one beside the record, wherever both are now: the result, or what was saved in another format instead. Others
+    are of an earlier run, or scans."""
+    named = [path.with_name(f"{path.stem}{ending}") for ending in LABEL_FILE_ENDINGS]
+    found = [f for f in named if f.is_file() and not is_earlier(f, record) and not is_scan_of(f, records)]
+    if not found:
+        raise InputRefused(f"its segmentation '{Path(record['files'][0]).name}' is gone.")
+    if len(found) > 1:
+        raise InputRefused(why_unclear(dict.fromkeys(found, record)))
+    return found[0]
 
 
 def _on_grid_of_scan(labels: Volume, scan: Path, segmentation: Path) -> Volume:
@@ -102,6 +118,15 @@ def _check_series(scan: Path, record: dict) -> None:
                 + (f" (\"{read.description}\")" if read.description else "")
                 + ": put each series into a folder of its own and run the batch again."
             )
+
+
+def _check_content(scan: Path, record: Mapping) -> None:
+    """Another scan may have been put in its place. Of one with its voxels in other files, which these are isn't known
+    for sure."""
+    if "checksum" not in record or names_data_elsewhere(scan):
+        return
+    if all(is_of_another_content(found, record) for found in find_scans(scan, modalities=MODALITIES).scans):
+        raise InputRefused(f"'{scan.name}' isn't the scan any more that was segmented: run the batch again.")
 
 
 def _name(value: int) -> str:

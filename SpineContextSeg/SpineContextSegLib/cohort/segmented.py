@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from ..folders import identity
 from ..itk_warnings import quiet_itk
 from ..pairing import best_marked, candidates, label_files, record_beside, stem
 from ..reading import read_volume
+from ..recorded_results import why_unclear
 from ..volume import Volume
 from .owners import ByPlace, owners
 from .scans import Scan, find_scans, listed
@@ -111,7 +111,7 @@ def segmentation_of(segmented: Segmented) -> tuple[Path, Mapping | None]:
     if len(paths) > 1:
         paths = [path for path in paths if not _is_of_a_copy(path, segmented)] or paths
     if len(paths) != 1:
-        raise InputRefused(_why_unclear(segmented.segmentations))
+        raise InputRefused(why_unclear(segmented.segmentations))
     [path] = paths
     record = segmented.segmentations[path]
     if record is None or not is_ours(path, record["written"]):
@@ -127,16 +127,6 @@ def _is_of_a_copy(path: Path, segmented: Segmented) -> bool:
     """Whether the batch made it, and nobody changed it, of another file that held the same as the scan."""
     record = segmented.segmentations[path]
     return record is not None and record["scan"] != segmented.scan.key and is_ours(path, record["written"])
-
-
-def _why_unclear(segmentations: Mapping[Path, Mapping | None]) -> str:
-    common = os.path.commonpath([path.parent for path in segmentations])
-    names = {path: f"'{path.relative_to(common).as_posix()}'" for path in segmentations}
-    corrected = [
-        names[path] for path, record in segmentations.items() if record and not is_ours(path, record["written"])
-    ]
-    changed = f" ({' and '.join(corrected)} changed by hand)" * bool(corrected)
-    return f"{' and '.join(names.values())} belong to the same scan{changed}: keep one."
 
 
 def is_of_another_content(scan: Scan, record: Mapping | None) -> bool:
