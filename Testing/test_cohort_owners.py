@@ -16,6 +16,7 @@ from SpineContextSegLib.cohort.places import notes_on, place_scans
 from SpineContextSegLib.cohort.plan import NOT_FINISHED, SCAN_CHANGED, Options, Plan, make_plan, result_stays
 from SpineContextSegLib.cohort.records import CORRECTED, KEPT, KEPT_WHY, make_record, meant, write_record
 from SpineContextSegLib.cohort.scans import Cohort, Scan, find_scans
+from SpineContextSegLib.cohort.segmented import find_segmented, segmentation_of
 from SpineContextSegLib.cohort.summary import Summary
 from SpineContextSegLib.volume import Volume
 from SpineContextSegLib.writing import write_segmentation
@@ -234,6 +235,31 @@ def test_what_is_of_a_scan_elsewhere_is_left_alone(study, model):
     rows, _ = study.report()
     assert rows["P001.nii.gz"]["segmentation"] == "zz.seg.nrrd"
     assert {name: (study.results / name).read_bytes() for name in before} == before
+
+
+def test_a_record_that_tells_some_options_only_is_never_made_wrong(study):
+    """As those of one day's versions."""
+    study.add("p1.nii.gz", b"a scan")
+    study.segment()
+    path = study.results / "p1.json"
+    told = record(path)
+    told["options"] = {name: told["options"][name] for name in ("structures", "force")}
+    path.write_text(json.dumps(told))
+    paint(study.results / "p1.seg.nrrd", 21)
+    rows, _ = study.report(".nii.gz")
+    assert rows["p1.nii.gz"]["state"] == KEPT and record(path) == told
+    rows, _ = study.report()
+    assert (rows["p1.nii.gz"]["state"], rows["p1.nii.gz"]["message"]) == ("done", CORRECTED)
+
+
+def test_results_renamed_by_hand_are_told_apart_before_the_next_run(study):
+    scan = study.add("p1.nii.gz", b"a scan")
+    study.segment()
+    study.segment(".nii.gz")
+    for path in (scan, *study.results.glob("p1.*")):
+        path.rename(path.with_name(path.name.replace("p1", "P001")))
+    [segmented] = find_segmented(study.scans, study.results).segmented
+    assert segmentation_of(segmented)[0].name == "P001.nii.gz"
 
 
 def test_a_correction_outlives_a_run_with_other_options(study):

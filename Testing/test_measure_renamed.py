@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from generated_spines import smooth_spine
 
 from SpineContextSegLib import checksums
@@ -111,6 +112,24 @@ def test_a_scan_that_was_replaced_is_measured_with_a_warning(study, spine, capsy
     assert measure(replaced, results / name / "CT.seg.nrrd") == 0
     shown = capsys.readouterr()
     assert "isn't the scan any more that was segmented" in shown.err and REMARK_ANOTHER_SCAN in shown.out
+
+
+def test_notes_beside_a_detached_header_make_no_other_scan(spine, tmp_path, capsys):
+    """A batch of the folder counts them in, one of the file doesn't."""
+    path = scan(spine, tmp_path / "in" / "p1.nii.gz")
+    header = path.with_name("p1.mhd")
+    sitk.WriteImage(sitk.ReadImage(path), header)
+    path.unlink()
+    (tmp_path / "in" / "p1.txt").write_text("notes")
+    for source in (header, header.parent):
+        shutil.rmtree(tmp_path / "res", ignore_errors=True)
+        segment(spine, source, tmp_path / "res")
+        assert measure(header, tmp_path / "res" / "p1.seg.nrrd") == 0
+        assert "isn't the scan any more" not in capsys.readouterr().err
+    scan(spine, path, 5)
+    sitk.WriteImage(sitk.ReadImage(path), header)
+    assert measure(header, tmp_path / "res" / "p1.seg.nrrd") == 0
+    assert "isn't the scan any more" in capsys.readouterr().err
 
 
 def test_unchanged_scans_are_not_read_twice(study, capsys, monkeypatch):

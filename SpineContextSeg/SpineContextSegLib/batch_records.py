@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .checksums import file_digest, has_checksum, is_unchanged
+from .cohort import FORMATS
 from .errors import InputRefused
 
 _KEYS = {"scan", "state", "fingerprint", "written"}
@@ -43,13 +44,23 @@ def is_ours(segmentation: Path, written: Collection[str]) -> bool:
     return not there or file_digest(segmentation) in written
 
 
+def result_of(record: Mapping, path: Path) -> Path:
+    """Where the result that a record at this path tells of lies: beside it, also where both were renamed since."""
+    return path.with_name(path.stem + _ending(Path(record["files"][0])))
+
+
+def _ending(segmentation: Path) -> str:
+    name = segmentation.name.lower()
+    return next((f".{ending}" for ending in FORMATS if name.endswith(f".{ending}")), segmentation.suffix)
+
+
 def is_earlier(segmentation: Path, record: Mapping | None) -> bool:
     """Whether an earlier run wrote it in another format: it stays beside the result.
 
     Raises:
         OSError: the file can't be read.
     """
-    if record is None or record["state"] != "done" or segmentation.name == Path(record["files"][0]).name:
+    if record is None or record["state"] != "done" or _ending(segmentation) == _ending(Path(record["files"][0])):
         return False
     return is_ours(segmentation, record["written"])
 

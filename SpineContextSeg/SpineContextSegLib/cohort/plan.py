@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from ..batch_records import is_of_content, is_ours, read_record
+from ..batch_records import is_of_content, is_ours, read_record, result_of
 from ..checksums import fingerprint
 from ..errors import InputRefused
 from ..integrity import check_complete
@@ -127,13 +127,13 @@ def _brought_up_to_date(
 ) -> dict:
     """The record of a scan that holds the same; rewritten where scan or results were moved, copied or renamed, else a
     later change there would make it another scan, and a copy would be read each time to tell that it is one."""
-    now = record | {
-        "scan": scan.key, "name": scan.name, "source": str(scan.source),
-        "fingerprint": fingerprint(scan.files, options), "content": content,
-    }  # fmt: skip
-    result = replace(place, ending=options.get("ending", place.ending))
-    if "files" in record and Path(record["files"][0]).name != result.segmentation.name:
-        now["files"] = [str(result.segmentation), str(result.preview)][: len(record["files"])]
+    now = record | {"scan": scan.key, "name": scan.name, "source": str(scan.source), "content": content}
+    if "model" in options:  # some earlier versions told a part of them
+        now["fingerprint"] = fingerprint(scan.files, options)
+    if "files" in record:
+        result = result_of(record, place.record)
+        if Path(record["files"][0]).name != result.name:
+            now["files"] = [str(result), str(place.preview)][: len(record["files"])]
     if now != record:
         with suppress(OSError):  # the next run tries again
             write_record(now, place.record, staging)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .. import __version__
-from ..batch_records import is_of_content, is_ours, read_record
+from ..batch_records import is_of_content, is_ours, read_record, result_of
 from ..model import Model
 from ..outputs import share_alike
 
@@ -79,7 +79,7 @@ def earlier_result(job: Job) -> dict | None:
     record, files = read_record(Path(job.record)), [Path(name) for name in job.files]
     if record is None or record["state"] != "done":
         return None
-    there = Path(job.record).with_name(Path(record["files"][0]).name).is_file()
+    there = result_of(record, Path(job.record)).is_file()
     return record if there and is_of_content(record, files) else None
 
 

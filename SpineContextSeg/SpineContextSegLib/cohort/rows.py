@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..batch_records import result_of
 from ..labels import BINARY_SPINE, structure
 from .places import Place
 from .records import KEPT
@@ -44,7 +45,7 @@ class Row:
     @property
     def segmentation(self) -> Path:
         """Of a scan that is done."""
-        return self.place.folder / Path(self.record["files"][0]).name
+        return result_of(self.record, self.place.record)
 
     @property
     def message(self) -> str:

@@ -34,8 +34,8 @@ segmentations that you have corrected. A scan that is refused or fails stops no 
 Research use only: not for diagnosis or treatment."""
 
 EPILOG = f"""\
-Exit code 0: every scan is segmented; 1: some were refused or failed, {TABLE} says which and why; 2: nothing was
-begun; 130: interrupted, what was done stays.
+Exit code 0: every scan is segmented, or keeps what you have corrected, also where other options were asked for; 1: some
+were refused or failed, {TABLE} says which and why; 2: nothing was begun; 130: interrupted, what was done stays.
 
 On many machines that share the file system (pip install 'spinecontextseg[cohort]' on each; in a network that you
 trust, as Dask asks for no password):

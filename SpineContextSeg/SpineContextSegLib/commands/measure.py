@@ -19,6 +19,7 @@ from ..faults import describe
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from ..pairing import record_beside
+from ..text_header import names_data_elsewhere
 from .arguments import add_numbering, named_path
 from .progress import Bar
 
@@ -149,11 +150,14 @@ def _is_of_another_scan(labels: Path, ct: Path) -> bool:
     from ..cohort.scans import find_scans
     from ..cohort.segmented import MODALITIES, is_of_another_content
 
-    record = record_beside(labels)
-    if record is None:
+    record, path = record_beside(labels), Path(os.path.abspath(ct))
+    if record is None or "checksum" not in record:
         return False
     try:
-        scans = find_scans(Path(os.path.abspath(ct)), modalities=MODALITIES).scans
+        scans = find_scans(path, modalities=MODALITIES).scans
+        if names_data_elsewhere(path):
+            # A batch of its folder counts in what shares the name of a header, such as notes.
+            scans += [scan for scan in find_scans(path.parent, modalities=MODALITIES).scans if scan.source == path]
     except InputRefused:  # no scan for a batch, such as a single slice
         return False
     return bool(scans) and all(is_of_another_content(scan, record) for scan in scans)
