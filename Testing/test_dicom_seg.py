@@ -192,7 +192,7 @@ def test_segments_of_ones_own(tmp_path):
     vertebra, own = file.SegmentSequence
     assert own.SegmentLabel.startswith("Größe 脊椎 / xx") and len(own.SegmentLabel) == 64
     assert own.SegmentAlgorithmType == "MANUAL" and own.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Tissue"
-    assert vertebra.SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert vertebra.SegmentAlgorithmType == "SEMIAUTOMATIC" and vertebra.SegmentAlgorithmName == "SpineContextSeg"
     assert file.NumberOfFrames == 4 and file.pixel_array.sum() == (array > 0).sum()
 
 

@@ -139,6 +139,23 @@ def test_a_copy_stays_the_persons(made, volume):
     assert tag(segments(node)[last], "DICOM.SegmentAlgorithmType") is None
 
 
+def test_a_copy_in_a_scene_of_an_earlier_version_stays_the_persons(made, volume):
+    """Which took the value from it where levels were put right, not the algorithm's name."""
+    copy = slicer.vtkSegment()
+    copy.DeepCopyMetadata(segments(made)["SpineContextSeg_23"])
+    copy.SetName("tumor")
+    copy.RemoveTag("SpineContextSeg.Value")
+    made.GetSegmentation().AddSegment(copy, "SpineContextSeg_23_1")
+    made.GetSegmentation().RemoveSegment("SpineContextSeg_23")
+    assert set(our_values(made)) == set(LUMBAR) - {23}
+
+
+def test_a_file_that_tells_of_no_model_is_ours(made, volume):
+    for segment in segments(made).values():
+        segment.SetTag("DICOM.SegmentAlgorithmName", "SpineContextSeg")
+    assert set(our_values(reopened(made, volume))) == set(LUMBAR)
+
+
 def test_our_tags_go_before_names_and_codes(made, volume):
     """Wherever the segments stand in the list; as where a segment that came from DICOM was put beside ours."""
     other = slicer.vtkSegment()

@@ -336,7 +336,7 @@ def _algorithm(model: str | None):
 
     name, _, version = (model or f"{NAME} {__version__}").rpartition(" ")
     return _highdicom().AlgorithmIdentificationSequence(
-        name=algorithm_name(name)[:_LONGEST_NAME],
+        name=(algorithm_name(name) if model else NAME)[:_LONGEST_NAME],
         family=codes.DCM.ArtificialIntelligence,
         version=version[:_LONGEST_NAME],
         source=NAME,

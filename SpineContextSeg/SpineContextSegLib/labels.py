@@ -165,8 +165,8 @@ def algorithm_name(model: str) -> str:
 
 
 def is_our_algorithm(name: str) -> bool:
-    """Whether `algorithm_name` has made this name."""
-    return name.startswith(f"{_ALGORITHM},")
+    """Whether `algorithm_name` has made this name, or it is that of a DICOM SEG that tells of no model."""
+    return name.partition(",")[0] == _ALGORITHM
 
 
 # DICOM PS3.16 CID 7603 "Vertebra", C1 to L5.

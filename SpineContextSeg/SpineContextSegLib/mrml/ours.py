@@ -59,7 +59,7 @@ def our_segments(segmentation) -> dict[int, str]:
         # A duplicate has the tag of its original, but not its ID.
         if value is not None and (value not in found or segment_id == segment_id_of(value)):
             found[value] = segment_id
-        if value is None and is_our_algorithm(tag(segment, ALGORITHM_NAME_TAG)):
+        if value is None and _is_from_dicom(segment_id, segment):
             unmarked.setdefault(_value_from_dicom(segment), segment_id)
     unmarked.pop(None, None)
     if not unmarked:
@@ -87,6 +87,11 @@ def _value_of(segment_id: str, segment) -> int | None:
     text = tag(segment, VALUE_TAG) or segment_id.removeprefix(SEGMENT_ID_PREFIX)
     value = int(text) if text.isascii() and text.isdigit() else None
     return value if value in STRUCTURES else None
+
+
+def _is_from_dicom(segment_id: str, segment) -> bool:
+    """Whether a segment without a value may be one of ours; a copy that Slicer made of one has its ID and a number."""
+    return is_our_algorithm(tag(segment, ALGORITHM_NAME_TAG)) and not segment_id.startswith(SEGMENT_ID_PREFIX)
 
 
 def _value_from_dicom(segment) -> int | None:
