@@ -262,6 +262,24 @@ def test_results_renamed_by_hand_are_told_apart_before_the_next_run(study):
     assert segmentation_of(segmented)[0].name == "P001.nii.gz"
 
 
+@pytest.mark.parametrize("version", ["this", "earlier"])
+def test_each_scan_of_one_size_is_looked_at_once(study, monkeypatch, version):
+    names = [f"{number:02}.nii" for number in range(20)]
+    scans = [study.add(name, f"scan {name}".encode()) for name in names]
+    study.segment()
+    if version == "earlier":
+        for scan in scans:
+            as_earlier_versions_told(study.results / f"{scan.stem}.json", scan)
+    for scan in scans:
+        scan.rename(scan.with_name(f"P{scan.name}"))
+    looked_at, look = [], checksums._digest_at
+    monkeypatch.setattr(checksums, "_digest_at", lambda path, *facts: looked_at.append(path) or look(path, *facts))
+    scan_of = owners(study.found(), records_below(study.results))
+    assert {f"P{path.stem}.nii" for path in scan_of} == {scan.key for scan in scan_of.values()}
+    assert {path.stem: scan.stem for path, scan in scan_of.items()} == {s.stem: f"P{s.stem}" for s in scans}
+    assert len(looked_at) == len(scans)
+
+
 def test_a_correction_outlives_a_run_with_other_options(study):
     study.add("p1.nii.gz", b"a scan")
     study.add("p2.nii.gz", b"another")

@@ -74,13 +74,8 @@ def is_of(record: Mapping, source: Path, files: Sequence[Path]) -> bool:
 def is_of_content(record: Mapping, files: Sequence[Path]) -> bool:
     """Whether a record tells of what the files of a scan of the same name hold; they are read only where their sizes or
     dates have changed."""
-    return is_unchanged(files, record.get("content")) or has_told_checksum(record, files)
-
-
-def has_told_checksum(record: Mapping, files: Sequence[Path]) -> bool:
-    """Whether files hold what the scan of a record held, whatever they are called; they are read where their size is
-    the same."""
-    return has_checksum(files, record.get("checksum"), Path(told_source(record)).name)
+    called = Path(told_source(record)).name
+    return is_unchanged(files, record.get("content")) or has_checksum(files, record.get("checksum"), called)
 
 
 def has_gone(record: Mapping) -> bool:

@@ -50,12 +50,11 @@ def has_checksum(files: Sequence[Path], told: object, called: str = "") -> bool:
         # Most others are told by their size, without reading them.
         if not isinstance(told, dict) or told.get("bytes") != bytes_of(files):
             return False
-        digests = _digests(files)
+        digests = digests_of(files)
     except OSError:
         return False
-    names = [[path.name for path in files], *([[called]] if len(files) == 1 else [])]
-    forms = [sorted(digests), *(sorted(zip(some, digests, strict=True)) for some in names)]
-    return told.get("sha256") in map(_sha256, forms)
+    names = [path.name for path in files]
+    return told.get("sha256") in (sum_of(digests), sum_of(digests, names), sum_of(digests, [called] * len(files)))
 
 
 def checksum(files: Sequence[Path]) -> dict[str, object]:
@@ -64,7 +63,7 @@ def checksum(files: Sequence[Path]) -> dict[str, object]:
     Raises:
         OSError: a file has gone, or can't be read.
     """
-    return {"bytes": bytes_of(files), "sha256": _sha256(sorted(_digests(files)))}
+    return {"bytes": bytes_of(files), "sha256": sum_of(digests_of(files))}
 
 
 def bytes_of(files: Iterable[Path]) -> int:
@@ -72,12 +71,15 @@ def bytes_of(files: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in files)
 
 
-def _digests(files: Iterable[Path]) -> list[str]:
+def digests_of(files: Iterable[Path]) -> list[str]:
+    """The `file_digest` of each. Raises OSError."""
     stated = ((path, path.stat()) for path in files)
     return [_digest_at(path, facts.st_size, facts.st_mtime_ns) for path, facts in stated]
 
 
-def _sha256(content: list) -> str:
+def sum_of(digests: Sequence[str], names: Sequence[str] | None = None) -> str:
+    """What `checksum` makes of the digests of files; that of earlier versions, where names are given."""
+    content = sorted(digests if names is None else zip(names, digests, strict=True))
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()
 
 

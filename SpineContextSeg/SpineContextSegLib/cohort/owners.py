@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ..batch_records import has_gone, has_told_checksum, is_of_content, read_record, told_source
-from ..checksums import bytes_of
+from ..batch_records import has_gone, is_of_content, read_record, told_source
+from ..checksums import bytes_of, digests_of, sum_of
 from ..folders import folders_below
 from . import TABLE
 from .results_folder import RUNNING
@@ -73,10 +73,10 @@ def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping], *, with_elsew
     alone = [path for path, record in records.items() if path not in found and isinstance(record.get("checksum"), dict)]
     elsewhere = {path for path in alone if places.lies_elsewhere(records[path])}
     alone = sorted((path for path in alone if with_elsewhere or path not in elsewhere), key=elsewhere.__contains__)
-    by_bytes = _by_bytes(scans) if alone else {}
+    by_content = _ByContent(scans, held) if alone else None
     for path in alone:
         record = records[path]
-        same = [s for s in by_bytes.get(record["checksum"].get("bytes"), ()) if _holds(s, held[s.key], record)]
+        same = by_content.holding(record)
         scan = next((scan for scan in same if not held[scan.key]), None)
         if scan is None and same and path not in elsewhere:
             scan = same[0]
@@ -86,19 +86,49 @@ def owners(scans: Sequence[Scan], records: Mapping[Path, Mapping], *, with_elsew
     return found
 
 
-def _by_bytes(scans: Sequence[Scan]) -> dict[int, list[Scan]]:
-    found: dict[int, list[Scan]] = defaultdict(list)
-    for scan in scans:
-        with suppress(OSError):  # who reads it tells that it has gone
-            found[bytes_of(scan.files)].append(scan)
-    return found
+class _ByContent:
+    """Finds scans by what they hold: each is read once, where a record tells of its size.
 
+    `held`: by the keys of scans, the records of those that have some. What they hold is known from there, without
+    reading them.
+    """
 
-def _holds(scan: Scan, held: Sequence[Mapping], record: Mapping) -> bool:
-    # What a scan with a record holds is known from there, without reading it.
-    if held:
-        return any(one.get("checksum") == record["checksum"] for one in held)
-    return has_told_checksum(record, scan.files)
+    def __init__(self, scans: Sequence[Scan], held: Mapping[str, Sequence[Mapping]]) -> None:
+        self._held = held
+        self._by_bytes: dict[int, list[Scan]] = defaultdict(list)
+        for scan in scans:
+            with suppress(OSError):  # who reads it tells that it has gone
+                self._by_bytes[bytes_of(scan.files)].append(scan)
+        self._by_sum: dict[int, dict[str, list[Scan]]] = {}
+        # Of single files, as earlier versions' checksums change with a name that only a record tells.
+        self._by_digest: dict[int, dict[str, list[Scan]]] = {}
+
+    def holding(self, record: Mapping) -> list[Scan]:
+        """The scans that hold what a record with a checksum tells of."""
+        size, told = record["checksum"].get("bytes"), str(record["checksum"].get("sha256"))
+        if size not in self._by_bytes:
+            return []
+        if size not in self._by_sum:
+            self._read(size)
+        if same := self._by_sum[size].get(told):
+            return same
+        called = [Path(told_source(record)).name]
+        return next((same for one, same in self._by_digest[size].items() if sum_of([one], called) == told), [])
+
+    def _read(self, size: int) -> None:
+        by_sum = self._by_sum[size] = defaultdict(list)
+        by_digest = self._by_digest[size] = defaultdict(list)
+        for scan in self._by_bytes[size]:
+            held = [record.get("checksum") for record in self._held.get(scan.key, ())]
+            sums = {str(one.get("sha256")) for one in held if isinstance(one, dict)}
+            if not held:
+                with suppress(OSError):
+                    digests = digests_of(scan.files)
+                    sums = {sum_of(digests), sum_of(digests, [path.name for path in scan.files])}
+                    if len(digests) == 1:
+                        by_digest[digests[0]].append(scan)
+            for one in sums:
+                by_sum[one].append(scan)
 
 
 def _series(key: str) -> str:
