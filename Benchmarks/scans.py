@@ -8,8 +8,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SpineContextSegLib.evaluate import Numbering
 from SpineContextSegLib.itk_warnings import quiet_itk
+from SpineContextSegLib.numbering import Numbering
 from SpineContextSegLib.pairing import stem
 from Training.labelled_scans import labels_of
 

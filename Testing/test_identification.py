@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from SpineContextSegLib import labels
 from SpineContextSegLib.cli import main
-from SpineContextSegLib.evaluate import compare, evaluate, identify_levels, in_verse
+from SpineContextSegLib.evaluate import compare, evaluate, identify_levels
 from SpineContextSegLib.identification import (
     Identification,
     LabelledVertebra,
@@ -20,6 +20,7 @@ from SpineContextSegLib.identification import (
 )
 from SpineContextSegLib.labels import CANAL, VERTEBRAE
 from SpineContextSegLib.metrics import dice_table
+from SpineContextSegLib.numbering import voxels_in_verse
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume, count_labels, to_sitk
 
@@ -193,7 +194,7 @@ def test_only_sides_with_levels_are_compared(truth):
     total = renamed(truth, {value: 51 - value for value in range(1, 25)} | {26: 25, CANAL: 0} | dict.fromkeys(
         range(101, 129), 0))  # fmt: skip
     turned = Volume(truth.array[::-1], truth.affine @ flip_k(truth))
-    found = identify_levels(turned, Volume(in_verse(total.array, "totalsegmentator", "it")[0], total.affine))
+    found = identify_levels(turned, Volume(voxels_in_verse(total.array, "totalsegmentator", "it")[0], total.affine))
     assert found.rate == found.mean_dice == 1.0
 
 

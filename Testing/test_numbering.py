@@ -7,7 +7,7 @@ import pytest
 
 from SpineContextSegLib.cli import main
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.numbering import CONVERT, check_in_verse, in_verse
+from SpineContextSegLib.numbering import CONVERT, check_in_verse, voxels_in_verse
 from SpineContextSegLib.reading import read_labels
 from SpineContextSegLib.volume import Volume, count_labels
 from SpineContextSegLib.writing import write_segmentation, write_volume
@@ -33,7 +33,7 @@ def test_what_could_be_totalsegmentators_is_called_so():
     check_in_verse({1, 24, 26, 28, 61, 100 + 24, 200}, "it")
     # What is not scored says nothing of the numbering.
     with pytest.raises(InputRefused, match="but TotalSegmentator's"):
-        in_verse(np.array([[[31, 255]]]), "verse", "it")
+        voxels_in_verse(np.array([[[31, 255]]]), "verse", "it")
 
 
 @pytest.mark.parametrize("call", [("levels",), ("measure", "scan.nii.gz"), ("evaluate", "mine.nii.gz")])

@@ -7,7 +7,7 @@ from typing import Literal
 
 from SpineContextSegLib.bids_names import DERIVED, RAW
 from SpineContextSegLib.errors import InputRefused
-from SpineContextSegLib.evaluate import in_verse
+from SpineContextSegLib.numbering import voxels_in_verse
 from SpineContextSegLib.on_grid import on_grid_of
 from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS, is_named_as_labels, label_files, stem
 from SpineContextSegLib.reading import read_labels, read_volume
@@ -51,7 +51,7 @@ def read_reference(file: Path, numbering: Numbering = "verse") -> tuple[Volume, 
     labels = read_labels(file)
     if numbering == "subregions":
         return from_subregions(labels), []
-    array, notes = in_verse(labels.array, numbering, f"'{file}'")
+    array, notes = voxels_in_verse(labels.array, numbering, f"'{file}'")
     return Volume(array, labels.affine), notes
 
 

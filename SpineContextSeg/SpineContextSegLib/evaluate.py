@@ -15,7 +15,7 @@ from .errors import InputRefused
 from .identification import Identification, identify
 from .label_boxes import bounding_box
 from .metrics import Agreement, agreement, binary_spine, drop_unscored
-from .numbering import Numbering, check_in_verse, in_verse, listed, values_of
+from .numbering import Numbering, check_in_verse, listed_values, values_of, voxels_in_verse
 from .on_grid import labels_on_grid_of
 from .pairing import Pair, find_pairs
 from .reading import read_labels_with_notes, read_segments
@@ -178,7 +178,7 @@ def _comparable(prediction: Volume, reference: Volume, numbering: Numbering, nam
     values = values_of(predicted)
     check_in_verse(values, names[0])
     referenced, more_notes = _without_own(reference.array, names[1])
-    referenced, notes = in_verse(referenced, numbering, names[1])
+    referenced, notes = voxels_in_verse(referenced, numbering, names[1])
     predicted, referenced = drop_unscored(predicted.astype(np.uint8), referenced)
     return _Comparable(predicted, referenced, reference.grid, values, own_notes + more_notes + notes)
 
@@ -189,7 +189,7 @@ def _without_own(array: np.ndarray, name: str) -> tuple[np.ndarray, list[str]]:
     if not own:
         return array, []
     left = np.where(array < labels.FIRST_OWN_VALUE, array, 0)
-    return left, [f"{name} holds segments of somebody's own ({listed(own)}), which are not compared."]
+    return left, [f"{name} holds segments of somebody's own ({listed_values(own)}), which are not compared."]
 
 
 def _identification(both: _Comparable) -> Identification | None:

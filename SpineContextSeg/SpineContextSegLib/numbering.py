@@ -29,7 +29,7 @@ _VERSE_VALUES = frozenset(STRUCTURES) | BINARY_SPINE
 _MOST_LISTED = 8
 
 
-def in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.ndarray, list[str]]:
+def voxels_in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.ndarray, list[str]]:
     """Labels of other people as uint8 VerSe values (255 = not scored), and notes.
 
     Raises:
@@ -43,7 +43,7 @@ def in_verse(array: np.ndarray, numbering: Numbering, name: str) -> tuple[np.nda
     _refuse(values - TOTALSEGMENTATOR_VALUES - {IGNORED}, name, "TotalSegmentator's")
     if values and not values & set(TOTALSEGMENTATOR_TO_VERSE):
         raise InputRefused(
-            f"{name} holds no vertebra in TotalSegmentator's numbering (25 to 50), only {listed(values)}: "
+            f"{name} holds no vertebra in TotalSegmentator's numbering (25 to 50), only {listed_values(values)}: "
             "choose the numbering it was made with."
         )
     table = np.zeros(256, dtype=np.uint8)
@@ -62,7 +62,8 @@ def check_in_verse(values: Collection[int], name: str) -> None:
     foreign = set(values) - _VERSE_VALUES
     if foreign & set(TOTALSEGMENTATOR_TO_VERSE) and TOTALSEGMENTATOR_VALUES.issuperset(values):
         raise InputRefused(
-            f"{name} holds {listed(foreign)}, which VerSe's numbering does not have, but TotalSegmentator's: {CONVERT}"
+            f"{name} holds {listed_values(foreign)}, which VerSe's numbering does not have, but TotalSegmentator's: "
+            f"{CONVERT}"
         )
     _refuse(foreign, name, "VerSe's")
 
@@ -72,7 +73,7 @@ def values_of(array: np.ndarray) -> set[int]:
     return set().union(*(np.unique(part[part != 0]).tolist() for part in array))
 
 
-def listed(values: Collection[int]) -> str:
+def listed_values(values: Collection[int]) -> str:
     """The first of them, in order."""
     return ", ".join([*map(str, sorted(values)[:_MOST_LISTED]), *["..."] * (len(values) > _MOST_LISTED)])
 
@@ -80,6 +81,6 @@ def listed(values: Collection[int]) -> str:
 def _refuse(foreign: set[int], name: str, whose: str) -> None:
     if foreign:
         raise InputRefused(
-            f"{name} holds {listed(foreign)}, which {whose} numbering does not have: "
+            f"{name} holds {listed_values(foreign)}, which {whose} numbering does not have: "
             "check that it is a file of spine labels and which numbering it was made with."
         )

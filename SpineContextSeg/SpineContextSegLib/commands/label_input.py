@@ -19,7 +19,7 @@ from ..labels import (
     Segment,
     levels_known,
 )
-from ..numbering import CONVERT, Numbering, check_in_verse, in_verse
+from ..numbering import CONVERT, Numbering, check_in_verse, voxels_in_verse
 from ..reading import read_labels_with_notes, read_segments
 from ..volume import Volume, count_labels
 
@@ -56,7 +56,7 @@ def read_vertebrae(path: Path, numbering: Numbering) -> tuple[Volume, dict[int, 
         raise InputRefused(f"'{path.name}' holds {least if least < 0 else most}: give spine labels, not a scan.")
     array = labels.array.astype(np.min_scalar_type(most), copy=False)
     if not verse:
-        array, left_out = in_verse(array, numbering, f"'{path.name}'")
+        array, left_out = voxels_in_verse(array, numbering, f"'{path.name}'")
         notes = [*notes, *left_out]
     labels = Volume(array, labels.affine)
     counts = {value: count for value, count in count_labels(labels.array).items() if value}
