@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from .checksums import file_digest, has_checksum, is_unchanged
-from .cohort import FORMATS
 from .errors import InputRefused
 
+FORMATS = ("seg.nrrd", "nii.gz", "nrrd", "mha")
+"""Of segmentations; the first is Slicer's."""
 _KEYS = {"scan", "state", "fingerprint", "written"}
 
 

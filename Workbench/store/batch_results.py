@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from SpineContextSegLib.batch_records import is_earlier, told_source
+from SpineContextSegLib.batch_records import is_earlier, told_source, result_of
 from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.cohort.owners import records_below
 from SpineContextSegLib.cohort.scans import find_scans
@@ -87,7 +87,7 @@ def _segmentation(path: Path, record: Mapping, records: Collection[Mapping]) -> 
     named = [path.with_name(f"{path.stem}{ending}") for ending in LABEL_FILE_ENDINGS]
     found = [f for f in named if f.is_file() and not is_earlier(f, record) and not is_scan_of(f, records)]
     if not found:
-        raise InputRefused(f"its segmentation '{Path(record['files'][0]).name}' is gone.")
+        raise InputRefused(f"its segmentation '{result_of(record, path).name}' is gone.")
     if len(found) > 1:
         raise InputRefused(why_unclear(dict.fromkeys(found, record)))
     return found[0]

@@ -1,5 +1,3 @@
 """Many scans: found in a tree, segmented in processes of their own, here or on many machines, and accounted for."""
 
 TABLE, PAGE = "report.csv", "report.html"
-FORMATS = ("seg.nrrd", "nii.gz", "nrrd", "mha")
-"""Of segmentations; the first is Slicer's."""

@@ -12,14 +12,13 @@ from typing import Literal
 import numpy as np
 import SimpleITK as sitk
 
-from ..batch_records import is_of_content, is_ours, read_record, result_of
+from ..batch_records import FORMATS, is_of_content, is_ours, read_record, result_of
 from ..checksums import fingerprint
 from ..errors import InputRefused
 from ..integrity import check_complete
 from ..itk_warnings import quiet_itk
 from ..nifti import read_nifti_header
 from ..reading import image_reader
-from . import FORMATS
 from .job import Job
 from .places import Place
 from .records import CORRECTED, as_kept, make_record, meant, write_record

@@ -26,7 +26,10 @@ PLACING = "placing"
 CORRECTED = "The segmentation was changed by hand since: levels and volumes given here are still those of the model."
 # What the reports say instead of "done" where the corrected segmentation is not the one that was asked for.
 KEPT = "done, corrected (other options)"
-KEPT_WHY = "It was made with other options and stays: move '{name}' away to segment the scan with those of this run."
+KEPT_WHY = (
+    "It was made with other options, or saved in another format, and stays: move '{name}' away to segment the scan with "
+    "those of this run."
+)
 
 
 def make_record(

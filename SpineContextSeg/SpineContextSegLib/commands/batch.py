@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..cohort import FORMATS, PAGE, TABLE
+from ..batch_records import FORMATS
+from ..cohort import PAGE, TABLE
 from ..errors import Cancelled, Incomplete, InputRefused
 from ..interruption import Interruption
 from ..outputs import check_target, make_folder, print_if_possible
