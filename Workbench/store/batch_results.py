@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from SpineContextSegLib.batch_records import is_earlier, told_source, result_of
+from SpineContextSegLib.batch_records import is_earlier, result_of, told_source
 from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.cohort.owners import records_below
 from SpineContextSegLib.cohort.scans import find_scans

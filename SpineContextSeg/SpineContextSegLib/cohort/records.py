@@ -27,8 +27,8 @@ CORRECTED = "The segmentation was changed by hand since: levels and volumes give
 # What the reports say instead of "done" where the corrected segmentation is not the one that was asked for.
 KEPT = "done, corrected (other options)"
 KEPT_WHY = (
-    "It was made with other options, or saved in another format, and stays: move '{name}' away to segment the scan with "
-    "those of this run."
+    "It was made with other options, or saved in another format, and stays: move '{name}' away to segment the scan "
+    "with those of this run."
 )
 
 
