@@ -87,7 +87,9 @@ def test_evaluate_pairs_it_with_predictions(part, data, target, tmp_path):
         labels = some_labels(n + 1, grid, (20, 21, 22, 26) if n else (20, 26))
         write_segmentation(labels, predictions / f"{scan.name.split('.')[0]}.seg.nrrd")
     evaluation = evaluate(predictions, target / part)
-    assert [case.name for case in evaluation.cases] == [f"sub-000{n}_seg-vert_msk" for n in (1, 2, 3)]
+    folder = "" if part else "derivatives/"
+    names = [f"{folder}sub-000{n}/sub-000{n}_seg-vert_msk" for n in (1, 2, 3)]
+    assert [case.name for case in evaluation.cases] == names
     assert [case.structures[BINARY].dice == 1 for case in evaluation.cases] == [False, True, True]
 
 
@@ -227,7 +229,7 @@ def test_scans_of_one_bids_subject_stay_together_and_others_apart(data, target, 
         "b/sub-project/ben.nii.gz": "sub-0006",
     }
     copies = shutil.copytree(target / "derivatives", tmp_path / "copies")
-    assert evaluate(copies, target / "derivatives").cases[1].name == "sub-0001_split-02_seg-vert_msk"
+    assert evaluate(copies, target / "derivatives").cases[1].name == "sub-0001/sub-0001_split-02_seg-vert_msk"
 
 
 def test_what_was_set_to_done_is_exported_and_nothing_later(data, target):

