@@ -50,6 +50,11 @@ def result_of(record: Mapping, path: Path) -> Path:
     return path.with_name(path.stem + _ending(Path(record["files"][0])))
 
 
+def record_path(segmentation: Path) -> Path:
+    """Where the record that tells of a segmentation lies, if there is one."""
+    return segmentation.with_name(segmentation.name[: -len(_ending(segmentation))] + ".json")
+
+
 def _ending(segmentation: Path) -> str:
     name = segmentation.name.lower()
     return next((f".{ending}" for ending in FORMATS if name.endswith(f".{ending}")), segmentation.suffix)

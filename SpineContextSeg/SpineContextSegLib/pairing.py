@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .batch_records import read_record
+from .batch_records import read_record, record_path
 from .errors import InputRefused
 from .folders import folders_below, identity
 from .recorded_results import Choice, is_scan_of, scan_name
@@ -237,7 +237,7 @@ def candidates(target: Path, predictions: list[Path]) -> list[Path]:
 
 def record_beside(labels: Path) -> dict | None:
     """What a batch noted of a scan, where that lies beside a file of its results; see `batch_records`."""
-    return read_record(labels.with_name(f"{stem(labels)}.json"))
+    return read_record(record_path(labels))
 
 
 def is_named_as_labels(path: Path) -> bool:

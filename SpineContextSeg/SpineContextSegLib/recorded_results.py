@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from .batch_records import is_earlier, is_of, is_ours
+from .batch_records import is_earlier, is_of, is_ours, record_path, result_of
 from .text_header import names_data_elsewhere
 
 IS_SCAN = "by the batch's record it is the scan itself"
@@ -74,7 +74,7 @@ def _is_outdated(path: Path, record: Mapping) -> bool:
     """Whether an earlier run wrote it, and a later one has put another one beside it or came to no end."""
     if record["state"] != "done":
         return is_ours(path, record["written"])
-    return path.with_name(Path(record["files"][0]).name).is_file() and is_earlier(path, record)
+    return result_of(record, record_path(path)).is_file() and is_earlier(path, record)
 
 
 def _is_of_namesake(record: Mapping, scans: Collection[Path]) -> bool:

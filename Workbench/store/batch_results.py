@@ -8,8 +8,8 @@ from pathlib import Path
 from SpineContextSegLib.batch_records import is_earlier, result_of, told_source
 from SpineContextSegLib.checksums import file_digest
 from SpineContextSegLib.cohort.owners import records_below
-from SpineContextSegLib.cohort.scans import find_scans
-from SpineContextSegLib.cohort.segmented import MODALITIES, is_of_another_content
+from SpineContextSegLib.cohort.scans import series_of
+from SpineContextSegLib.cohort.segmented import is_of_another_scan
 from SpineContextSegLib.dicom import find_stack
 from SpineContextSegLib.dicom_folder import dicom_files
 from SpineContextSegLib.errors import InputRefused
@@ -19,7 +19,6 @@ from SpineContextSegLib.on_grid import labels_on_grid_of
 from SpineContextSegLib.pairing import LABEL_FILE_ENDINGS
 from SpineContextSegLib.reading import read_labels, read_segments, read_volume
 from SpineContextSegLib.recorded_results import is_scan_of, why_unclear
-from SpineContextSegLib.text_header import names_data_elsewhere
 from SpineContextSegLib.volume import Volume, count_labels
 
 from .entries import State
@@ -64,7 +63,8 @@ def _take(worklist: Worklist, path: Path, record: dict, records: Collection[Mapp
     versions = worklist.versions(entries[0].number)
     if versions.list():
         return False
-    _check_content(entries[0].scan, record)
+    if is_of_another_scan(entries[0].scan, record):
+        raise InputRefused(f"'{entries[0].scan.name}' isn't the scan any more that was segmented: run the batch again.")
     labels = read_labels(segmentation)
     kind = "model" if file_digest(segmentation) in record["written"] else "correction"
     if kind == "correction":
@@ -111,22 +111,12 @@ def _check_series(scan: Path, record: dict) -> None:
     if scan.is_dir():
         with quiet_itk():
             read = find_stack(dicom_files(scan), str(scan)).slices[0]
-        # Such a scan is called by its folder, "#" and its series.
-        if record["scan"].rpartition("#")[2] != read.series_uid:
+        if series_of(record["scan"]) != read.series_uid:
             raise InputRefused(
                 f"it is of another series than the one of '{scan}' that is shown"
                 + (f" (\"{read.description}\")" if read.description else "")
                 + ": put each series into a folder of its own and run the batch again."
             )
-
-
-def _check_content(scan: Path, record: Mapping) -> None:
-    """Another scan may have been put in its place. Of one with its voxels in other files, which these are isn't known
-    for sure."""
-    if "checksum" not in record or names_data_elsewhere(scan):
-        return
-    if all(is_of_another_content(found, record) for found in find_scans(scan, modalities=MODALITIES).scans):
-        raise InputRefused(f"'{scan.name}' isn't the scan any more that was segmented: run the batch again.")
 
 
 def _name(value: int) -> str:

@@ -12,7 +12,7 @@ from ..checksums import bytes_of, digests_of, sum_of
 from ..folders import folders_below
 from . import TABLE
 from .results_folder import RUNNING
-from .scans import Scan
+from .scans import Scan, series_of
 
 
 def records_below(results: Path) -> dict[Path, dict]:
@@ -45,7 +45,7 @@ class ByPlace:
     def on_disk(self, record: Mapping) -> Scan | None:
         """The scan in the same file or folder, also where the batch saw more of the tree, or less."""
         there = self._by_source.get(told_source(record), ())
-        return next((s for s in there if not s.is_series or _series(s.key) == _series(record["scan"])), None)
+        return next((s for s in there if not s.is_series or series_of(s.key) == series_of(record["scan"])), None)
 
     def lies_elsewhere(self, record: Mapping) -> bool:
         """Whether what lies where the scan of a record did is none of these: it may still be that scan."""
@@ -129,7 +129,3 @@ class _ByContent:
                         by_digest[digests[0]].append(scan)
             for one in sums:
                 by_sum[one].append(scan)
-
-
-def _series(key: str) -> str:
-    return key.rpartition("#")[2]

@@ -219,6 +219,11 @@ def _why_left_out(slices: list[Slice], modalities: Collection[str]) -> str | Non
     return None if seen >= MINIMUM_SLICES else "short"
 
 
+def series_of(key: str) -> str:
+    """The UID of a series, from its key."""
+    return key.rpartition("#")[2]
+
+
 def safe_name(text: str) -> str:
     """What of a free text can be the name of a file on any system."""
     return re.sub(r"[^\w.+-]+", "_", text)[:LONGEST_NAME].strip("._ ")

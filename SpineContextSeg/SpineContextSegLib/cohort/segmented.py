@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..batch_records import has_gone, is_earlier, is_of_content, is_ours
+from ..batch_records import has_gone, is_earlier, is_of_content, is_ours, record_path
 from ..dicom import read_dicom_files
 from ..errors import InputRefused
 from ..folders import identity
 from ..itk_warnings import quiet_itk
-from ..pairing import best_marked, candidates, label_files, record_beside, stem
+from ..pairing import best_marked, candidates, label_files, record_beside
 from ..reading import read_volume
 from ..recorded_results import why_unclear
+from ..text_header import names_data_elsewhere
 from ..volume import Volume
 from .owners import ByPlace, owners
 from .scans import Scan, find_scans, listed
@@ -134,6 +135,24 @@ def is_of_another_content(scan: Scan, record: Mapping | None) -> bool:
     return record is not None and "checksum" in record and not is_of_content(record, scan.files)
 
 
+def is_of_another_scan(path: Path, record: Mapping | None) -> bool:
+    """Whether a record tells that its result was made of none of the scans in a file or folder.
+
+    Args:
+        path: absolute.
+    """
+    if record is None or "checksum" not in record:
+        return False
+    try:
+        scans = find_scans(path, modalities=MODALITIES).scans
+        if names_data_elsewhere(path):
+            # A batch of its folder counts in what shares the name of a header, such as notes.
+            scans += [scan for scan in find_scans(path.parent, modalities=MODALITIES).scans if scan.source == path]
+    except InputRefused:  # no scan for a batch, such as a single slice
+        return False
+    return bool(scans) and all(is_of_another_content(scan, record) for scan in scans)
+
+
 def read_scan(scan: Scan) -> tuple[Volume, list[str]]:
     """The volume of a scan, and notes, one sentence each. Raises as `reading.read_volume`."""
     if not scan.is_series:
@@ -162,7 +181,7 @@ class _Finder:
         self._results = results
         self._places = ByPlace(scans)
         # Of several formats, one record tells.
-        self._owners = owners(scans, {_beside(path): record for path, record in records.items() if record is not None})
+        self._owners = owners(scans, {record_path(path): record for path, record in records.items() if record})
         self._by_name: dict[Path, list[Scan]] = defaultdict(list)
         self._names_in: dict[Path, list[Path]] = defaultdict(list)
         for scan in scans:
@@ -173,7 +192,7 @@ class _Finder:
 
     def told(self, path: Path, _: Mapping | None) -> Scan | None:
         """The scan that holds what the record tells of."""
-        return self._owners.get(_beside(path))
+        return self._owners.get(record_path(path))
 
     def in_place(self, _: Path, record: Mapping | None) -> Scan | None:
         """The scan that lies where the one of the record did; where that has gone, as on another computer, the one at
@@ -199,10 +218,6 @@ class _Finder:
             return None
         found = [scan for name in dict.fromkeys(candidates(path, names)) for scan in self._by_name[name]]
         return found[0] if len(found) == 1 else None
-
-
-def _beside(labels: Path) -> Path:
-    return labels.with_name(f"{stem(labels)}.json")
 
 
 def _scans_of(finder: _Finder, records: Mapping[Path, Mapping | None]) -> dict[Path, Scan]:

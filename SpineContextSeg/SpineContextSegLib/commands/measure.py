@@ -19,7 +19,6 @@ from ..faults import describe
 from ..interruption import Interruption
 from ..outputs import Outputs, check_distinct, check_replaceable, check_target, print_if_possible
 from ..pairing import record_beside
-from ..text_header import names_data_elsewhere
 from .arguments import add_numbering, named_path
 from .progress import Bar
 
@@ -114,6 +113,7 @@ def run(arguments: argparse.Namespace, interruption: Interruption) -> None:
 
 def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None:
     from ..account import RESEARCH_ONLY
+    from ..cohort.segmented import is_of_another_scan
     from ..reading import read_volume_on
 
     check_distinct({"CT": arguments.ct, "labels": arguments.labels} | check_outputs(arguments))
@@ -121,7 +121,8 @@ def _run_scan(arguments: argparse.Namespace, interruption: Interruption) -> None
         arguments.labels, arguments.ct, lambda grid: read_volume_on(grid, arguments.ct), arguments.numbering,
         _doubt_beside(arguments.labels),
     )  # fmt: skip
-    if _is_of_another_scan(arguments.labels, arguments.ct):
+    # The record tells of the scan that its result was made, or corrected, from.
+    if is_of_another_scan(Path(os.path.abspath(arguments.ct)), record_beside(arguments.labels)):
         measured = _of_another_scan(measured, arguments.ct.name)
     interruption.check()
     with Outputs(interruption) as outputs:
@@ -142,25 +143,6 @@ def _doubt_beside(labels: Path) -> str:
     except OSError:  # a file that can't be read is refused when it is
         told = False
     return doubt_of(record) if told else ""
-
-
-def _is_of_another_scan(labels: Path, ct: Path) -> bool:
-    """Whether the record beside labels tells that the batch made them, or what they were corrected from, of none of the
-    scans that are given."""
-    from ..cohort.scans import find_scans
-    from ..cohort.segmented import MODALITIES, is_of_another_content
-
-    record, path = record_beside(labels), Path(os.path.abspath(ct))
-    if record is None or "checksum" not in record:
-        return False
-    try:
-        scans = find_scans(path, modalities=MODALITIES).scans
-        if names_data_elsewhere(path):
-            # A batch of its folder counts in what shares the name of a header, such as notes.
-            scans += [scan for scan in find_scans(path.parent, modalities=MODALITIES).scans if scan.source == path]
-    except InputRefused:  # no scan for a batch, such as a single slice
-        return False
-    return bool(scans) and all(is_of_another_content(scan, record) for scan in scans)
 
 
 def _of_another_scan(measured: _Measured, name: str) -> _Measured:
