@@ -165,6 +165,8 @@ def write_dicom_seg(
     # Of overlapping slices the thickness, which readers fall back on, is another one.
     shared = file.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     shared.SpacingBetweenSlices = round(float(images.grid.spacing_mm[2]), 6)
+    # The standard lets it be empty, but not be missing (type 2); highdicom leaves it away.
+    file.ContentCreatorName = ""
     file.save_as(path)
 
 
