@@ -41,8 +41,9 @@ def crops(anatomy):
     return LevelCrops(source)
 
 
-def test_card_names_what_is_taught():
-    card = ModelCard.from_dict(json.loads(CARD.read_text()))
+@pytest.mark.parametrize("file", [CARD, CARD.with_name("mr_namer.json")], ids=["CT", "MR"])
+def test_card_names_what_is_taught(file):
+    card = ModelCard.from_dict(json.loads(file.read_text()))
     assert card.classes == CLASSES
     assert {names[0]: value for value, names in card.structures.items()} == dict(zip(card.classes, LEVELS))
     # The column is read as it was taught.
@@ -175,6 +176,33 @@ def test_bone_where_the_column_goes_on_unlabelled_is_not_called_none(top, bottom
     # C1 and the sacrum are its ends: what lies beyond is skull or coccyx.
     assert ((True, False) in found) is (top == 1) and ((False, False) in found) is (bottom == 26)
     assert (False, True) in found
+
+
+def test_signal_of_an_mr_says_nothing_about_bone(anatomy):
+    """Fat is as bright there as bone is dense in a CT: of a real MR nothing is "none", of a generated one bone is."""
+    level, bright = torch.zeros(60, 50, 70, dtype=torch.uint8), torch.full((60, 50, 70), 900, dtype=torch.int16)
+    level[20:40, 20:28, 20:28] = 22
+    centers = torch.full((256, 3), float("nan"))
+    centers[22] = torch.tensor([30.0, 24, 24])
+    real = RealPatches([RealScan("x", bright, level.clamp(max=1), level, centers, np.argwhere(level.numpy()))],
+                       SPACING_MM, SIZE)  # fmt: skip
+    assert set(LevelCrops(real, "MR")._places) == {CLASSES.index("L3")}
+    assert set(LevelCrops(real)._places) == {CLASSES.index("L3"), CLASSES.index(NONE)}
+    source = GeneratedPatches(SPACING_MM, SIZE, modality="MR")
+    source.add("body", StoredAnatomy.of(anatomy))
+    crops = LevelCrops(source, "MR")
+    assert CLASSES.index(NONE) in crops._places and CLASSES.index("L3") in crops._places
+    hu, _ = crops.draw(np.random.default_rng(1))
+    assert hu.shape == SIZE and hu[hu > AIR_HU].min() >= 0 and 300 < hu.max() < 5000, "signal, not HU"
+
+
+def test_boxes_are_rare_where_the_stack_is_narrow_already(anatomy):
+    source = GeneratedPatches(SPACING_MM, SIZE, modality="MR")
+    source.add("body", StoredAnatomy.of(anatomy))
+    crops, rng = LevelCrops(source, "MR"), np.random.default_rng(2)
+    # Cut across the column, the middle plane is whole.
+    boxes = sum(bool((crops._cropped(torch.full(SIZE, 40.0), rng)[12] == AIR_HU).any()) for _ in range(400))
+    assert 4 < boxes < 28
 
 
 def test_sacrum_has_its_upper_two_segments(anatomy):

@@ -32,13 +32,13 @@ def train(arguments: argparse.Namespace) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
     card = read_card(arguments.card)
-    spacing, size = card.spacing_mm[0], card.roi_size[::-1]
+    spacing, size, (modality, *_) = card.spacing_mm[0], card.roi_size[::-1], card.modality
 
-    generated = GeneratedPatches(spacing, size, arguments.device)
-    crops, shares = [LevelCrops(generated)], [1.0]
+    generated = GeneratedPatches(spacing, size, arguments.device, modality)
+    crops, shares = [LevelCrops(generated, modality)], [1.0]
     if arguments.real:
-        scans = [load_real_scan(path, spacing) for path in arguments.real]
-        crops.append(LevelCrops(RealPatches(scans, spacing, size, arguments.device)))
+        scans = [load_real_scan(path, spacing, modality=modality) for path in arguments.real]
+        crops.append(LevelCrops(RealPatches(scans, spacing, size, arguments.device), modality))
         if not crops[-1].levels():
             raise SystemExit("--real shows no vertebra that is told apart: give labels of each level and of the canal.")
         shares = [1 - arguments.real_share, arguments.real_share]
