@@ -49,8 +49,9 @@ def change(scan: Path) -> None:
 
 
 def batch(source: Path, output: Path, model: Path, *options: object) -> int:
-    """Exit code of a batch in this process; its scans have processes of their own."""
-    return main(["batch", str(source), str(output), "--model", str(model), "--threads", "1", *map(str, options)])
+    """Exit code of a batch in this process; its scans have one of their own, two scans would start two."""
+    jobs = () if {"--jobs", "--scheduler"} & set(options) else ("--jobs", "1")
+    return main(["batch", str(source), str(output), "--model", str(model), "--threads", "1", *map(str, options), *jobs])
 
 
 def start(source: Path, output: Path, model: Path, *options: object, **environment: str) -> subprocess.Popen:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from urllib.parse import unquote
@@ -90,13 +91,30 @@ def test_a_second_run_does_nothing(results, cohort, tiny_model, capsys):
     assert "in an earlier run" in (results / "report.html").read_text(encoding="utf-8") != page
 
 
+def cohort_of_two(folder, sample_scan, model):
+    """Input, output and model, segmented."""
+    source = fill(folder / "in", sample_scan.path, "a.nii.gz", "b.nii.gz")
+    assert batch(source, folder / "out", model) == 0
+    return source, folder / "out", model
+
+
 @pytest.fixture
-def small(tmp_path, sample_scan, tiny_model):
-    """Input, output and model of a cohort of two, segmented; `again` runs it once more."""
-    source = fill(tmp_path / "in", sample_scan.path, "a.nii.gz", "b.nii.gz")
-    output = tmp_path / "out"
-    assert batch(source, output, tiny_model) == 0
-    return source, output, tiny_model
+def fresh(tmp_path, sample_scan, tiny_model):
+    return cohort_of_two(tmp_path, sample_scan, tiny_model)
+
+
+@pytest.fixture(scope="module")
+def segmented_once(tmp_path_factory, sample_scan, tiny_model):
+    return cohort_of_two(tmp_path_factory.mktemp("once"), sample_scan, tiny_model)
+
+
+@pytest.fixture
+def small(tmp_path, segmented_once):
+    """As `fresh`, segmented elsewhere: a batch takes over what was moved, which its own tests show on fresh ones."""
+    source, output, model = segmented_once
+    source, output = (shutil.copytree(path, tmp_path / path.name) for path in (source, output))
+    assert batch(source, output, model) == 0
+    return source, output, model
 
 
 def changed(before, after):
@@ -131,8 +149,8 @@ def test_scans_of_another_folder_with_the_same_names_get_names_of_their_own(smal
     assert stamps(output) == before
 
 
-def test_a_moved_folder_holds_the_same_scans(small):
-    source, output, model = small
+def test_a_moved_folder_holds_the_same_scans(fresh):
+    source, output, model = fresh
     before = {name: stamp for name, stamp in stamps(output).items() if not name.endswith(".json")}
     moved = source.rename(source.parent / "moved")
     assert batch(moved, output, model) == 0
@@ -144,8 +162,8 @@ def test_a_moved_folder_holds_the_same_scans(small):
     assert changed(before, stamps(output)) == ["a.json", "a.png", "a.seg.nrrd"]
 
 
-def test_a_copied_folder_and_touched_scans_hold_the_same_scans(small, capsys):
-    source, output, model = small
+def test_a_copied_folder_and_touched_scans_hold_the_same_scans(fresh, capsys):
+    source, output, model = fresh
     content = (output / "a.seg.nrrd").read_bytes()
     (output / "a.seg.nrrd").write_bytes(content + b"\n")  # as if corrected
     before = {name: stamp for name, stamp in stamps(output).items() if not name.endswith(".json")}
