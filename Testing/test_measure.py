@@ -35,10 +35,11 @@ def test_heights_middles_and_volumes_of_a_whole_column(seed, canal):
     assert all(np.isnan(heights(row)).all() for row in rows[:2])
     usual = [(r, v) for r, v in zip(rows[2:], plan.vertebrae[2:]) if not (v.bridge or v.disc_ossified)]
     errors = np.array([heights(row) - planned_heights(vertebra) for row, vertebra in usual])
-    assert np.abs(errors).max(0) == pytest.approx(np.zeros(3), abs=2.5)
-    assert np.abs(errors).mean(0) == pytest.approx(np.zeros(3), abs=0.7)
+    # Front, middle, back.
+    assert np.abs(errors).max() < 1.3
+    assert (np.abs(errors).mean(0) < (0.45, 0.7, 0.4)).all()
     apart = np.linalg.norm([np.subtract(row.center_mm, vertebra.center) for row, vertebra in usual], axis=1)
-    assert apart.max() < 2.5 and apart.mean() < 1.2
+    assert apart.max() < 2.1 and apart.mean() < 1.05
 
 
 @pytest.mark.parametrize(("seed", "name"), [(STRAIGHT, "L2"), (CURVED, "T8")])
