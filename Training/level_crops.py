@@ -47,9 +47,8 @@ _NONE_FROM_SPINE_MM = 20.0
 _BONE_HU = 250
 # So far beside the column, bone above or below what is labelled may be vertebrae or sacrum that nobody labelled.
 _BESIDE_COLUMN_MM = 60.0
-# Scans end anywhere, most often across the column. Of an MR the stack of slices is narrow already.
-_CUT_SHARE = 0.35
-_BOX_SHARE = {"CT": 0.2, "MR": 0.05}
+# Scans end anywhere, most often across the column.
+_CUT_SHARE, _BOX_SHARE = 0.35, 0.2
 _CUT_AT_MM = 8.0, 90.0
 
 
@@ -136,15 +135,15 @@ class LevelCrops:
 
     def _cropped(self, hu: Tensor, rng: np.random.Generator) -> Tensor:
         """With air where the scan may have ended: above or below, or, as a box around the spine, on every side."""
-        kind, box_share = rng.random(), _BOX_SHARE[self.modality]
-        is_box = kind < box_share
+        kind = rng.random()
+        is_box = kind < _BOX_SHARE
         result = torch.full_like(hu, AIR_HU)
         where = []
         for axis, size in enumerate(hu.shape):
             ends = [size / 2, size / 2]
             if is_box:
                 ends = rng.uniform(*_CUT_AT_MM, 2) / self.source.spacing_mm
-            elif axis == 0 and kind < box_share + _CUT_SHARE:
+            elif axis == 0 and kind < _BOX_SHARE + _CUT_SHARE:
                 ends[int(rng.integers(2))] = rng.uniform(*_CUT_AT_MM) / self.source.spacing_mm
             where.append(slice(max(0, round(size / 2 - ends[0])), min(size, round(size / 2 + ends[1]))))
         result[tuple(where)] = hu[tuple(where)]
