@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "SpineContextSeg" / "SpineContextSegLib" / "models"
 SHIPPED = {
     "ct": "spinecontext-ct", "ct_locator": "spinecontext-ct/locator", "ct_namer": "spinecontext-ct/namer",
-    "mr": "spinecontext-mr",
+    "mr": "spinecontext-mr", "mr_namer": "spinecontext-mr/namer",
 }  # fmt: skip
 
 

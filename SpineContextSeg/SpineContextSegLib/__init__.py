@@ -2,7 +2,7 @@
 
 import sys
 
-__version__ = "0.16.0"
+__version__ = "0.17.0"
 
 # Before anything of this package is compiled, which older ones refuse with words of their own.
 if sys.version_info < (3, 10):

@@ -105,8 +105,8 @@ def name_vertebrae(
     of_sacrum = looks[SACRUM] > 0.5 if SACRUM in looks else np.zeros(len(none), bool)
     above = of_sacrum | ~_below_sacrum(vertebrae, voxels, sacrum)
     crumb = np.zeros(len(none), bool)
-    if SACRUM not in looks and _sacrum_follows(vertebrae.centers[above], sacrum, spine.grid):
-        crumb = _crumb_of_sacrum(vertebrae, voxels, above, sacrum, spine.grid)
+    if _sacrum_follows(vertebrae.centers[above], sacrum, spine.grid):
+        crumb = _crumb_of_sacrum(vertebrae, voxels, above, sacrum, spine.grid, by_size=SACRUM not in looks)
     limit = np.where(vertebrae.at_border, _CERTAINLY_NONE_CUT, _CERTAINLY_NONE)
     kept = _from_first_to_last((none < limit) & ~crumb & above)
     doubtful = kept.any() and np.mean(none[kept] > 0.5) > _MANY_OF_NONE
@@ -197,14 +197,14 @@ def _below_sacrum(vertebrae: Vertebrae, voxels: np.ndarray, sacrum: np.ndarray) 
 
 
 def _crumb_of_sacrum(
-    vertebrae: Vertebrae, voxels: np.ndarray, above: np.ndarray, sacrum: np.ndarray, grid: Grid
+    vertebrae: Vertebrae, voxels: np.ndarray, above: np.ndarray, sacrum: np.ndarray, grid: Grid, by_size: bool
 ) -> np.ndarray:
     """(n,) bool, whether a supposed vertebra is a piece of the upper sacrum: the last of those `above` (n,) its middle,
-    which has its own middle in it, or is wholly in view and yet far smaller than the one before. Where a network names
-    vertebrae, it knows better."""
+    which has its own middle in it, or, `by_size`, is wholly in view and yet far smaller than the one before. Where a
+    network names vertebrae, it knows better what is that small."""
     crumb, last = np.zeros(len(above), bool), np.flatnonzero(above)[-2:]
     if len(last) > 1:
-        small = not vertebrae.at_border[last[1]] and voxels[last[1]] < _CRUMB * voxels[last[0]]
+        small = by_size and not vertebrae.at_border[last[1]] and voxels[last[1]] < _CRUMB * voxels[last[0]]
         near = np.count_nonzero(np.linalg.norm(sacrum - vertebrae.centers[last[1]], axis=1) < _MIDDLE_MM)
         crumb[last[1]] = small or near * grid.voxel_volume_mm3 > 0.5 * (4 / 3 * np.pi * _MIDDLE_MM**3)
     return crumb
