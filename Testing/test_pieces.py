@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pytest
 
 from SpineContextSegLib.labels import BINARY_SPINE
 from SpineContextSegLib.pieces import LEAST_PIECE_ML, keep_column
@@ -104,6 +105,20 @@ def test_sacrum_and_vertebra_count_as_one_piece():
     before = {value: array.copy() for value, array in found.items()}
     keep_column(found, BINARY_SPINE, SPACING, HALF)
     assert all(np.array_equal(found[value], before[value]) for value in before)
+
+
+@pytest.mark.parametrize(("place", "stays"), [(slice(76, 84), False), (slice(62, 70), True), (slice(0, 8), True)])
+def test_a_sacrum_far_above_the_column_goes(place, stays):
+    """Brain. Nearer, it is that of a scan that is upside down; below, a gap is one in what was found."""
+    found = probabilities_of((slice(30, 55), slice(20, 35), slice(50, 65)))
+    found[26] = np.zeros_like(found[1])
+    found[26][place, 20:40, 48:68] = 255
+    before = {value: array.copy() for value, array in found.items()}
+    keep_column(found, BINARY_SPINE, SPACING, HALF)
+    assert np.array_equal(found[1], before[1]) and found[26].any() == stays
+    vertebra = {1: before[1] | before[26]}
+    keep_column(vertebra, BINARY_SPINE, SPACING, HALF)
+    assert vertebra[1][place].any(), "a vertebra as large stays there"
 
 
 def test_canal_stays_where_it_touches_the_column():

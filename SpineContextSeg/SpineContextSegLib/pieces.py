@@ -9,6 +9,8 @@ from functools import partial
 import numpy as np
 import SimpleITK as sitk
 
+from .labels import SACRUM
+
 # Half of a small cervical vertebra. A speck in a rib or the pelvis is smaller; a vertebra cut by the border may be so
 # too, therefore pieces at the border of the scan may be of any size.
 LEAST_PIECE_ML = 2.0
@@ -18,6 +20,8 @@ REACH_MM = 45.0
 # Beyond a gap of three small vertebrae the column goes on with a whole one, or it has ended: what lies there belongs to
 # a hip or the skull.
 FAR_MM, LEAST_FAR_ML = 60.0, 10.0
+# The sacrum ends the column. What looks like one above it, further off than in a scan that is upside down, is brain.
+SACRUM_ABOVE_MM = 30.0
 # How much further for each mm of height between two pieces: a column leaning by 35 degrees.
 LEAN = 0.7
 # Canal and discs lie against bone; a gap of two voxels is blur.
@@ -69,7 +73,8 @@ def keep_column(
             where all faces of the arrays do.
     """
     spine = sum(np.asarray(array, np.uint16) for value, array in probabilities.items() if value in spine_values)
-    components, column = _column_among(spine >= inside, spacing_mm, at_border)
+    sacrum = probabilities[SACRUM] >= inside if SACRUM in probabilities else None
+    components, column = _column_among(spine >= inside, spacing_mm, at_border, sacrum)
     kept = np.isin(components, column)
     _clear([probabilities[value] for value in spine_values & probabilities.keys()], (components > 0) & ~kept, inside)
     around = dilated(kept, TOUCH_VOXELS)
@@ -80,14 +85,20 @@ def keep_column(
 
 def column_of(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """The part of `bone`, bool (k, j, i), that `keep_column` would keep if all faces were at the border of the scan."""
-    return np.isin(*_column_among(bone, spacing_mm, None))
+    return np.isin(*_column_among(bone, spacing_mm))
 
 
 def _column_among(
-    bone: np.ndarray, spacing_mm: tuple[float, float, float], at_border: AtBorder | None
+    bone: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    at_border: AtBorder | None = None,
+    sacrum: np.ndarray | None = None,
 ) -> tuple[np.ndarray, list[int]]:
-    """The pieces of bone, see `components_of`, and the numbers of those that make up the column."""
+    """The pieces of bone, see `components_of`, and the numbers of those that make up the column. sacrum: bool, which
+    part of the bone that is."""
     components = components_of(bone)
+    sacrum = np.zeros_like(bone) if sacrum is None else sacrum
+    of_sacrum = np.bincount(components[sacrum], minlength=components.max() + 1)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     small = LEAST_PIECE_ML / voxel_ml
     candidates = _largest_pieces(components, spacing_mm, small, at_border or partial(_at_faces, bone.shape))
@@ -96,6 +107,9 @@ def _column_among(
         # The nearest in height comes first: the pieces between two that lie far apart say where the column leads.
         gap, aside, number = min((*_apart(piece, column), n) for n, piece in enumerate(rest))
         piece = rest.pop(number)
+        is_above = gap > SACRUM_ABOVE_MM and piece.heights[0] > max(one.heights[-1] for one in column)
+        if is_above and of_sacrum[piece.label] > 0.5 * piece.voxels:
+            continue
         if aside <= REACH_MM + LEAN * gap and (gap <= FAR_MM or piece.voxels * voxel_ml >= LEAST_FAR_ML):
             column.append(piece)
     return components, [piece.label for piece in column]
