@@ -49,7 +49,7 @@ def change(scan: Path) -> None:
 
 
 def batch(source: Path, output: Path, model: Path, *options: object) -> int:
-    """Exit code of a batch in this process; its scans have one of their own, two scans would start two."""
+    """Exit code of a batch in this process; its scans have one of their own, unless options ask for more."""
     jobs = () if {"--jobs", "--scheduler"} & set(options) else ("--jobs", "1")
     return main(["batch", str(source), str(output), "--model", str(model), "--threads", "1", *map(str, options), *jobs])
 

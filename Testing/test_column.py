@@ -319,6 +319,14 @@ def test_what_lies_below_the_sacrum_is_no_vertebra(trunk):
     assert same.levels.values == column.levels.values and np.array_equal(array, usual)
 
 
+def surely_called(*values):
+    """A network that is sure of each of so many vertebrae, from top to bottom."""
+    def look(centers):
+        assert len(centers) == len(values)
+        return {v: np.array([0.99 * (v == value) for value in values]) for v in (*range(1, 25), SACRUM)}
+    return look
+
+
 def test_a_crumb_on_the_sacrum_is_sacrum_where_no_network_names():
     """Three vertebrae, and a fourth of a quarter of their size above the sacrum, as in an MR."""
     upper = [(slice(k, k + 14), slice(5, 25), slice(5, 25)) for k in (66, 46, 26)]
@@ -328,6 +336,7 @@ def test_a_crumb_on_the_sacrum_is_sacrum_where_no_network_names():
     spine.probabilities[SACRUM][:16, 5:25, 5:25] = 255
     array, column = named(spine, looks_by_spacing)
     assert column.levels.values == (22, 23, 24) and (array[crumb] == SACRUM).all()
+    assert len(named(spine, surely_called(21, 22, 23, 24))[1].levels.values) == 4, "a network knows better"
     larger = block_spine(*upper, (slice(16, 23), slice(5, 25), slice(5, 25)), shape=(84, 30, 30))
     larger.probabilities[SACRUM] = spine.probabilities[SACRUM]
     assert len(named(larger, looks_by_spacing)[1].levels.values) == 4
@@ -338,7 +347,7 @@ def test_a_crumb_on_the_sacrum_is_sacrum_where_no_network_names():
     assert len(column.levels.values) == 4 and not (array[crumb] == SACRUM).any(), "a speck is no sacrum to be part of"
 
 
-def test_arch_that_points_into_the_sacrum_is_sacrum_where_no_network_names():
+def test_arch_that_points_into_the_sacrum_is_sacrum():
     """A piece of any size, cut by the border, whose votes meet where the sacrum is: that of a steep L5, in an MR."""
     upper = [(slice(k, k + 14), slice(15, 35), slice(5, 25)) for k in (66, 46, 26)]
     arch = slice(2, 23), slice(0, 12), slice(5, 25)
@@ -353,6 +362,8 @@ def test_arch_that_points_into_the_sacrum_is_sacrum_where_no_network_names():
     spine.probabilities[SACRUM][:23, 13:38, 5:25] = 255
     array, column = named(spine, looks_by_spacing)
     assert column.levels.values == (22, 23, 24) and (array[arch][:, :8] == SACRUM).all()
+    array, column = named(spine, surely_called(21, 22, 23, 24))
+    assert len(column.levels.values) == 3 and (array[arch][:, :8] == SACRUM).all(), "whatever a network says"
 
 
 def test_sacrum_above_the_last_gap_is_vertebra(trunk):

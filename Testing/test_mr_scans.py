@@ -71,7 +71,7 @@ def values_in(labels, places=LUMBAR_RAS_MM):
 
 
 def test_generated_series(segmented):
-    """A chest, T1, axial slices of 6 mm."""
+    """A chest, T1, coronal slices of 4.5 mm."""
     scan = generated_scan(9_000_003, "MR")
     result = segmented(scan.image)
     scores, _ = compare(result.labels, scan.labels)
@@ -112,6 +112,7 @@ def test_two_contrasts_of_one_patient_show_the_same_spine(segmented):
         assert result.column.levels.values[-7:] == tuple(range(T11, L5 + 1))
         # What hangs down from T10, whose body lies above both, may be found in one.
         assert set(result.column.levels.values) <= {T10, *range(T11, L5 + 1)} and result.volumes_ml.get(T10, 0) < 8
+        assert result.column.levels.confidence > 0.85
         assert values_in(result.labels) == LUMBAR_RAS_MM.keys()
         # Those of L3 to L5 are found in part only, see Training/README.md.
         assert len(values_in(result.labels, SPINOUS_RAS_MM) & {L2, L4, L5}) > 1
@@ -139,6 +140,7 @@ def test_axial_slices_with_gaps(segmented):
     """The same person from L2 down to the top of the sacrum."""
     result = segmented(read_volume(mr("lumbar_ax_t2"))[0])
     assert values_in(result.labels) >= {L3, L4, L5}
+    assert result.column.levels.values == (L2, L3, L4, L5) and result.column.levels.confidence > 0.9
     assert values_in(result.labels, SPINOUS_RAS_MM) == {L3, L4, L5}
 
 

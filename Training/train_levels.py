@@ -3,7 +3,8 @@
     python -m Training.make_anatomies --output runs/anatomies4 --count 800 --card Training/cards/ct_namer.json
     python -m Training.train_levels --output runs/namer --anatomies runs/anatomies4 --steps 3000
 
-A locator's weights are a good start (--start-from): both see bodies at the same spacing.
+A locator's weights are a good start (--start-from): both see bodies at the same spacing. With a card of an MR network
+(--card) the bodies are scanned as MR.
 """
 
 from __future__ import annotations

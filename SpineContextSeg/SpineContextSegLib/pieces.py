@@ -18,10 +18,8 @@ LEAST_PIECE_ML = 2.0
 # process lies 40 mm from the middle of its vertebra, the head of a femur or a humerus 80 mm and more from the spine.
 REACH_MM = 45.0
 # Beyond a gap of three small vertebrae the column goes on with a whole one, or it has ended: what lies there belongs to
-# a hip or the skull.
+# a hip or the skull. What looks like sacrum that far above it is brain: nearer, it is that of a scan upside down.
 FAR_MM, LEAST_FAR_ML = 60.0, 10.0
-# The sacrum ends the column. What looks like one above it, further off than in a scan that is upside down, is brain.
-SACRUM_ABOVE_MM = 30.0
 # How much further for each mm of height between two pieces: a column leaning by 35 degrees.
 LEAN = 0.7
 # Canal and discs lie against bone; a gap of two voxels is blur.
@@ -84,7 +82,8 @@ def keep_column(
 
 
 def column_of(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """The part of `bone`, bool (k, j, i), that `keep_column` would keep if all faces were at the border of the scan."""
+    """The part of `bone`, bool (k, j, i), that `keep_column` would keep if it were vertebrae and all faces at the border
+    of the scan."""
     return np.isin(*_column_among(bone, spacing_mm))
 
 
@@ -107,7 +106,7 @@ def _column_among(
         # The nearest in height comes first: the pieces between two that lie far apart say where the column leads.
         gap, aside, number = min((*_apart(piece, column), n) for n, piece in enumerate(rest))
         piece = rest.pop(number)
-        is_above = gap > SACRUM_ABOVE_MM and piece.heights[0] > max(one.heights[-1] for one in column)
+        is_above = gap > FAR_MM and piece.heights[0] > max(one.heights[-1] for one in column)
         if is_above and of_sacrum[piece.label] > 0.5 * piece.voxels:
             continue
         if aside <= REACH_MM + LEAN * gap and (gap <= FAR_MM or piece.voxels * voxel_ml >= LEAST_FAR_ML):
