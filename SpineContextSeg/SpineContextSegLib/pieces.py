@@ -82,8 +82,8 @@ def keep_column(
 
 
 def column_of(bone: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """The part of `bone`, bool (k, j, i), that `keep_column` would keep if it were vertebrae and all faces at the border
-    of the scan."""
+    """The part of `bone`, bool (k, j, i), that `keep_column` would keep if it were vertebrae and all faces were at the
+    border of the scan."""
     return np.isin(*_column_among(bone, spacing_mm))
 
 
