@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,13 +185,13 @@ def test_signal_of_an_mr_says_nothing_about_bone(anatomy):
     level[20:40, 20:28, 20:28] = 22
     centers = torch.full((256, 3), float("nan"))
     centers[22] = torch.tensor([30.0, 24, 24])
-    real = RealPatches([RealScan("x", bright, level.clamp(max=1), level, centers, np.argwhere(level.numpy()))],
-                       SPACING_MM, SIZE)  # fmt: skip
-    assert set(LevelCrops(real, "MR")._places) == {CLASSES.index("L3")}
-    assert set(LevelCrops(real)._places) == {CLASSES.index("L3"), CLASSES.index(NONE)}
+    ct = RealScan("x", bright, level.clamp(max=1), level, centers, np.argwhere(level.numpy()))
+    for scan, kinds in ((ct, {"L3", NONE}), (replace(ct, modality="MR"), {"L3"})):
+        crops = LevelCrops(RealPatches([scan], SPACING_MM, SIZE))
+        assert {CLASSES[kind] for kind in crops._places} == kinds
     source = GeneratedPatches(SPACING_MM, SIZE, modality="MR")
     source.add("body", StoredAnatomy.of(anatomy))
-    crops = LevelCrops(source, "MR")
+    crops = LevelCrops(source)
     assert CLASSES.index(NONE) in crops._places and CLASSES.index("L3") in crops._places
     hu, _ = crops.draw(np.random.default_rng(1))
     assert hu.shape == SIZE and hu[hu > AIR_HU].min() >= 0 and 300 < hu.max() < 5000, "signal, not HU"

@@ -63,9 +63,8 @@ class _Place:
 class LevelCrops:
     """Draws crops, every level equally often, some of them of no vertebra."""
 
-    def __init__(self, source: GeneratedPatches | RealPatches, modality: str = "CT"):
-        """modality: "CT" or "MR", of the source's images."""
-        self.source, self.modality = source, modality
+    def __init__(self, source: GeneratedPatches | RealPatches):
+        self.source = source
         self._of_body: dict[int, list[tuple[int, _Place]]] = {}
         self._places: dict[int, list[_Place]] = {}
         self.take_up()
@@ -94,7 +93,7 @@ class LevelCrops:
                 yield LEVELS.index(LOOKS_LIKE.get(value, value)), _Place(body, center.cpu().numpy())
         for center in sacral_centers(label == SACRUM_CLASS, self.source.spacing_mm):
             yield LEVELS.index(SACRUM), _Place(body, center.cpu().numpy())
-        if is_real and self.modality != "CT":
+        if is_real and body.modality != "CT":
             return  # nobody labelled its other bones, and signal alone doesn't show them
         others = (label == BACKGROUND) & (body.hu > _BONE_HU) if is_real else (label == RIB) | (label == OTHER_BONE)
         for center in self._far_from_spine(others, level, is_real):

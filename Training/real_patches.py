@@ -33,8 +33,8 @@ _ABOVE_SACRUM = frozenset((23, 24, 25))  # L4 to L6
 
 @dataclass(frozen=True)
 class RealScan:
-    """A labelled scan on the network's grid: HU (or standardized signal) int16, label (classes of anatomy) and level
-    (VerSe values, 0 where the scan doesn't reach) uint8, all (k, j, i); body_centers as in `centers.py`; lacking:
+    """A labelled scan on the network's grid: HU (of an MR standardized signal) int16, label (classes of anatomy) and
+    level (VerSe values, 0 where the scan doesn't reach) uint8, all (k, j, i); body_centers as in `centers.py`; lacking:
     classes that nobody labelled, wherever they are."""
 
     name: str
@@ -44,6 +44,7 @@ class RealScan:
     body_centers: Tensor
     spine_points: np.ndarray  # see `points_by_level`
     lacking: frozenset[int] = frozenset()
+    modality: str = "CT"
 
 
 def target_classes(labels: np.ndarray) -> np.ndarray:
@@ -91,6 +92,7 @@ def load_real_scan(
         centers,
         points_by_level(torch.from_numpy(np.where(np.isin(label, (BODY, SACRUM)), level, 0))),
         _lacking(label, level),
+        modality,
     )
 
 

@@ -36,10 +36,10 @@ def train(arguments: argparse.Namespace) -> None:
     spacing, size, (modality, *_) = card.spacing_mm[0], card.roi_size[::-1], card.modality
 
     generated = GeneratedPatches(spacing, size, arguments.device, modality)
-    crops, shares = [LevelCrops(generated, modality)], [1.0]
+    crops, shares = [LevelCrops(generated)], [1.0]
     if arguments.real:
         scans = [load_real_scan(path, spacing, modality=modality) for path in arguments.real]
-        crops.append(LevelCrops(RealPatches(scans, spacing, size, arguments.device), modality))
+        crops.append(LevelCrops(RealPatches(scans, spacing, size, arguments.device)))
         if not crops[-1].levels():
             raise SystemExit("--real shows no vertebra that is told apart: give labels of each level and of the canal.")
         shares = [1 - arguments.real_share, arguments.real_share]
